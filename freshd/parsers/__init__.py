@@ -1,0 +1,1 @@
+"""Parsers: bytes in, text and blocks out."""
