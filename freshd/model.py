@@ -7,7 +7,7 @@ Identifiers are text that can be printed, logged and typed on a command line.
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -302,7 +302,7 @@ class Change:
 
     Attributes:
         ref: The document as the source shows it; None when it was deleted.
-        previous_id: Where a moved document was.
+        previous_id: Where a moved document was; known only once its content was read.
         changed_at: Change instant, already clamped to what freshd itself can vouch for.
         first_seen_at: When freshd first knew, by its own clock.
         is_clamped: The source's own instant was not believable.
@@ -342,14 +342,14 @@ class Pending:
 
     Attributes:
         seq: Rises with every recording; tells this recording from a later one.
-        deadline: Change instant + freshness target; None for backfill, which has none.
+        target: The freshness target it has to meet; None for backfill, which has none.
         attempts: How often it failed so far.
 
     """
 
     seq: int
     change: Change
-    deadline: datetime | None
+    target: timedelta | None
     attempts: int = 0
 
 

@@ -1,0 +1,159 @@
+"""The ledger's SQLite file: schema, connections, transactions; knows nothing of what the rows mean.
+
+One connection writes, under a lock and with `synchronous=FULL`: a transaction is on disk when it returns.
+Each thread reads through a connection of its own, so that nobody who asks for the status waits for a writer.
+Instants are stored as whole microseconds since 1970, UTC.
+"""
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from freshd.errors import StateUnusable
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sources (
+    name TEXT PRIMARY KEY,
+    listed_through INTEGER, watermark INTEGER,
+    last_scan_at INTEGER, last_complete_scan_at INTEGER, cursor TEXT,
+    last_error TEXT, failing_since INTEGER, scan_us INTEGER,
+    documents INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE documents (
+    doc INTEGER PRIMARY KEY,
+    source TEXT NOT NULL, document_id TEXT NOT NULL,
+    fingerprint TEXT, identity TEXT, is_racy INTEGER NOT NULL DEFAULT 0,
+    version INTEGER NOT NULL DEFAULT 0, is_applied INTEGER NOT NULL DEFAULT 0,
+    digest TEXT, recipe TEXT, label TEXT,
+    UNIQUE (source, document_id)
+);
+CREATE INDEX documents_by_identity ON documents (source, identity) WHERE identity IS NOT NULL;
+CREATE INDEX documents_by_digest ON documents (source, digest) WHERE digest IS NOT NULL;
+CREATE TABLE chunks (
+    doc INTEGER NOT NULL, ordinal INTEGER NOT NULL, chunk_id BLOB NOT NULL, label BLOB NOT NULL,
+    PRIMARY KEY (doc, ordinal)
+) WITHOUT ROWID;
+CREATE INDEX chunks_by_id ON chunks (chunk_id);
+CREATE TABLE unknown (doc INTEGER NOT NULL, chunk_id BLOB NOT NULL, PRIMARY KEY (doc, chunk_id)) WITHOUT ROWID;
+CREATE TABLE pending (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    doc INTEGER NOT NULL UNIQUE, source TEXT NOT NULL, kind TEXT NOT NULL,
+    fingerprint TEXT, identity TEXT, ref_changed_at INTEGER, is_racy INTEGER NOT NULL DEFAULT 0,
+    changed_at INTEGER NOT NULL, first_seen_at INTEGER NOT NULL, is_clamped INTEGER NOT NULL,
+    target_us INTEGER, deadline INTEGER, due_at INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+    is_held INTEGER NOT NULL DEFAULT 0, is_quarantined INTEGER NOT NULL DEFAULT 0, error TEXT
+);
+CREATE INDEX pending_urgent ON pending (deadline, seq) WHERE deadline IS NOT NULL AND is_held = 0;
+CREATE INDEX pending_backfill ON pending (seq) WHERE deadline IS NULL AND is_held = 0;
+CREATE INDEX pending_by_source ON pending (source, is_held, is_quarantined, changed_at);
+CREATE TABLE history (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL, document_id TEXT NOT NULL, kind TEXT NOT NULL, previous_id TEXT,
+    changed_at INTEGER NOT NULL, searchable_at INTEGER, durable_at INTEGER NOT NULL,
+    is_backfill INTEGER NOT NULL, is_clamped INTEGER NOT NULL, is_within_target INTEGER,
+    embedded INTEGER NOT NULL, reused INTEGER NOT NULL, relabelled INTEGER NOT NULL,
+    kept INTEGER NOT NULL, removed INTEGER NOT NULL, embedded_characters INTEGER NOT NULL
+);
+CREATE INDEX history_by_source ON history (source, durable_at) WHERE is_backfill = 0;
+CREATE INDEX history_by_document ON history (source, document_id);
+"""
+
+
+def to_us(instant: datetime | None) -> int | None:
+    """Pack an aware instant into whole microseconds since 1970."""
+    return None if instant is None else (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(value: int | None) -> datetime | None:
+    """Unpack what `to_us` packed."""
+    return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Database:
+    """The open ledger file."""
+
+    def __init__(self, path: Path, *, busy_timeout_s: float = 5.0) -> None:
+        """Open or create the file.
+
+        Raises:
+            StateUnusable: It is corrupt, not a ledger, or from a newer freshd; it is left as it was.
+
+        """
+        self._path = path
+        self._busy_timeout_s = busy_timeout_s
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        try:
+            self._writer = self._connect()
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise StateUnusable(
+                f"ledger {path}: {error}; expected an intact freshd ledger",
+                hint="restore the state directory from a backup, or move it away and index again",
+            ) from error
+        self.instance = str(self._writer.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _prepare(self) -> None:
+        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise StateUnusable(
+                f"ledger {self._path}: schema version {version}, this freshd knows up to {SCHEMA_VERSION}",
+                hint="use the newer freshd that wrote it, or another state_dir",
+            )
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        if version == 0:
+            with self.write() as tx:
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    tx.execute(statement)
+                tx.execute("INSERT INTO meta VALUES ('instance', ?)", (str(uuid.uuid4()),))
+                tx.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Run one durable transaction; an exception rolls it back."""
+        with self._lock:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """Fetch all rows of one query, as of the last commit."""
+        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._connect()
+            reader.execute("PRAGMA query_only = ON")
+            self._local.reader = reader
+            with self._lock:
+                self._readers.append(reader)
+        return reader.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        """Close every connection; idempotent."""
+        with self._lock:
+            for connection in (*self._readers, self._writer):
+                connection.close()
+            self._readers.clear()

@@ -1,0 +1,285 @@
+"""How freshd talks to its operator: events with facts as keys, one line each, on one stream.
+
+    event ─ context, level, time ─▶ rate limit ─▶ without secrets ─▶ console │ JSON ─▶ stream
+    libraries' own logging, from WARNING up ─▶ the same way, as `library_logged`
+
+Talking never fails: a stream that is closed, broken or full loses lines and raises nothing.
+"""
+
+import json
+import logging
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TextIO
+from urllib.parse import quote
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from freshd.redaction import MASK, is_secret_key, printable, without_url_secrets
+
+LEVELS: Mapping[str, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+MAX_REPEATS_PER_MINUTE = 10
+"""Warnings and errors of one kind and source that are shown in a minute; the next one shown counts the rest."""
+
+_MIN_HIDDEN_CHARACTERS = 4
+_MAX_DEPTH = 6
+
+
+class Event(StrEnum):
+    """Everything that can happen, as it is called in the log: `noun_verbed`."""
+
+    DAEMON_STARTED = "daemon_started"
+    DAEMON_STOPPED = "daemon_stopped"
+    CONFIG_RELOADED = "config_reloaded"
+    CONFIG_REFUSED = "config_refused"
+    SOURCE_SCANNED = "source_scanned"
+    SOURCE_FAILED = "source_failed"
+    SOURCE_RECOVERED = "source_recovered"
+    WATCHER_DEGRADED = "watcher_degraded"
+    HINT_LOST = "hint_lost"
+    DOCUMENT_INDEXED = "document_indexed"
+    DOCUMENT_TOUCHED = "document_touched"
+    DOCUMENT_DELETED = "document_deleted"
+    DOCUMENT_FAILED = "document_failed"
+    DELETIONS_HELD = "deletions_held"
+    BATCH_RETRIED = "batch_retried"
+    RECIPE_CHANGED = "recipe_changed"
+    FRESHNESS_CHANGED = "freshness_changed"
+    STORE_LOST = "store_lost"
+    STORE_RECOVERED = "store_recovered"
+    LIBRARY_LOGGED = "library_logged"
+
+
+class RepeatLimit:
+    """Lets the first few of a kind pass in each period, and counts the others. Safe to share between threads."""
+
+    def __init__(self, limit: int, period_s: float, monotonic: Callable[[], float], *, max_kinds: int = 1_000) -> None:
+        """Start with nothing seen.
+
+        Args:
+            limit: How many of one kind pass in a period.
+            period_s: Begins with the first of a kind, and again with the first after its end.
+            monotonic: Seconds since some moment.
+            max_kinds: How many kinds are remembered; beyond it the one seen first is forgotten.
+
+        """
+        self._limit, self._period_s, self._monotonic, self._max_kinds = limit, period_s, monotonic, max_kinds
+        self._seen: OrderedDict[object, tuple[float, int]] = OrderedDict()
+        self._lock = threading.RLock()  # a signal handler may speak while its own thread does
+
+    def admit(self, kind: object) -> int | None:
+        """Count one more of its kind.
+
+        Returns:
+            None if it is one too many; else how many were suppressed since the last that passed, mostly 0.
+
+        """
+        now_s = self._monotonic()
+        with self._lock:
+            began_s, count = self._seen.get(kind, (now_s, 0))
+            suppressed = 0
+            if now_s - began_s >= self._period_s:
+                began_s, count, suppressed = now_s, 0, max(0, count - self._limit)
+            self._seen[kind] = began_s, count + 1
+            while len(self._seen) > self._max_kinds:
+                self._seen.popitem(last=False)
+        return suppressed if count < self._limit else None
+
+
+class _Hidden:
+    """Secret values that never reach a line, in every form in which an event could hold them."""
+
+    def __init__(self) -> None:
+        self._forms: tuple[str, ...] = ()
+
+    def add(self, secrets: tuple[str, ...]) -> None:
+        forms = set(self._forms)
+        for secret in secrets:
+            if len(secret) >= _MIN_HIDDEN_CHARACTERS:
+                forms |= {secret, printable(secret), repr(secret)[1:-1]}
+                forms |= {json.dumps(secret)[1:-1], quote(secret, safe="")}
+        # Longest first: a secret that begins with another one must not leave its own end behind.
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
+
+    def mask(self, text: str) -> str:
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        return without_url_secrets(text)
+
+
+_hidden = _Hidden()
+
+
+class _Outlet:
+    """A text stream on which writing cannot fail; what cannot be written is lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.RLock()  # a signal handler may speak while its own thread does
+
+    def line(self, text: str) -> None:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        with self._lock:
+            try:
+                self._stream.write(text + "\n")
+                self._stream.flush()
+            except (OSError, ValueError, RuntimeError):  # closed on our side; re-entered by a signal handler
+                return
+
+    # structlog calls the method named after the level.
+    msg = debug = info = warning = warn = error = critical = fatal = exception = failure = log = line
+
+
+class _FromLibraries(logging.Handler):
+    """Turns what libraries log into events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):  # a library's arguments do not fit its own format
+            text = str(record.msg)
+        # Libraries invent levels of their own; ours are the ones an operator knows.
+        speak = get_logger().error if record.levelno >= logging.ERROR else get_logger().warning
+        speak(Event.LIBRARY_LOGGED, logger=record.name, message=text, exc_info=record.exc_info)
+
+
+def get_logger() -> FilteringBoundLogger:
+    """Give a logger; works from import time on, and follows `configure` whenever it comes."""
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def hide(*secrets: str) -> None:
+    """Mask these values wherever they turn up from now on; those under 4 characters would mask words."""
+    _hidden.add(secrets)
+
+
+def configure(
+    format: Literal["auto", "console", "json"] = "auto",
+    level: str = "info",
+    stream: TextIO | None = None,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
+    """Set how and where freshd talks; may be called again, and then replaces what was set.
+
+    Args:
+        format: `auto` is `console` on a terminal, else `json`.
+        level: Key of `LEVELS`; libraries are heard from WARNING up, whatever it is.
+        stream: Standard error if None.
+        monotonic: The clock of the rate limit.
+
+    """
+    stream = sys.stderr if stream is None else stream
+    is_terminal = _is_terminal(stream)
+    is_console = format == "console" or (format == "auto" and is_terminal)
+    outlet = _Outlet(stream)
+    structlog.configure(
+        processors=_processors(is_console=is_console, colours=is_terminal, monotonic=monotonic),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: outlet,
+        cache_logger_on_first_use=False,
+    )
+    _listen_to_libraries()
+
+
+def _processors(*, is_console: bool, colours: bool, monotonic: Callable[[], float]) -> list[Processor]:
+    limit = RepeatLimit(MAX_REPEATS_PER_MINUTE, 60.0, monotonic)
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _limiting(limit),
+        structlog.processors.format_exc_info,
+        _without_secrets,
+        *([_escape, _console(colours=colours)] if is_console else [structlog.processors.JSONRenderer()]),
+    ]
+
+
+def _console(*, colours: bool) -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=colours, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _listen_to_libraries() -> None:
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, _FromLibraries)]:
+        root.removeHandler(handler)
+    root.addHandler(_FromLibraries(logging.WARNING))
+    root.setLevel(logging.WARNING)
+    # A line for each request says nothing that the metrics do not.
+    logging.getLogger("uvicorn.access").disabled = True
+
+
+def _limiting(limit: RepeatLimit) -> Processor:
+    def process(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if LEVELS.get(method, logging.ERROR) < logging.WARNING:
+            return event
+        suppressed = limit.admit((event.get("event"), event.get("source"), event.get("logger")))
+        if suppressed is None:
+            raise structlog.DropEvent
+        if suppressed:
+            event["repeated"] = suppressed
+        return event
+
+    return process
+
+
+def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    # What a reader looks for first stands first.
+    in_order = {key: event[key] for key in ("timestamp", "level", "event") if key in event} | dict(event)
+    return {_hidden.mask(key): _shown(key, value) for key, value in in_order.items()}
+
+
+def _shown(key: str, value: object, depth: int = 0) -> Any:
+    """Give a value as JSON can hold it, without secrets; what JSON does not know becomes text."""
+    match value:
+        case _ if is_secret_key(key):
+            return MASK
+        case None | bool() | int() | float():
+            return value
+        case Mapping() if depth < _MAX_DEPTH:
+            items = ((str(inner_key), inner) for inner_key, inner in value.items())
+            return {_hidden.mask(inner_key): _shown(inner_key, inner, depth + 1) for inner_key, inner in items}
+        case list() | tuple() if depth < _MAX_DEPTH:
+            return [_shown("", inner, depth + 1) for inner in value]
+        case datetime():
+            return value.isoformat()
+        case BaseException():
+            return _hidden.mask(f"{type(value).__name__}: {value}")
+        case _:
+            return _hidden.mask(str(value))
+
+
+def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Let no value begin a line of its own; a traceback keeps its lines, indented so that none looks like an event."""
+    return {key: _indented(value) if key == "exception" else _escaped(value) for key, value in event.items()}
+
+
+def _escaped(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float) else printable(str(value))
+
+
+def _indented(traceback: object) -> str:
+    return "\n".join(f"    {printable(line)}" for line in str(traceback).split("\n"))

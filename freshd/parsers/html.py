@@ -1,0 +1,294 @@
+"""HTML to what its reader sees, as blocks.
+
+    bytes ─▶ decoded text ─▶ lxml's tolerant parser ─▶ one walk over the tree ─▶ Renderer ─▶ blocks
+
+Spans are exact in the rendered text; lines are those of the HTML source.
+Left out: what `visibility.py` finds hidden, comments, scripts, styles, embedded media, menus of choices, navigation.
+No entity is resolved, nothing is fetched.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lxml import etree
+
+from freshd.errors import ParseError
+from freshd.model import BlockKind, ParsedDocument
+from freshd.parsers.blocks import shorten
+from freshd.parsers.rendering import Renderer, without_unseen
+from freshd.parsers.visibility import PageStyle, Visibility, visibility_of
+
+VERSION = "html-1"
+
+_LEFT_OUT: Final = frozenset(
+    "head title script style template noscript nav iframe object embed audio video canvas select datalist noframes "
+    "frameset annotation annotation-xml desc defs metadata rp applet".split()
+)
+_BLOCKS: Final = frozenset(
+    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure "
+    "footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu ol optgroup p pre search section summary "
+    "table tbody td tfoot th thead tr ul xmp listing plaintext".split()
+)
+_HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+_PREFORMATTED: Final = frozenset({"pre", "xmp", "listing", "plaintext", "textarea"})
+_CELLS: Final = frozenset({"td", "th"})
+_PERMALINKS: Final = frozenset({"¶", "#", "§", "🔗"})
+"""Text of links beside headings that point at the heading itself."""
+
+# libxml2 gives up at a depth of 2048 and drops the rest of the page, whatever its options say.
+_DEEPEST: Final = 2000
+# libxml2 counts lines in 16 bits; beyond, we count line feeds on.
+_LAST_TOLD_LINE: Final = 65535
+
+_EVENTS: Final = ("start", "end", "comment", "pi")
+_XML_ENCODING = re.compile(r"\A\s*<\?xml[^>]{0,200}\?>")
+
+
+def parse_html(text: str) -> ParsedDocument:
+    """Take an HTML or XHTML page apart.
+
+    Args:
+        text: The decoded source; newlines are line feeds.
+
+    Returns:
+        The rendered text, all of it in blocks; the title is that of `<title>`, else of the first top heading.
+
+    Raises:
+        ParseError: The page is nested deeper than the parser goes.
+
+    """
+    root = _tree(text)
+    if root is None:
+        return ParsedDocument("", ())
+    page = PageStyle(style.text or "" for style in root.iter("style") if _is_for_screens(style))
+    walk = _Walk(page, _layout_containers(root))
+    walk.run(root)
+    return walk.renderer.page(_title(root))
+
+
+def _tree(text: str) -> Any:
+    """Parse tolerantly; None for a page without any element."""
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, huge_tree=True)
+    try:
+        # The text is decoded already, so what an XML declaration says of its bytes is no longer true.
+        return etree.fromstring(_XML_ENCODING.sub(_blank_lines, text).encode(), parser)
+    except etree.XMLSyntaxError as error:
+        if not text.strip():
+            return None
+        raise ParseError(f"HTML: got a page that cannot be parsed ({error}), expected HTML") from error
+
+
+def _blank_lines(found: re.Match[str]) -> str:
+    return "\n" * found[0].count("\n")
+
+
+def _is_for_screens(style: Any) -> bool:
+    """Tell whether a `<style>` applies where people read."""
+    return style.get("media", "").strip().lower() in ("", "all", "screen")
+
+
+def _title(root: Any) -> str | None:
+    """Read `<title>`; None without one."""
+    for element in root.iter("title"):
+        return shorten(without_unseen("".join(element.itertext()))) or None
+    return None
+
+
+def _name(element: Any) -> str:
+    """Give an element's name without namespace; empty for comments and the like."""
+    return element.tag.rpartition("}")[2].lower() if isinstance(element.tag, str) else ""
+
+
+def _layout_containers(root: Any) -> set[Any]:
+    """Find tables and items that hold sections, code or tables: they arrange the page and are no table or list."""
+    layout: set[Any] = set()
+    above: list[tuple[Any, str]] = []
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        name = _name(element)
+        if event == "end":
+            if above and above[-1][0] is element:
+                above.pop()
+            continue
+        # What breaks up an outer container was found when the inner one was, so looking stops at the first known.
+        if name in _HEADINGS or name in ("table", "pre"):
+            for container, container_name in reversed(above):
+                if container in layout:
+                    break
+                if name in _HEADINGS or container_name == "table":
+                    layout.add(container)
+        if name in ("table", "li"):
+            above.append((element, name))
+            if element.get("role", "").lower() in ("presentation", "none"):
+                layout.add(element)
+    return layout
+
+
+@dataclass(slots=True)
+class _Frame:
+    """An open element.
+
+    Attributes:
+        holder: What keeps blocks within it from standing alone: `li` or `table`; empty if nothing does.
+        depth: How many lists it is in.
+        n_children: Items of a list, cells of a row, so far.
+
+    """
+
+    name: str
+    visibility: Visibility
+    is_preformatted: bool = False
+    holder: str = ""
+    depth: int = 0
+    n_children: int = 0
+
+
+class _Walk:
+    """One pass over the tree, with a stack of its own, so that depth costs no recursion."""
+
+    def __init__(self, page: PageStyle, layout: set[Any]) -> None:
+        self.renderer = Renderer()
+        self._page = page
+        self._layout = layout
+        self._frames = [_Frame("", Visibility())]
+        self._line = 1
+
+    def run(self, root: Any) -> None:
+        """Render everything under an element."""
+        for event, element in etree.iterwalk(root, events=_EVENTS):
+            if event == "start":
+                self._start(element)
+            elif event == "end":
+                self._end(element)
+            else:
+                self._tell_line(element, element.text)
+                self._text(element.tail)
+
+    def _tell_line(self, element: Any, content: str | None) -> None:
+        """Learn from the parser on which line it is; count on where it does not know."""
+        if element.sourceline and element.sourceline < _LAST_TOLD_LINE:
+            self._line = element.sourceline
+        else:
+            self._line += (content or "").count("\n")
+
+    def _start(self, element: Any) -> None:
+        parent, name = self._frames[-1], _name(element)
+        if len(self._frames) > _DEEPEST:
+            raise ParseError(
+                f"HTML line {self._line}: got elements nested {_DEEPEST} deep, expected fewer",
+                hint="leave the page out with `exclude`, or close its elements",
+            )
+        self._tell_line(element, None)
+        frame = _Frame(
+            name,
+            self._visibility(element, name, parent.visibility),
+            parent.is_preformatted or name in _PREFORMATTED,
+            parent.holder,
+            parent.depth + (name in ("ul", "ol", "menu", "dir")),
+        )
+        if not frame.visibility.is_gone:
+            self._open(element, frame, parent)
+        self._frames.append(frame)
+        self._text(element.text)
+
+    def _visibility(self, element: Any, name: str, parent: Visibility) -> Visibility:
+        """Judge an element by its kind, then by its attributes."""
+        attributes: Mapping[str, str] = element.attrib
+        is_permalink = name == "a" and not len(element) and (element.text or "").strip() in _PERMALINKS
+        if name in _LEFT_OUT or is_permalink or attributes.get("role", "").strip().lower() == "navigation":
+            return Visibility(is_gone=True)
+        return visibility_of(name, attributes, parent, self._page)
+
+    def _open(self, element: Any, frame: _Frame, parent: _Frame) -> None:
+        """Let a visible element begin what it begins."""
+        name = frame.name
+        if name == "br":
+            self._break(frame)
+        elif name in _BLOCKS:
+            if frame.holder == "table":
+                self._open_in_table(frame, parent)
+            elif frame.holder == "li":
+                self._open_in_item(element, frame, parent)
+            else:
+                self._open_alone(element, frame, parent)
+
+    def _break(self, frame: _Frame) -> None:
+        """Break the line; a row of a table stays on one."""
+        if frame.holder == "table":
+            self.renderer.write(" ", self._line)
+        else:
+            self.renderer.newline("  " * frame.depth if frame.holder == "li" else "")
+
+    def _open_in_table(self, frame: _Frame, parent: _Frame) -> None:
+        """Lay out a table: rows as lines, cells apart."""
+        if frame.name in ("tr", "caption"):
+            self.renderer.newline()
+        elif frame.name in _CELLS:
+            if parent.n_children:
+                self.renderer.separate(" | ")
+            parent.n_children += 1
+        else:
+            self.renderer.write(" ", self._line)
+        frame.is_preformatted = False
+
+    def _open_in_item(self, element: Any, frame: _Frame, parent: _Frame) -> None:
+        """Lay out what stands in an item: nested items and paragraphs on lines of their own."""
+        if frame.name == "li":
+            self.renderer.newline("  " * (frame.depth - 1) + _marker(parent))
+        else:
+            self.renderer.newline("  " * frame.depth)
+        if frame.name == "table" and element not in self._layout:
+            frame.holder = "table"
+
+    def _open_alone(self, element: Any, frame: _Frame, parent: _Frame) -> None:
+        """Begin a block."""
+        name, is_layout = frame.name, element in self._layout
+        if name in _HEADINGS:
+            self.renderer.begin(BlockKind.HEADING, level=int(name[1]))
+        elif name == "li" and not is_layout:
+            self.renderer.begin(BlockKind.LIST, prefix=_marker(parent))
+            frame.holder = "li"
+        elif name == "table" and not is_layout:
+            self.renderer.begin(BlockKind.TABLE)
+            frame.holder = "table"
+        elif name == "dt":
+            self.renderer.begin(BlockKind.LIST)
+        elif parent.name == "dl" or name == "dd":
+            self.renderer.newline("  ")  # the first paragraph of a definition stays with its term
+        elif parent.name == "dd" and self.renderer.is_waiting:
+            return
+        else:
+            self.renderer.begin(BlockKind.CODE if frame.is_preformatted else BlockKind.PARAGRAPH)
+
+    def _end(self, element: Any) -> None:
+        frame = self._frames.pop()
+        parent = self._frames[-1]
+        if not frame.visibility.is_gone and frame.name in _BLOCKS:
+            self._close(frame, parent)
+        self._text(element.tail)
+
+    def _close(self, frame: _Frame, parent: _Frame) -> None:
+        """Let a visible element end what it began."""
+        if parent.holder == "table":
+            if frame.name not in ("tr", *_CELLS):
+                self.renderer.write(" ", self._line)
+        elif parent.holder == "li":
+            self.renderer.newline("  " * parent.depth)
+        elif frame.name != "dt":
+            self.renderer.end()
+
+    def _text(self, text: str | None) -> None:
+        """Render text within the innermost open element."""
+        if not text:
+            return
+        frame = self._frames[-1]
+        if frame.visibility.is_shown and frame.name not in ("tr", "tbody", "thead", "tfoot") | _TABLE:
+            self.renderer.write(text, self._line, is_preformatted=frame.is_preformatted)
+        self._line += text.count("\n")
+
+
+def _marker(parent: _Frame) -> str:
+    """Give the bullet or number of a list's next item."""
+    parent.n_children += 1
+    return f"{parent.n_children}. " if parent.name == "ol" else "- "

@@ -1,0 +1,140 @@
+"""Builds a page's text as its reader sees it, and the blocks that lie in it.
+
+White space collapses as in a browser, except in preformatted text.
+Blocks stand apart by a blank line, items of a list by a line feed.
+Characters that show nothing but can carry a message (zero width, direction, tags) are left out.
+"""
+
+import re
+
+
+from freshd.model import Block, BlockKind, ParsedDocument
+from freshd.parsers.blocks import HeadingPath
+
+VERSION = "rendering-1"
+
+_SPACES = re.compile(r"[ \t\n\r\f]+")
+
+# Zero-width spaces and joiners, soft hyphen, marks and overrides of direction, invisible operators, tag characters;
+# and controls, which no page shows. Joiners stay where scripts need them: alone, between two characters beyond Latin.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_STRAY_JOINER = re.compile(r"(?<![^\x00-\u02ff\u200b-\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\u02ff\u200b-\u200d])")
+
+
+def without_unseen(text: str) -> str:
+    """Leave out the characters that show nothing."""
+    return _STRAY_JOINER.sub("", _UNSEEN.sub("", text))
+
+
+class Renderer:
+    """Writes text from top to bottom; the caller says where blocks begin and end."""
+
+    def __init__(self) -> None:
+        """Start with an empty page."""
+        self._parts: list[str] = []
+        self._length = 0
+        self._blocks: list[Block] = []
+        self._headings = HeadingPath()
+        self._reset(BlockKind.PARAGRAPH, 0)
+
+    def _reset(self, kind: BlockKind, level: int) -> None:
+        self._kind, self._level = kind, level
+        self._pieces: list[str] = []
+        self._prefix = ""  # written before the next visible text, so that nothing empty leaves a trace
+        self._at_start = True
+        self._first_line = self._last_line = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether the block being written shows nothing yet."""
+        return self._first_line == 0
+
+    def begin(self, kind: BlockKind, *, level: int = 0, prefix: str = "") -> None:
+        """End the block being written and begin another.
+
+        Args:
+            level: Of a heading.
+            prefix: Goes before its first text, such as a bullet.
+
+        """
+        self.end()
+        self._reset(kind, level)
+        self._prefix = prefix
+
+    def newline(self, prefix: str = "") -> None:
+        """Begin a new line within the block; a prefix still waiting for text gives way only to another one."""
+        if self.is_empty:
+            self._prefix = prefix or self._prefix
+        elif prefix or not self._prefix.strip():
+            self._prefix = "\n" + prefix
+        self._at_start = True
+
+    def separate(self, separator: str) -> None:
+        """Put a separator before the next text of the same line."""
+        self._prefix += separator
+        self._at_start = True
+
+    def write(self, text: str, line: int, *, is_preformatted: bool = False) -> None:
+        """Write text that stands on the given line of the source."""
+        shown = text if is_preformatted else _SPACES.sub(" ", text)
+        if self._at_start and not is_preformatted:
+            shown = shown.lstrip(" ")
+        if not shown:
+            return
+        if not text.isspace():
+            self._note_lines(text, line)
+            shown = self._prefix + shown
+            self._prefix = ""
+        elif self._prefix and not is_preformatted:
+            return
+        self._pieces.append(shown)
+        self._at_start = shown.endswith((" ", "\n"))
+
+    def _note_lines(self, text: str, line: int) -> None:
+        """Remember on which lines the block begins and ends."""
+        stripped = text.strip()
+        first = line + text.count("\n", 0, text.find(stripped[0]))
+        self._first_line = self._first_line or first
+        self._last_line = max(self._last_line, first + stripped.count("\n"))
+
+    def end(self) -> None:
+        """End the block being written; one that shows nothing is dropped."""
+        text = self._finish()
+        if text and not text.isspace():
+            self._place(text)
+        self._reset(BlockKind.PARAGRAPH, 0)
+
+    def _finish(self) -> str:
+        """Put the block's pieces together, without white space that nobody sees."""
+        if self.is_empty:
+            return ""
+        text = "\n".join(line.rstrip() for line in without_unseen("".join(self._pieces)).split("\n"))
+        return text.strip("\n").rstrip() if self._kind is BlockKind.CODE else text.strip()
+
+    def _place(self, text: str) -> None:
+        """Add the block to the page."""
+        is_item = self._kind is BlockKind.LIST and bool(self._blocks) and self._blocks[-1].kind is BlockKind.LIST
+        if self._blocks:
+            self._append("\n" if is_item else "\n\n")
+        start = self._length
+        self._append(text)
+        if self._kind is BlockKind.HEADING:
+            self._headings.leave(self._level)
+        block = Block(self._kind, start, self._length, self._first_line, self._last_line, self._headings.titles)
+        self._blocks.append(block)
+        if self._kind is BlockKind.HEADING:
+            self._headings.enter(self._level, text)
+
+    def _append(self, text: str) -> None:
+        self._parts.append(text)
+        self._length += len(text)
+
+    def page(self, title: str | None) -> ParsedDocument:
+        """End the page; without a title of its own its outermost heading is the title."""
+        self.end()
+        return ParsedDocument("".join(self._parts), tuple(self._blocks), title or self._headings.page_title)
+
+

@@ -1,0 +1,156 @@
+"""Point ↔ payload: what Qdrant stores beside the vectors. Pure.
+
+`page_content` and `metadata` are what LangChain's retriever reads; `metadata` is the citation;
+`doc_id`, `source`, `last_modified`, `content_sha256` serve filters and staleness checks of other tools;
+freshd's own bookkeeping stays under `freshd`, out of what a language model is shown.
+
+Each payload field belongs to the chunk or to the whole document.
+A chunk-level label tells whether a kept point needs its own fields set again;
+the document-level fields of all kept points are set by one call.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from freshd.model import Chunk, ChunkId, Digest, DocumentId, Relabel, SourceName
+
+DOCUMENT_ID_KEY = "freshd.document_id"
+KEYWORD_KEYS = ("doc_id", "source", DOCUMENT_ID_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFields:
+    """The payload fields that all chunks of one revision share.
+
+    Attributes:
+        content_sha256: Of the document's bytes.
+        modified_at: According to the source; None if it does not say.
+
+    """
+
+    source: SourceName
+    document_id: DocumentId
+    uri: str
+    title: str | None
+    content_sha256: Digest
+    modified_at: datetime | None
+
+    def top(self) -> dict[str, Any]:
+        """Give the fields at the top level."""
+        return {"last_modified": rfc3339(self.modified_at), "content_sha256": self.content_sha256}
+
+    def cited(self) -> dict[str, Any]:
+        """Give the fields inside `metadata`, but for the indexed time."""
+        return {"uri": self.uri, "title": self.title, "source_modified_at": rfc3339(self.modified_at)}
+
+    def label(self) -> Digest:
+        """Digest of what the fields say."""
+        return _digest({**self.top(), **self.cited()})
+
+
+def point_payload(document: DocumentFields, chunk: Chunk, indexed_at: datetime) -> dict[str, Any]:
+    """Build the whole payload of a new point."""
+    return {
+        "page_content": chunk.text,
+        "metadata": {
+            "source": document.source,
+            "document_id": document.document_id,
+            **document.cited(),
+            **_place(chunk),
+            "indexed_at": rfc3339(indexed_at),
+        },
+        "doc_id": f"{document.source}/{document.document_id}",
+        "source": document.source,
+        **document.top(),
+        "freshd": {"document_id": document.document_id, "ordinal": chunk.ordinal, "digest": chunk.digest},
+    }
+
+
+def chunk_label(chunk: Chunk) -> Digest:
+    """Digest of the chunk-level fields that may change while the chunk's id stays."""
+    return _digest({**_place(chunk), "ordinal": chunk.ordinal})
+
+
+def chunk_relabels(chunk: Chunk) -> tuple[Relabel, Relabel]:
+    """Give the writes that bring a kept point's own fields up to date."""
+    ids = (chunk.chunk_id,)
+    return Relabel(ids, _place(chunk), key="metadata"), Relabel(ids, {"ordinal": chunk.ordinal}, key="freshd")
+
+
+def document_relabels(
+    document: DocumentFields, chunk_ids: tuple[ChunkId, ...], indexed_at: datetime
+) -> tuple[Relabel, Relabel]:
+    """Give the writes that bring the shared fields of all kept points up to date."""
+    cited = {**document.cited(), "indexed_at": rfc3339(indexed_at)}
+    return Relabel(chunk_ids, document.top()), Relabel(chunk_ids, cited, key="metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """What a payload says of a chunk, read back.
+
+    Attributes:
+        start_line: 1-based.
+        end_line: Inclusive.
+        modified_at: According to the source.
+        indexed_at: According to freshd.
+
+    """
+
+    text: str
+    source: SourceName
+    document_id: DocumentId
+    uri: str
+    title: str | None
+    heading_path: tuple[str, ...]
+    start_line: int
+    end_line: int
+    modified_at: datetime | None
+    indexed_at: datetime | None
+
+
+def citation(payload: Mapping[str, Any]) -> Citation:
+    """Read a payload that `point_payload` built.
+
+    Raises:
+        KeyError: A field is missing: the point is not freshd's.
+
+    """
+    cited = payload["metadata"]
+    return Citation(
+        text=payload["page_content"],
+        source=SourceName(payload["source"]),
+        document_id=DocumentId(payload["freshd"]["document_id"]),
+        uri=cited["uri"],
+        title=cited["title"],
+        heading_path=tuple(cited["heading_path"]),
+        start_line=cited["start_line"],
+        end_line=cited["end_line"],
+        modified_at=_instant(cited["source_modified_at"]),
+        indexed_at=_instant(cited["indexed_at"]),
+    )
+
+
+def rfc3339(instant: datetime | None) -> str | None:
+    """Write an aware instant as RFC 3339 in UTC, to the microsecond where it has one; None stays None."""
+    return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _place(chunk: Chunk) -> dict[str, Any]:
+    return {
+        "heading_path": list(chunk.heading_path),
+        "start_line": chunk.start_line,
+        "end_line": chunk.end_line,
+    }
+
+
+def _digest(fields: Mapping[str, Any]) -> Digest:
+    return Digest(hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=False).encode()).hexdigest())

@@ -1,0 +1,380 @@
+"""One batch of changes through read → parse → chunk → diff → embed → store → ledger; decides nothing itself.
+
+plan    each change alone: a bad document fails here and its neighbours go on
+embed   every text that no cache remembers, in steps; something urgent may run between two of them
+begin   the ledger notes every id about to be touched        (a crash from here on leaves them unknown)
+upsert  new points                                           (both revisions are there, the old one is shown)
+switch  search shows the new revision                        ← searchable
+relabel, remove, flush
+commit  the ledger notes what the store now holds for sure   ← durable
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from freshd import faults
+from freshd.admission import Admission
+from freshd.chunker import ChunkLimits, chunk
+from freshd.delta import Delta, Wanted, diff
+from freshd.errors import DocumentGone, FreshdError, SourceUnavailable
+from freshd.model import (
+    Change,
+    ChangeKind,
+    Chunk,
+    ChunkId,
+    Coverage,
+    Digest,
+    Document,
+    DocumentRef,
+    Fates,
+    HeldChunk,
+    Outcome,
+    OutcomeKind,
+    Pending,
+    Point,
+    Relabel,
+    Revision,
+    SourceName,
+    Vector,
+)
+from freshd.payload import DocumentFields, chunk_label, chunk_relabels, document_relabels, point_payload
+from freshd.ports import Applied, Clock, Connector, Embedder, Intent, Ledger, Parser, Store, VectorCache
+
+MAX_BATCH_CHUNKS = 512
+"""A batch takes no further document beyond so many chunks; bounds memory and the time to the next flush."""
+
+_MAX_ATTEMPTS = 3
+_SOURCE_RETRY = timedelta(seconds=10)
+_FIRST_RETRY = timedelta(seconds=2)
+_QUARANTINE = timedelta(hours=1)
+_LONGEST_QUARANTINE = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How documents become points.
+
+    Attributes:
+        identity: Changes with the parser, the chunker, its limits or the embedder.
+
+    """
+
+    parser: Parser
+    limits: ChunkLimits
+    embedder: Embedder
+    identity: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one change comes to, before anything is written."""
+
+    pending: Pending
+    change: Change
+    revision: Revision
+    ref: DocumentRef | None = None
+    fields: DocumentFields | None = None
+    chunks: tuple[Chunk, ...] = ()
+    delta: Delta = field(default_factory=Delta)
+    previous: Revision | None = None
+    is_touched: bool = False
+
+    @property
+    def held(self) -> tuple[HeldChunk, ...]:
+        return tuple(HeldChunk(c.chunk_id, chunk_label(c)) for c in self.chunks)
+
+    @property
+    def removed(self) -> tuple[ChunkId, ...]:
+        return (*self.delta.remove, *(_all_ids(self.previous) if self.previous else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """Vectors for a batch, and which of them had to be computed."""
+
+    by_digest: Mapping[Digest, Vector]
+    computed: frozenset[Digest]
+
+
+class Pipeline:
+    """Applies changes; the only writer of the store.
+
+    Run from one thread at a time; a nested `run` inside `between` is the one exception.
+    """
+
+    def __init__(
+        self,
+        *,
+        connectors: Mapping[SourceName, Connector],
+        recipe: Recipe,
+        cache: VectorCache,
+        store: Store,
+        ledger: Ledger,
+        admission: Admission,
+        clock: Clock,
+    ) -> None:
+        """Work on open parts."""
+        self._connectors = connectors
+        self._recipe = recipe
+        self._cache = cache
+        self._store = store
+        self._ledger = ledger
+        self._admission = admission
+        self._clock = clock
+
+    def run(self, batch: Sequence[Pending], between: Callable[[], None] = lambda: None) -> list[Outcome]:
+        """Apply a batch of changes.
+
+        Args:
+            batch: At most one per document; those beyond `MAX_BATCH_CHUNKS` are left pending.
+            between: Called between bounded pieces of work, before anything of this batch is written.
+
+        Returns:
+            One outcome for each change that was worked on.
+
+        Raises:
+            StoreUnavailable: Nothing was lost: the batch stays pending and is redone by id.
+            EmbedderUnavailable: Likewise; nothing was written.
+
+        """
+        plans, outcomes = self._plan_all(batch, between)
+        vectors = self._embed(plans, between)
+        return outcomes + self._apply(plans, vectors)
+
+    # Plan
+
+    def _plan_all(self, batch: Sequence[Pending], between: Callable[[], None]) -> tuple[list[_Plan], list[Outcome]]:
+        plans: list[_Plan] = []
+        outcomes: list[Outcome] = []
+        # Deletions last, so that one whose content arrived elsewhere is recognised as a move.
+        for pending in sorted(batch, key=lambda p: p.change.kind is ChangeKind.DELETED):
+            if sum(len(p.delta.add) for p in plans) >= MAX_BATCH_CHUNKS:
+                break
+            moved_away = {(p.change.source, p.change.previous_id) for p in plans if p.previous}
+            if (pending.change.source, pending.change.document_id) in moved_away:
+                continue
+            result = self._try_plan(pending)
+            if isinstance(result, _Plan):
+                plans.append(result)
+            else:
+                outcomes.append(result)
+            between()
+        return plans, outcomes
+
+    def _try_plan(self, pending: Pending) -> _Plan | Outcome:
+        try:
+            return self._plan(pending)
+        except DocumentGone:
+            self._ledger.drop(pending)
+            return Outcome(pending.change, OutcomeKind.SUPERSEDED)
+        except FreshdError as error:
+            return self._fail(pending, error)
+
+    def _fail(self, pending: Pending, error: FreshdError) -> Outcome:
+        attempts = pending.attempts + 1
+        is_poison = not error.retryable or attempts >= _MAX_ATTEMPTS
+        if isinstance(error, SourceUnavailable):
+            is_poison, delay = False, _SOURCE_RETRY
+        elif is_poison:
+            delay = min(_QUARANTINE * 2 ** max(0, attempts - _MAX_ATTEMPTS), _LONGEST_QUARANTINE)
+        else:
+            delay = _FIRST_RETRY * 4 ** (attempts - 1)
+        self._ledger.defer(pending, str(error), self._clock.now() + delay, quarantine=is_poison)
+        return Outcome(pending.change, OutcomeKind.FAILED, error=str(error))
+
+    def _plan(self, pending: Pending) -> _Plan | Outcome:
+        change = pending.change
+        connector = self._connectors[change.source]
+        revision = self._ledger.revision(change.source, change.document_id)
+        if change.ref is None:
+            if connector.coverage is Coverage.FULL and not connector.is_gone(change.document_id):
+                self._ledger.drop(pending)
+                return Outcome(change, OutcomeKind.SUPERSEDED)
+            return _Plan(pending, change, revision, delta=diff(revision, ()))
+        document = connector.read(change.ref)
+        digest = Digest(hashlib.sha256(document.content).hexdigest())
+        is_same = revision.digest == digest and revision.recipe == self._recipe.identity
+        if is_same and not revision.unknown:
+            return _Plan(pending, change, revision, ref=document.ref, is_touched=True)
+        return self._plan_content(pending, revision, document, digest)
+
+    def _plan_content(self, pending: Pending, revision: Revision, document: Document, digest: Digest) -> _Plan:
+        change, previous = self._moved(pending.change, digest)
+        parsed = self._recipe.parser.parse(document)
+        chunks = chunk(
+            parsed,
+            source=change.source,
+            document_id=change.document_id,
+            limits=self._recipe.limits,
+            count_tokens=self._recipe.embedder.count_tokens,
+        )
+        fields = DocumentFields(
+            change.source,
+            change.document_id,
+            document.uri,
+            parsed.title or document.title,
+            digest,
+            document.modified_at,
+        )
+        delta = diff(revision, [Wanted(c.chunk_id, chunk_label(c)) for c in chunks])
+        return _Plan(pending, change, revision, document.ref, fields, chunks, delta, previous)
+
+    def _moved(self, change: Change, digest: Digest) -> tuple[Change, Revision | None]:
+        if change.kind is not ChangeKind.ADDED:
+            return change, None
+        twin = self._ledger.vanished_twin(change.source, digest)
+        connector = self._connectors[change.source]
+        if twin is None or twin == change.document_id or not connector.is_gone(twin):
+            return change, None
+        moved = replace(change, kind=ChangeKind.MOVED, previous_id=twin)
+        return moved, self._ledger.revision(change.source, twin)
+
+    # Embed
+
+    def _embed(self, plans: Iterable[_Plan], between: Callable[[], None]) -> _Vectors:
+        texts = {c.digest: c.embedded_text for plan in plans for c in _added(plan)}
+        embedder = self._recipe.embedder
+        vectors = self._cache.get(embedder.identity, texts)
+        missing = [digest for digest in texts if digest not in vectors]
+        if not missing:
+            return _Vectors(vectors, frozenset())
+        computed: dict[Digest, Vector] = {}
+        for index, vector in embedder.embed_passages([texts[digest] for digest in missing]):
+            faults.hit("mid_embed")
+            computed[missing[index]] = vector
+            between()
+        self._cache.put(embedder.identity, computed)
+        return _Vectors({**vectors, **computed}, frozenset(computed))
+
+    # Apply
+
+    def _apply(self, plans: Sequence[_Plan], vectors: _Vectors) -> list[Outcome]:
+        faults.hit("before_intent")
+        standing = self._begin([plan for plan in plans if not plan.is_touched])
+        outcomes = [Outcome(p.change, OutcomeKind.SUPERSEDED) for p in plans if not p.is_touched and p not in standing]
+        now = self._clock.now()
+        searchable_at = self._write(standing, vectors, now) if standing else now
+        durable_at = self._clock.now()
+        applied = [self._applied(plan, vectors, searchable_at, durable_at) for plan in standing]
+        applied += [_touched(plan, durable_at) for plan in plans if plan.is_touched]
+        faults.hit("before_applied")
+        if applied:
+            self._ledger.commit(applied)
+        for plan in standing:
+            self._admission.settle(*_keys(plan))
+        return outcomes + [item.outcome for item in applied]
+
+    def _begin(self, plans: list[_Plan]) -> list[_Plan]:
+        if not plans:
+            return []
+        stands = self._ledger.begin([_intent(plan) for plan in plans])
+        moves = [plan for plan in plans if plan.previous is not None]
+        if moves:
+            self._ledger.begin([_previous_intent(plan) for plan in moves])
+        faults.hit("after_intent")
+        return [plan for plan, is_standing in zip(plans, stands, strict=True) if is_standing]
+
+    def _write(self, plans: Sequence[_Plan], vectors: _Vectors, now: datetime) -> datetime:
+        points = [point for plan in plans for point in self._points(plan, vectors, now)]
+        if points:
+            self._store.upsert(points)
+        faults.hit("after_upsert")
+        for plan in plans:
+            self._admission.switch(_keys(plan), frozenset(c.chunk_id for c in plan.chunks), _held_ids(plan))
+        searchable_at = self._clock.now()
+        labels = [label for plan in plans for label in _relabels(plan, now)]
+        if labels:
+            self._store.relabel(labels)
+        faults.hit("before_delete")
+        removed = [chunk_id for plan in plans for chunk_id in plan.removed]
+        if removed:
+            self._store.remove(removed)
+        faults.hit("before_flush")
+        self._store.flush()
+        return searchable_at
+
+    def _points(self, plan: _Plan, vectors: _Vectors, now: datetime) -> Iterable[Point]:
+        for piece in _added(plan):
+            if plan.fields is None:
+                raise RuntimeError("a plan that adds chunks has document fields")
+            yield Point(
+                piece.chunk_id,
+                vectors.by_digest[piece.digest],
+                self._recipe.embedder.sparse_passage(piece.embedded_text),
+                point_payload(plan.fields, piece, now),
+            )
+
+    def _applied(self, plan: _Plan, vectors: _Vectors, searchable_at: datetime, durable_at: datetime) -> Applied:
+        added = _added(plan)
+        embedded = [c for c in added if c.digest in vectors.computed]
+        fates = Fates(
+            embedded=len(embedded),
+            reused=len(added) - len(embedded),
+            relabelled=len(plan.delta.relabel),
+            kept=len(plan.delta.keep),
+            removed=len(plan.removed),
+        )
+        kind = OutcomeKind.DELETED if plan.ref is None else OutcomeKind.INDEXED
+        return Applied(
+            pending=plan.pending,
+            outcome=Outcome(plan.change, kind, fates, searchable_at, sum(len(c.embedded_text) for c in embedded)),
+            ref=plan.ref,
+            digest=plan.fields.content_sha256 if plan.fields else None,
+            recipe=self._recipe.identity if plan.fields else None,
+            label=plan.fields.label() if plan.fields else None,
+            chunks=plan.held,
+            durable_at=durable_at,
+        )
+
+
+def _added(plan: _Plan) -> list[Chunk]:
+    wanted = set(plan.delta.add)
+    return [c for c in plan.chunks if c.chunk_id in wanted]
+
+
+def _all_ids(revision: Revision) -> tuple[ChunkId, ...]:
+    return tuple(sorted({c.chunk_id for c in revision.chunks} | revision.unknown))
+
+
+def _held_ids(plan: _Plan) -> frozenset[ChunkId]:
+    held = {c.chunk_id for c in plan.revision.chunks}
+    if plan.previous:
+        held |= {c.chunk_id for c in plan.previous.chunks}
+    return frozenset(held)
+
+
+def _keys(plan: _Plan) -> tuple[SourceName, str]:
+    return plan.change.source, plan.change.document_id
+
+
+def _intent(plan: _Plan) -> Intent:
+    change = plan.change
+    return Intent(change.source, change.document_id, plan.revision.version, plan.delta.touched)
+
+
+def _previous_intent(plan: _Plan) -> Intent:
+    if plan.change.previous_id is None or plan.previous is None:
+        raise RuntimeError("only a moved document has a previous one")
+    return Intent(
+        plan.change.source, plan.change.previous_id, plan.previous.version, frozenset(_all_ids(plan.previous))
+    )
+
+
+def _relabels(plan: _Plan, now: datetime) -> Iterable[Relabel]:
+    relabelled = set(plan.delta.relabel)
+    for piece in plan.chunks:
+        if piece.chunk_id in relabelled:
+            yield from chunk_relabels(piece)
+    standing = (*plan.delta.keep, *plan.delta.relabel)
+    if standing and plan.fields and plan.fields.label() != plan.revision.label:
+        yield from document_relabels(plan.fields, standing, now)
+
+
+def _touched(plan: _Plan, now: datetime) -> Applied:
+    outcome = Outcome(plan.change, OutcomeKind.TOUCHED, Fates(kept=len(plan.revision.chunks)), now)
+    revision = plan.revision
+    return Applied(
+        plan.pending, outcome, plan.ref, revision.digest, revision.recipe, revision.label, revision.chunks, now
+    )

@@ -1,0 +1,269 @@
+"""The embedded store as the rest of freshd sees it: Qdrant Edge behind a child process with deadlines.
+
+    EdgeStore ── turns ──▶ Child ── socket, wire.py ──▶ edge_child.py ──▶ Qdrant Edge
+       │ back-off            │ deadline, kill, reap
+       └── start again, open again, never create again
+
+The engine is never loaded here.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from freshd import faults
+from freshd.errors import CollectionMismatch, StoreError, StoreUnavailable
+from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVector, Vector
+from freshd.ports import StoredPoint
+from freshd.stores import intake, wire
+from freshd.stores.child import Child, ChildFailed, Starter
+from freshd.stores.turns import Turns
+from freshd.stores.wire import FRAME_BYTES, FRAME_POINTS, Verdict
+
+_FIRST_RETRY_S = 0.1
+_LAST_RETRY_S = 5.0
+_DISK_FULL = "free some disk space: a full disk is what ends the engine so; freshd carries on by itself then"
+
+
+class EdgeStore:
+    """Points in a directory of this machine; see `freshd.ports.Store` for the contract.
+
+    A child that dies or falls silent costs the call in flight, which raises StoreUnavailable;
+    a later call starts another one, after a pause that grows while failures follow one another.
+    What was flushed is still there then, and so is what was not, unless the machine itself went down.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        dimension: int,
+        *,
+        open_deadline_s: float = 60.0,
+        flush_deadline_s: float = 30.0,
+        call_deadline_s: float = 10.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Touch nothing yet.
+
+        Args:
+            path: Directory of the shard; made when it is absent.
+            dimension: Length of every dense vector.
+            open_deadline_s: Loading a damaged shard can hang for ever.
+            flush_deadline_s: Slow disks need seconds.
+            call_deadline_s: Everything else takes milliseconds.
+            monotonic: Clock of the pauses between restarts.
+
+        """
+        self._path = path
+        self._dimension = dimension
+        self._deadlines_s = {"open": open_deadline_s, "flush": flush_deadline_s, "close": flush_deadline_s}
+        self._call_deadline_s = call_deadline_s
+        self._pause = _Pause(monotonic)
+        self._turns = Turns()
+        self._starter: Starter | None = None
+        self._child: Child | None = None
+        self._instance = ""
+        self._is_open = False
+
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the child, for people who look; None while there is none."""
+        child = self._child
+        return None if child is None else child.pid
+
+    def open(self, instance: str) -> None:
+        """Open the directory, creating the shard when it is absent; idempotent."""
+        with self._turns:
+            if self._child is None:
+                # What this store has opened before is never made anew: it would be empty, and nobody would notice.
+                self._start(instance, may_create=not self._instance)
+            else:
+                self._ask_open(instance, may_create=False)
+            self._instance, self._is_open = instance, True
+
+    def ping(self) -> None:
+        """Prove that the child answers and that its directory is still the one that was opened."""
+        self._call("ping")
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points whole, in portions between which a search may come."""
+        packed = [wire.pack(point) for point in intake.admit(points, self._dimension)]
+        for portion in intake.portions(packed, len, FRAME_POINTS, FRAME_BYTES):
+            self._call("upsert", portion)
+            faults.hit("mid_upsert")
+
+    def relabel(self, labels: Sequence[Relabel]) -> None:
+        """Set payload fields of points that certainly exist."""
+        for label in intake.check_labels(labels, FRAME_POINTS):
+            self._call("relabel", [label])
+
+    def remove(self, chunk_ids: Sequence[ChunkId]) -> None:
+        """Delete points by id, taking their terms out of BM25's statistics first."""
+        intake.check_ids(chunk_ids)
+        for ids in intake.in_runs(chunk_ids, FRAME_POINTS):
+            self._call("remove", ids)
+
+    def flush(self) -> None:
+        """Make everything before this call durable: only this syncs to disk."""
+        self._call("flush")
+
+    def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
+        """Nearest points by cosine, best first."""
+        intake.check_dense(vector, self._dimension)
+        return _matches(self._call("search_dense", vector, limit, intake.check_search(limit, where)))
+
+    def search_sparse(self, vector: SparseVector, limit: int, where: SearchFilter) -> list[Match]:
+        """Best points by BM25, best first; none for an empty vector."""
+        indices, values = intake.check_sparse(vector)
+        conditions = intake.check_search(limit, where)
+        if not indices:
+            return []
+        return _matches(self._call("search_sparse", indices, values, limit, conditions))
+
+    def retrieve(self, chunk_ids: Sequence[ChunkId], *, with_vectors: bool = False) -> list[StoredPoint]:
+        """Read points by id; absent ones are left out."""
+        intake.check_ids(chunk_ids)
+        found: list[StoredPoint] = []
+        for ids in intake.in_runs(chunk_ids, FRAME_POINTS):
+            found += _stored(self._call("retrieve", ids, with_vectors))
+        return found
+
+    def scroll(self, after: ChunkId | None, limit: int, *, with_vectors: bool = False) -> list[StoredPoint]:
+        """Read a page in id order."""
+        intake.check_limit(limit)
+        intake.check_ids([] if after is None else [after])
+        page: list[StoredPoint] = []
+        while len(page) < limit:
+            asked = min(limit - len(page), FRAME_POINTS)
+            rows = _stored(self._call("scroll", page[-1].chunk_id if page else after, asked, with_vectors))
+            page += rows
+            if len(rows) < asked:
+                break
+        return page
+
+    def count(self) -> int:
+        """Exact number of points."""
+        n_points: int = self._call("count")
+        return n_points
+
+    def close(self) -> None:
+        """Flush, end the child and let go of the directory; idempotent.
+
+        Raises:
+            StoreUnavailable: The flush failed; the store is closed all the same.
+
+        """
+        with self._turns:
+            self._is_open = False
+            try:
+                if self._child is not None:
+                    self._ask("close")
+            finally:
+                self._drop()
+                if self._starter is not None:
+                    self._starter.close()
+                    self._starter = None
+
+    def _call(self, operation: str, *arguments: Any) -> Any:
+        with self._turns:
+            if not self._is_open:
+                raise StoreUnavailable(f"store {self._path}: is not open")
+            if self._child is None:
+                self._start(self._instance, may_create=False)
+            result = self._ask(operation, *arguments)
+            self._pause.end()
+            return result
+
+    def _start(self, instance: str, *, may_create: bool) -> None:
+        self._pause.check()
+        if self._starter is None:
+            self._starter = Starter("freshd.stores.edge_child")
+        try:
+            self._child = self._starter.start()
+        except OSError as error:
+            raise self._failed(StoreUnavailable(f"store {self._path}: cannot start its process: {error}")) from error
+        self._ask_open(instance, may_create=may_create)
+
+    def _ask_open(self, instance: str, *, may_create: bool) -> None:
+        self._ask("open", str(self._path), instance, self._dimension, intake.INDEXES, may_create)
+
+    def _ask(self, operation: str, *arguments: Any) -> Any:
+        """Put one request to the running child; every failure that leaves it in doubt ends it."""
+        assert self._child is not None  # noqa: S101 - holds in every caller
+        deadline_s = self._deadlines_s.get(operation, self._call_deadline_s)
+        try:
+            verdict, *answer = self._child.ask([operation, *arguments], deadline_s)
+        except ChildFailed as failure:
+            hint = _DISK_FULL if failure.signal_name == "SIGBUS" else ""
+            raise self._failed(StoreUnavailable(f"store {self._path}: its process {failure}", hint=hint)) from failure
+        except BaseException:
+            self._drop()
+            raise
+        if verdict == Verdict.OK:
+            return answer[0]
+        error = _ERRORS[verdict](answer[0], hint=answer[1])
+        # After a failed sync the kernel may forget what was not written: only a fresh start knows what is there.
+        if verdict != Verdict.FAILED or operation in self._deadlines_s:
+            self._failed(error)
+        raise error
+
+    def _failed(self, error: StoreError) -> StoreError:
+        self._drop()
+        self._pause.begin(error)
+        return error
+
+    def _drop(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+
+class _Pause:
+    """The time after a failure in which the next start would only fail again."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._length_s = 0.0
+        self._ends_at_s = 0.0
+        self._cause: StoreError | None = None
+
+    def begin(self, cause: StoreError) -> None:
+        """Pause from now, twice as long as last time."""
+        self._length_s = min(max(self._length_s * 2, _FIRST_RETRY_S), _LAST_RETRY_S)
+        self._ends_at_s = self._monotonic() + self._length_s
+        self._cause = cause
+
+    def check(self) -> None:
+        """Raise the cause again while the pause lasts."""
+        left_s = self._ends_at_s - self._monotonic()
+        if self._cause is not None and left_s > 0:
+            raise type(self._cause)(f"{self._cause} (next try in {left_s:.1f} s)", hint=self._cause.hint)
+
+    def end(self) -> None:
+        """Forget earlier failures: something worked."""
+        self._length_s, self._cause = 0.0, None
+
+
+_ERRORS: dict[str, type[StoreError]] = {
+    Verdict.MISMATCH: CollectionMismatch,
+    Verdict.IN_USE: StoreUnavailable,
+    Verdict.FAILED: StoreUnavailable,
+    Verdict.PANICKED: StoreUnavailable,
+}
+
+
+def _matches(rows: list[Any]) -> list[Match]:
+    return [Match(ChunkId(id_), score, payload) for id_, score, payload in rows]
+
+
+def _stored(rows: list[Any]) -> list[StoredPoint]:
+    return [_stored_point(*row) for row in rows]
+
+
+def _stored_point(
+    id_: str, payload: dict[str, Any], dense: bytes | None, indices: list[int] | None, values: list[float] | None
+) -> StoredPoint:
+    if dense is None or indices is None or values is None:
+        return StoredPoint(ChunkId(id_), payload)
+    return StoredPoint(ChunkId(id_), payload, Vector(dense), SparseVector(tuple(indices), tuple(values)))

@@ -1,0 +1,218 @@
+"""What runs in the process that owns an embedded shard: `python -m freshd.stores.edge_child PARENT_PID`.
+
+Qdrant Edge holds the interpreter's lock in every call, dies by SIGBUS on a full disk and can hang while loading;
+here that costs a restart, not the daemon.
+One request at a time comes over standard input, which is a socket, and its reply goes back the same way.
+The process ends when the parent closes the stream or dies, and heeds no signal that asks politely.
+
+Loads only what it needs: it is started anew after every failure.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from qdrant_edge import (
+    CountRequest,
+    EdgeShard,
+    FieldCondition,
+    Filter,
+    MatchAny,
+    MatchPrefix,
+    Point,
+    PointVectors,
+    Query,
+    QueryRequest,
+    Record,
+    ScrollRequest,
+    SparseVector,
+    UpdateOperation,
+)
+
+from freshd.stores import wire
+from freshd.stores.edge_files import DENSE, SPARSE, EdgeFiles, Refusal
+from freshd.stores.wire import Verdict, pack_dense, unpack_dense
+
+_DAMAGED = "freshd verify --repair; if it cannot open the store either, move it away and run: freshd reindex --full"
+
+
+class Shard:
+    """The shard and its directory; every public method is an operation that the parent may ask for."""
+
+    def __init__(self) -> None:
+        """Own nothing yet."""
+        self._shard: EdgeShard | None = None
+        self._files: EdgeFiles | None = None
+
+    def open(
+        self, directory: str, instance: str, dimension: int, indexes: list[tuple[str, bool]], may_create: bool
+    ) -> None:
+        """Open the shard, creating it where there is none and that is allowed; idempotent."""
+        if self._files is not None:
+            self._files.expect(instance, dimension)
+            return
+        files = EdgeFiles(directory, instance, dimension)
+        files.prepare(indexes if may_create else None)
+        self._shard = EdgeShard.load(files.shard)
+        files.remember()
+        self._files = files
+
+    def ping(self) -> None:
+        """Answer, having looked whether the directory is still ours."""
+        self._checked()
+        if self._files is not None:
+            self._files.expect_twin()
+
+    def _checked(self) -> EdgeShard:
+        """Give the engine, but not when its directory is gone: it would go on writing into nothing."""
+        if self._shard is None or self._files is None:
+            raise Refusal(Verdict.FAILED, "the store is not open")
+        self._files.expect_place()
+        return self._shard
+
+    def upsert(self, points: list[bytes]) -> None:
+        """Write points whole."""
+        self._checked().update(UpdateOperation.upsert_points([_point(*wire.unpack(point)) for point in points]))
+
+    def relabel(self, labels: list[tuple[list[Any], dict[str, Any], str | None]]) -> None:
+        """Set payload fields; a missing id is an error, yet the others are set."""
+        shard = self._checked()
+        for ids, payload, key in labels:
+            shard.update(UpdateOperation.set_payload(ids, payload, key))
+
+    def remove(self, ids: list[Any]) -> None:
+        """Delete points, emptying their sparse vectors first.
+
+        Edge's IDF counts the terms of deleted points until the shard is loaded again,
+        but not those of a vector that was overwritten.
+        Overwriting a missing point is an error, so only those that exist are.
+        """
+        shard = self._checked()
+        empty = SparseVector([], [])
+        there = [record.id for record in shard.retrieve(ids, False, False)]
+        shard.update(UpdateOperation.update_vectors([PointVectors(id_, {SPARSE: empty}) for id_ in there]))
+        shard.update(UpdateOperation.delete_points(ids))
+
+    def flush(self) -> None:
+        """Make everything so far durable."""
+        self._checked().flush()
+
+    def search_dense(self, vector: bytes, limit: int, conditions: list[Any]) -> list[Any]:
+        """Give `[id, score, payload]` of the nearest points, best first."""
+        return self._search(Query.Nearest(_numbers(vector), DENSE), limit, conditions)
+
+    def search_sparse(self, indices: list[int], values: list[float], limit: int, conditions: list[Any]) -> list[Any]:
+        """Give `[id, score, payload]` of the best points by BM25, best first."""
+        return self._search(Query.Nearest(SparseVector(indices, values), SPARSE), limit, conditions)
+
+    def _search(self, query: Query, limit: int, conditions: list[Any]) -> list[Any]:
+        request = QueryRequest(limit=limit, query=query, filter=_filter(conditions), with_payload=True)
+        return [[str(hit.id), hit.score, hit.payload] for hit in self._checked().query(request)]
+
+    def retrieve(self, ids: list[Any], with_vectors: bool) -> list[Any]:
+        """Give `[id, payload, dense, indices, values]` of the points that exist."""
+        return _rows(self._checked().retrieve(ids, True, with_vectors))
+
+    def scroll(self, after: str | None, limit: int, with_vectors: bool) -> list[Any]:
+        """Give the page after an id; Edge's own offset is inclusive, and may name a point that is gone."""
+        request = ScrollRequest(offset=after, limit=limit + 1, with_payload=True, with_vector=with_vectors)
+        records, _ = self._checked().scroll(request)
+        return _rows([record for record in records if str(record.id) != after][:limit])
+
+    def count(self) -> int:
+        """Count exactly."""
+        return self._checked().count(CountRequest(exact=True))
+
+    def close(self) -> None:
+        """Flush and let go."""
+        if self._shard is not None:
+            self._shard.flush()
+            self._shard.close()
+            self._shard = None
+
+
+def _point(id_: Any, dense: bytes, indices: list[int], values: list[float], payload: dict[str, Any]) -> Point:
+    return Point(id_, {DENSE: _numbers(dense), SPARSE: SparseVector(indices, values)}, payload)
+
+
+def _numbers(packed: bytes) -> list[float]:
+    # Edge takes any sequence of floats, an array in half the time of a list; its stubs know lists only.
+    return cast("list[float]", unpack_dense(packed))
+
+
+def _rows(records: Iterable[Record]) -> list[Any]:
+    return [[str(record.id), record.payload or {}, *_vectors(record.vector)] for record in records]
+
+
+def _vectors(vectors: Any) -> tuple[bytes | None, list[int] | None, list[float] | None]:
+    if vectors is None:
+        return None, None, None
+    sparse = vectors[SPARSE]
+    return pack_dense(vectors[DENSE]), sparse.indices, sparse.values
+
+
+def _filter(conditions: list[Any]) -> Filter | None:
+    if not conditions:
+        return None
+    matches: dict[str, Any] = {"any": MatchAny, "prefix": MatchPrefix}
+    return Filter(must=[FieldCondition(key, match=matches[how](what)) for key, how, what in conditions])
+
+
+def answer(shard: Shard, request: list[Any]) -> list[Any]:
+    """Do what is asked; every way to fail becomes a reply."""
+    operation, *arguments = request
+    perform: Callable[..., Any] = getattr(shard, operation)
+    try:
+        return [Verdict.OK, perform(*arguments)]
+    except Refusal as refusal:
+        return list(refusal.args)
+    except Exception as error:  # noqa: BLE001 - Edge raises bare Exception for all it dislikes
+        return [Verdict.FAILED, f"store: '{operation}' failed: {error}", ""]
+    except BaseException as panic:  # noqa: BLE001 - pyo3's PanicException is no Exception
+        return [Verdict.PANICKED, f"store: the engine panicked in '{operation}': {panic}", _DAMAGED]
+
+
+def serve(stream: int) -> int:
+    """Answer requests until the parent hangs up; gives the exit code."""
+    shard = Shard()
+    while True:
+        try:
+            request = wire.read_frame(lambda n_bytes: os.read(stream, min(n_bytes, 1 << 20)))
+        except (EOFError, ConnectionError):
+            return 0
+        reply = answer(shard, request)
+        _write(stream, wire.frame(reply))
+        if reply[0] == Verdict.PANICKED:
+            return 3
+
+
+def _write(stream: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(stream, rest) :]
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have Linux kill this process when its parent dies, also while the engine holds the interpreter's lock."""
+    import ctypes  # only here
+
+    set_death_signal = 1  # PR_SET_PDEATHSIG
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def main() -> None:
+    """Run until the parent is gone or done."""
+    for polite in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(polite, signal.SIG_IGN)
+    _die_with_parent(int(sys.argv[1]))
+    # os._exit: leaving in order would flush, which nobody asked for and which keeps the lock for longer.
+    os._exit(serve(sys.stdin.fileno()))
+
+
+if __name__ == "__main__":
+    main()

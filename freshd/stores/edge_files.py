@@ -1,0 +1,236 @@
+"""The directory of an embedded shard: whose points it holds, and that only one process touches them.
+
+    DIRECTORY/
+    ├── lock              held while a process may write here
+    ├── identity.json     whose points these are; written last, durably
+    └── shard/            Qdrant Edge's own files, and a twin of identity.json
+
+The outer file says that there is a shard, so that a deleted one does not read as one never made;
+the twin says whose it is, so that another's put in its place is noticed.
+A new shard is built as `shard.new`, which never holds a point, and renamed once it is whole:
+a crash at any moment leaves either nothing, or something that the next opening finishes.
+
+Loaded by the child process only, like the engine itself.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from qdrant_edge import (
+    CountRequest,
+    Distance,
+    EdgeConfig,
+    EdgeShard,
+    EdgeSparseVectorParams,
+    EdgeVectorParams,
+    KeywordIndexParams,
+    Modifier,
+    UpdateOperation,
+)
+
+from freshd.stores.wire import Verdict
+
+DENSE = ""
+"""The dense vector has no name, which is what LangChain looks for."""
+
+SPARSE = "bm25"
+
+_LOCK_PATIENCE_S = 1.0
+"""A process that was just killed needs a moment to let go of the lock."""
+
+_IDENTITY = "identity.json"
+_DISTANCE = "cosine"
+_REBUILD = "freshd reindex --full"
+
+Identity = dict[str, Any]
+Indexes = Sequence[tuple[str, bool]]
+
+
+class Refusal(Exception):
+    """A request that is answered with a reason instead of a result."""
+
+    def __init__(self, verdict: str, message: str, hint: str = "") -> None:
+        """Keep what the reply will say."""
+        super().__init__(verdict, message, hint)
+
+
+class EdgeFiles:
+    """A directory as one instance expects it; every method that finds it otherwise raises Refusal."""
+
+    def __init__(self, directory: str, instance: str, dimension: int) -> None:
+        """Say what is expected; nothing is looked at yet."""
+        self.shard = os.path.join(directory, "shard")
+        self._directory = directory
+        self._identity = _identity(instance, dimension)
+        self._place: tuple[int, int] | None = None
+
+    def prepare(self, indexes: Indexes | None) -> None:
+        """Lock the directory and make sure that it holds a whole shard of this instance.
+
+        Args:
+            indexes: Of a shard made anew; None if none may be made.
+
+        """
+        if indexes is not None:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        self._lock()
+        if self._is_whole():
+            return
+        if indexes is None:
+            raise self._mismatch("its files are gone")
+        self._create(indexes)
+
+    def expect(self, instance: str, dimension: int) -> None:
+        """Refuse another instance or dimension than the one that is open."""
+        self._expect(self._identity, _identity(instance, dimension))
+
+    def remember(self) -> None:
+        """Note which directory was opened, since its name may come to mean another."""
+        self._place = _place(self.shard)
+
+    def expect_place(self) -> None:
+        """Refuse when the directory that was opened is gone or replaced."""
+        if _place(self.shard) != self._place:
+            raise self._mismatch("its shard was deleted or replaced underneath")
+
+    def expect_twin(self) -> None:
+        """Refuse when the shard is not ours."""
+        inner = _read(self.shard)
+        if inner == self._identity:
+            return
+        what = "was deleted underneath" if inner is None else f"is another's, of instance {inner.get('instance')}"
+        raise self._mismatch(f"{_IDENTITY} says that there is a shard, but it {what}")
+
+    def _is_whole(self) -> bool:
+        """Tell whether a whole shard of ours is there, finishing what a crash left half done."""
+        outer = _read(self._directory)
+        if outer is not None:
+            self._expect(outer, self._identity)
+            self.expect_twin()
+            return True
+        if not os.path.isdir(self.shard):
+            return False
+        if _read(self.shard) == self._identity:
+            _write(self._directory, self._identity)
+            return True
+        self._discard_if_empty()
+        return False
+
+    def _discard_if_empty(self) -> None:
+        """Delete a shard of which nothing says that it is ours, if it certainly holds no point."""
+        shard = EdgeShard.load(self.shard)
+        n_points = shard.count(CountRequest(exact=True))
+        shard.close()
+        if n_points:
+            raise self._mismatch(f"holds a shard of {n_points} points, but no {_IDENTITY} that says whose they are")
+        _delete_tree(self.shard)
+
+    def _create(self, indexes: Indexes) -> None:
+        """Build an empty shard beside its place, move it there whole, then say that it is there."""
+        new = self.shard + ".new"
+        _delete_tree(new)
+        shard = EdgeShard.create(new, _config(self._identity["dimension"]))
+        for key, has_prefixes in indexes:
+            shard.update(UpdateOperation.create_field_index(key, KeywordIndexParams(prefix=has_prefixes)))
+        shard.flush()
+        shard.close()
+        _write(new, self._identity)
+        os.rename(new, self.shard)
+        _write(self._directory, self._identity)
+
+    def _lock(self) -> None:
+        """Hold the directory until this process ends; the descriptor stays open on purpose."""
+        try:
+            lock = os.open(os.path.join(self._directory, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            raise self._mismatch("the directory is gone") from None
+        ends_at = time.monotonic() + _LOCK_PATIENCE_S
+        while not _try_lock(lock):
+            if time.monotonic() > ends_at:
+                message = f"store {self._directory}: another process has it open"
+                raise Refusal(Verdict.IN_USE, message, "stop the other freshd that uses this state directory")
+            time.sleep(0.02)
+
+    def _expect(self, got: Identity, expected: Identity) -> None:
+        if got.get("instance") != expected["instance"]:
+            raise self._mismatch(f"belongs to instance {got.get('instance')}, expected {expected['instance']}")
+        if got != expected:
+            raise Refusal(
+                Verdict.MISMATCH,
+                f"store {self._directory}: holds {got.get('dimension')}-dimensional vectors ({got.get('distance')}), "
+                f"expected {expected['dimension']} ({expected['distance']})",
+                f"{_REBUILD}   (fills a new generation beside the live one, then switches)",
+            )
+
+    def _mismatch(self, what: str) -> Refusal:
+        return Refusal(
+            Verdict.MISMATCH,
+            f"store {self._directory}: {what}",
+            f"bring it back from where it went or from a backup; or move {self._directory} away and run: {_REBUILD}",
+        )
+
+
+def _identity(instance: str, dimension: int) -> Identity:
+    return {"instance": instance, "dimension": dimension, "distance": _DISTANCE}
+
+
+def _config(dimension: int) -> EdgeConfig:
+    return EdgeConfig(
+        vectors={DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine)},
+        sparse_vectors={SPARSE: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        wal_enabled=True,  # without it a killed process loses all that was not flushed; fixed at creation
+    )
+
+
+def _place(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _delete_tree(path: str) -> None:
+    import shutil  # slow to load, and rarely needed
+
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+
+
+def _read(directory: str) -> Identity | None:
+    path = os.path.join(directory, _IDENTITY)
+    try:
+        with open(path, encoding="utf-8") as file:
+            identity = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise Refusal(Verdict.MISMATCH, f"{path}: is damaged: {error}", "bring it back from a backup") from error
+    return identity if isinstance(identity, dict) else {}
+
+
+def _write(directory: str, identity: Identity) -> None:
+    """Write durably: whoever finds the file finds all of it, also after a power cut."""
+    path = os.path.join(directory, _IDENTITY)
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(identity, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+    folder = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,313 @@
+"""The store on a Qdrant server or cluster, over its HTTP interface.
+
+Needs Qdrant 1.19: keyword prefixes came with it, collection metadata with 1.16.
+Every write waits until it is applied; what the server has acknowledged is in its write-ahead log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from freshd.errors import CollectionMismatch, StoreError, StoreUnavailable
+from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVector, Vector
+from freshd.ports import StoredPoint
+from freshd.redaction import printable, without_url_secrets
+from freshd.stores import intake
+from freshd.stores.intake import Admitted
+from freshd.stores.wire import pack_dense, unpack_dense
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+_SPARSE = "bm25"
+_REBUILD = "freshd reindex --full"
+
+_CALL_POINTS = 256
+_CALL_BYTES = 8 << 20
+"""A quarter of what a server takes by default (32 MB), since sizes are estimated."""
+
+_JSON_NUMBER_BYTES = 22
+
+
+class ServerStore:
+    """Points in a collection of a Qdrant server; see `freshd.ports.Store` for the contract."""
+
+    def __init__(
+        self,
+        url: str,
+        collection: str,
+        dimension: int,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        client: QdrantClient | None = None,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            url: Of the server; without a port, 6333.
+            collection: Name of a collection or of an alias.
+            dimension: Length of every dense vector.
+            api_key: Sent with every request; never shown.
+            timeout_s: Of one request, rounded up to whole seconds.
+            client: Used instead of one made for `url`, for tests.
+
+        """
+        self._where = f"collection '{collection}' at {without_url_secrets(url)}"
+        self._collection = collection
+        self._dimension = dimension
+        self._instance = ""
+        self._client = client or _connect(url, api_key, timeout_s)
+
+    def open(self, instance: str) -> None:
+        """Open the collection, creating it when absent; idempotent."""
+        with self._guarded():
+            # What this store has opened before is never made anew: it would be empty, and nobody would notice.
+            if not self._instance and not self._client.collection_exists(self._collection):
+                self._create(instance)
+            info = self._client.get_collection(self._collection)
+            self._expect(info, instance)
+            self._create_indexes(info)
+        self._instance = instance
+
+    def ping(self) -> None:
+        """Prove that the server answers and that the collection is still ours."""
+        with self._guarded():
+            self._expect(self._client.get_collection(self._collection), self._instance)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points whole, in portions a server takes."""
+        for portion in intake.portions(intake.admit(points, self._dimension), _json_bytes, _CALL_POINTS, _CALL_BYTES):
+            with self._guarded():
+                self._client.upsert(self._collection, [_point(point) for point in portion], wait=True)
+
+    def relabel(self, labels: Sequence[Relabel]) -> None:
+        """Set payload fields of points that certainly exist."""
+        from qdrant_client import models
+
+        checked = intake.check_labels(labels, _CALL_POINTS)
+        operations = [
+            models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, points=list(ids), key=key))
+            for ids, payload, key in checked
+        ]
+        for start in range(0, len(operations), _CALL_POINTS):
+            with self._guarded():
+                portion = operations[start : start + _CALL_POINTS]
+                self._client.batch_update_points(self._collection, portion, wait=True)
+
+    def remove(self, chunk_ids: Sequence[ChunkId]) -> None:
+        """Delete points by id; absent ones are no error.
+
+        BM25's statistics count the deleted until the server's optimiser has swept its segments,
+        which it does by itself; the embedded store, which never does while it runs, empties vectors first.
+        """
+        from qdrant_client import models
+
+        intake.check_ids(chunk_ids)
+        for ids in intake.in_runs(chunk_ids, _CALL_POINTS):
+            with self._guarded():
+                self._client.delete(self._collection, models.PointIdsList(points=list(ids)), wait=True)
+
+    def flush(self) -> None:
+        """Do nothing: what the server acknowledged is as durable as its own settings make it."""
+
+    def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
+        """Nearest points by cosine, best first."""
+        intake.check_dense(vector, self._dimension)
+        return self._search(unpack_dense(vector).tolist(), None, limit, intake.check_search(limit, where))
+
+    def search_sparse(self, vector: SparseVector, limit: int, where: SearchFilter) -> list[Match]:
+        """Best points by BM25, best first; none for an empty vector."""
+        from qdrant_client import models
+
+        indices, values = intake.check_sparse(vector)
+        conditions = intake.check_search(limit, where)
+        if not indices:
+            return []
+        return self._search(models.SparseVector(indices=indices, values=values), _SPARSE, limit, conditions)
+
+    def _search(self, query: Any, using: str | None, limit: int, conditions: list[intake.Condition]) -> list[Match]:
+        with self._guarded():
+            answer = self._client.query_points(
+                self._collection, query, using=using, limit=limit, query_filter=_filter(conditions), with_payload=True
+            )
+        return [Match(ChunkId(str(hit.id)), hit.score, hit.payload or {}) for hit in answer.points]
+
+    def retrieve(self, chunk_ids: Sequence[ChunkId], *, with_vectors: bool = False) -> list[StoredPoint]:
+        """Read points by id; absent ones are left out."""
+        intake.check_ids(chunk_ids)
+        found: list[StoredPoint] = []
+        for ids in intake.in_runs(chunk_ids, _CALL_POINTS):
+            with self._guarded():
+                found += map(_stored, self._client.retrieve(self._collection, ids, True, with_vectors))
+        return found
+
+    def scroll(self, after: ChunkId | None, limit: int, *, with_vectors: bool = False) -> list[StoredPoint]:
+        """Read a page in id order; the server's own offset is inclusive, and may name a point that is gone."""
+        intake.check_limit(limit)
+        intake.check_ids([] if after is None else [after])
+        with self._guarded():
+            records, _ = self._client.scroll(
+                self._collection, limit=limit + 1, offset=after, with_payload=True, with_vectors=with_vectors
+            )
+        return [_stored(record) for record in records if str(record.id) != after][:limit]
+
+    def count(self) -> int:
+        """Exact number of points."""
+        with self._guarded():
+            return self._client.count(self._collection, exact=True).count
+
+    def close(self) -> None:
+        """Close pooled connections; idempotent."""
+        self._client.close()
+
+    def _create(self, instance: str) -> None:
+        from qdrant_client import models
+
+        self._client.create_collection(
+            self._collection,
+            vectors_config=models.VectorParams(size=self._dimension, distance=models.Distance.COSINE),
+            sparse_vectors_config={_SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            metadata={"freshd": {"instance": instance}},
+        )
+
+    def _create_indexes(self, info: models.CollectionInfo) -> None:
+        """Create what is missing: all of them in a new collection, so before any data; none most times."""
+        from qdrant_client import models
+
+        for key, has_prefixes in intake.INDEXES:
+            if key not in info.payload_schema:
+                schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=has_prefixes)
+                self._client.create_payload_index(self._collection, key, schema, wait=True)
+
+    def _expect(self, info: models.CollectionInfo, instance: str) -> None:
+        """Refuse a collection of another instance or shape; nothing has been written to it then."""
+        owner = ((info.config.metadata or {}).get("freshd") or {}).get("instance")
+        if owner != instance:
+            whose = "no freshd" if owner is None else f"instance {owner}"
+            raise CollectionMismatch(
+                f"{self._where}: belongs to {whose}, expected instance {instance}",
+                hint="name another collection in [store], or bring back the state directory that this one came with",
+            )
+        dense = info.config.params.vectors
+        sparse = (info.config.params.sparse_vectors or {}).get(_SPARSE)
+        got = (getattr(dense, "size", None), getattr(dense, "distance", None), getattr(sparse, "modifier", None))
+        expected = (self._dimension, "Cosine", "idf")
+        if got != expected:
+            raise CollectionMismatch(
+                f"{self._where}: holds {_shape(*got)}, expected {_shape(*expected)}",
+                hint=f"{_REBUILD}   (fills a new generation beside the live one, then switches)",
+            )
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turn whatever the client raises into our own errors."""
+        from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+        from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+        try:
+            yield
+        except StoreError:
+            raise
+        except UnexpectedResponse as error:
+            raise self._refused(error.status_code, _reason(error.content)) from error
+        except ResourceExhaustedResponse as error:
+            raise StoreUnavailable(f"{self._where}: is overloaded: {_line(error)}") from error
+        except ResponseHandlingException as error:
+            raise StoreUnavailable(
+                f"{self._where}: no answer: {_line(error.source)}",
+                hint="see that the server runs and that [store] url is right",
+            ) from error
+        except (ValueError, LookupError, RuntimeError) as error:
+            # qdrant-client's local mode: what is not there, or a closed client
+            raise self._refused(None, _line(error)) from error
+
+    def _refused(self, status: int | None, reason: str) -> StoreError:
+        said = f"refused with status {status}: {reason}" if status else reason
+        if status in (401, 403):
+            return StoreUnavailable(
+                f"{self._where}: {said}",
+                hint="set FRESHD_QDRANT_API_KEY to a key that may write",
+            )
+        # A point that is not there is answered with 404 as well.
+        if status in (404, None) and not self._is_there():
+            return CollectionMismatch(f"{self._where}: is gone", hint=f"restore a snapshot of it, or run: {_REBUILD}")
+        return StoreUnavailable(f"{self._where}: {said}")
+
+    def _is_there(self) -> bool:
+        """Whether the collection exists; taken to, if the server will not say."""
+        try:
+            return self._client.collection_exists(self._collection)
+        except Exception:  # noqa: BLE001 - the first error is the one to tell
+            return True
+
+
+def _connect(url: str, api_key: str | None, timeout_s: float) -> QdrantClient:
+    from qdrant_client import QdrantClient
+
+    # The version check asks the server at once, in a thread, and warns on stderr; `open` asks soon enough.
+    return QdrantClient(url=url, api_key=api_key, timeout=timeout_s, check_compatibility=False)  # type: ignore[arg-type]
+
+
+def _shape(size: Any, distance: Any, modifier: Any) -> str:
+    distance, modifier = getattr(distance, "value", distance), getattr(modifier, "value", modifier)
+    return f"{size}-dimensional vectors ({distance}) with {_SPARSE} ({modifier})"
+
+
+def _reason(content: bytes) -> str:
+    """Read what a server says of an error, in one short line."""
+    try:
+        return _short(str(json.loads(content)["status"]["error"]))
+    except (ValueError, LookupError, TypeError):
+        return _short(content.decode(errors="replace"))
+
+
+def _line(error: Exception) -> str:
+    return _short(f"{type(error).__name__}: {error}")
+
+
+def _short(text: str) -> str:
+    return printable(" ".join(text.split()))[:200]
+
+
+def _json_bytes(point: Admitted) -> int:
+    n_numbers = len(point.dense) // 4 + 2 * len(point.indices)
+    return n_numbers * _JSON_NUMBER_BYTES + len(json.dumps(point.payload))
+
+
+def _point(point: Admitted) -> models.PointStruct:
+    from qdrant_client import models
+
+    sparse = models.SparseVector(indices=point.indices, values=point.values)
+    vector: Any = {"": unpack_dense(point.dense).tolist(), _SPARSE: sparse}
+    return models.PointStruct(id=point.chunk_id, vector=vector, payload=point.payload)
+
+
+def _filter(conditions: list[intake.Condition]) -> models.Filter | None:
+    from qdrant_client import models
+
+    if not conditions:
+        return None
+    return models.Filter(must=[_condition(*condition) for condition in conditions])
+
+
+def _condition(key: str, how: str, what: Any) -> models.FieldCondition:
+    from qdrant_client import models
+
+    match = models.MatchAny(any=what) if how == "any" else models.MatchPrefix(prefix=what)
+    return models.FieldCondition(key=key, match=match)
+
+
+def _stored(record: models.Record) -> StoredPoint:
+    chunk_id, payload = ChunkId(str(record.id)), record.payload or {}
+    vectors: Any = record.vector
+    if not vectors:
+        return StoredPoint(chunk_id, payload)
+    if not isinstance(vectors, dict):  # a server may leave the names away where there is but one vector
+        vectors = {"": vectors}
+    sparse = vectors.get(_SPARSE)
+    terms = SparseVector() if sparse is None else SparseVector(tuple(sparse.indices), tuple(sparse.values))
+    return StoredPoint(chunk_id, payload, Vector(pack_dense(vectors[""])), terms)
