@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock check format test demo bench clean
+.PHONY: help install lock check format test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,12 +59,6 @@ format: install ## mend what ruff can mend
 
 test: check ## everything CI runs: check, then the tests
 	@$(BIN)/python -m pytest
-
-demo: install ## the main job on real documents, in a few minutes
-	@$(BIN)/freshd demo
-
-bench: install ## the figures of the README, measured on this machine
-	@$(BIN)/python -m tests.benchmarks
 
 clean: ## remove .venv and all caches
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist

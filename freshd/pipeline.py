@@ -373,7 +373,7 @@ def _relabels(plan: _Plan, now: datetime) -> Iterable[Relabel]:
 
 
 def _touched(plan: _Plan, now: datetime) -> Applied:
-    outcome = Outcome(plan.change, OutcomeKind.TOUCHED, Fates(kept=len(plan.revision.chunks)), now)
+    outcome = Outcome(plan.change, OutcomeKind.TOUCHED, searchable_at=now)
     revision = plan.revision
     return Applied(
         plan.pending, outcome, plan.ref, revision.digest, revision.recipe, revision.label, revision.chunks, now

@@ -167,4 +167,3 @@ def shorten(title: str) -> str:
     # Cutting first keeps a heading of many megabytes cheap; white space may use up what a title gains below.
     title = " ".join(title[: 10 * _MAX_TITLE_CHARACTERS].split())
     return title if len(title) <= _MAX_TITLE_CHARACTERS else title[: _MAX_TITLE_CHARACTERS - 1].rstrip() + "…"
-

@@ -23,19 +23,100 @@ from freshd.parsers.visibility import PageStyle, Visibility, visibility_of
 VERSION = "html-1"
 
 _LEFT_OUT: Final = frozenset(
-    "head title script style template noscript nav iframe object embed audio video canvas select datalist noframes "
-    "frameset annotation annotation-xml desc defs metadata rp applet".split()
+    [
+        "head",
+        "title",
+        "script",
+        "style",
+        "template",
+        "noscript",
+        "nav",
+        "iframe",
+        "object",
+        "embed",
+        "audio",
+        "video",
+        "canvas",
+        "select",
+        "datalist",
+        "noframes",
+        "frameset",
+        "annotation",
+        "annotation-xml",
+        "desc",
+        "defs",
+        "metadata",
+        "rp",
+        "applet",
+    ]
 )
 _BLOCKS: Final = frozenset(
-    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure "
-    "footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu ol optgroup p pre search section summary "
-    "table tbody td tfoot th thead tr ul xmp listing plaintext".split()
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "dir",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hgroup",
+        "hr",
+        "html",
+        "legend",
+        "li",
+        "main",
+        "menu",
+        "ol",
+        "optgroup",
+        "p",
+        "pre",
+        "search",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+        "xmp",
+        "listing",
+        "plaintext",
+    ]
 )
 _HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 _PREFORMATTED: Final = frozenset({"pre", "xmp", "listing", "plaintext", "textarea"})
 _CELLS: Final = frozenset({"td", "th"})
+_TABLE_FRAMES: Final = frozenset({"table", "tr", "tbody", "thead", "tfoot"})
+"""Text directly within these is white space between cells."""
+_LISTS: Final = frozenset({"ul", "ol", "menu", "dir"})
+_SPACELESS: Final = frozenset({"table", "thead", "tbody", "tfoot", "tr", "dl", *_LISTS})
+"""White space between their children is layout of the source."""
 _PERMALINKS: Final = frozenset({"¶", "#", "§", "🔗"})
 """Text of links beside headings that point at the heading itself."""
+
+_GONE: Final = Visibility(is_gone=True)
 
 # libxml2 gives up at a depth of 2048 and drops the rest of the page, whatever its options say.
 _DEEPEST: Final = 2000
@@ -90,9 +171,10 @@ def _is_for_screens(style: Any) -> bool:
 
 
 def _title(root: Any) -> str | None:
-    """Read `<title>`; None without one."""
+    """Read the page's `<title>`; None without one. Drawings within the page have titles too."""
     for element in root.iter("title"):
-        return shorten(without_unseen("".join(element.itertext()))) or None
+        if _name(element.getparent()) in ("head", "html", "body"):
+            return shorten(without_unseen("".join(element.itertext()))) or None
     return None
 
 
@@ -102,27 +184,41 @@ def _name(element: Any) -> str:
 
 
 def _layout_containers(root: Any) -> set[Any]:
-    """Find tables and items that hold sections, code or tables: they arrange the page and are no table or list."""
-    layout: set[Any] = set()
-    above: list[tuple[Any, str]] = []
+    """Find tables and items that arrange the page instead of being a table or list.
+
+    Those are tables with code or tables in them, and whatever has headings in it.
+    """
+    headed: set[Any] = set()
+    split: set[Any] = set()
+    declared: set[Any] = set()
+    holders: list[Any] = []
+    tables: list[Any] = []
     for event, element in etree.iterwalk(root, events=("start", "end")):
         name = _name(element)
         if event == "end":
-            if above and above[-1][0] is element:
-                above.pop()
+            for open_ones in (holders, tables):
+                if open_ones and open_ones[-1] is element:
+                    open_ones.pop()
             continue
-        # What breaks up an outer container was found when the inner one was, so looking stops at the first known.
-        if name in _HEADINGS or name in ("table", "pre"):
-            for container, container_name in reversed(above):
-                if container in layout:
-                    break
-                if name in _HEADINGS or container_name == "table":
-                    layout.add(container)
+        if name in _HEADINGS:
+            _mark(holders, headed)
+        elif name in ("table", "pre"):
+            _mark(tables, split)
+        if name == "table":
+            tables.append(element)
+            if element.get("role", "").strip().lower() in ("presentation", "none"):
+                declared.add(element)
         if name in ("table", "li"):
-            above.append((element, name))
-            if element.get("role", "").lower() in ("presentation", "none"):
-                layout.add(element)
-    return layout
+            holders.append(element)
+    return headed | split | declared
+
+
+def _mark(containers: list[Any], marked: set[Any]) -> None:
+    """Mark all open containers; once one is marked, so are those around it, which keeps a deep page linear."""
+    for container in reversed(containers):
+        if container in marked:
+            return
+        marked.add(container)
 
 
 @dataclass(slots=True)
@@ -130,7 +226,7 @@ class _Frame:
     """An open element.
 
     Attributes:
-        holder: What keeps blocks within it from standing alone: `li` or `table`; empty if nothing does.
+        holder: What keeps blocks within it from standing alone: `li`, `table`, `pre` or `heading`; else empty.
         depth: How many lists it is in.
         n_children: Items of a list, cells of a row, so far.
 
@@ -142,6 +238,16 @@ class _Frame:
     holder: str = ""
     depth: int = 0
     n_children: int = 0
+
+    @property
+    def indent(self) -> str:
+        """White space before a line that continues an item."""
+        return "  " * self.depth if self.holder == "li" else ""
+
+    def next_marker(self) -> str:
+        """Give the bullet or number of the list's next item."""
+        self.n_children += 1
+        return f"{self.n_children}. " if self.name == "ol" else "- "
 
 
 class _Walk:
@@ -173,52 +279,58 @@ class _Walk:
             self._line += (content or "").count("\n")
 
     def _start(self, element: Any) -> None:
-        parent, name = self._frames[-1], _name(element)
+        """Open an element and render its first text."""
         if len(self._frames) > _DEEPEST:
             raise ParseError(
-                f"HTML line {self._line}: got elements nested {_DEEPEST} deep, expected fewer",
+                f"HTML line {self._line}: got elements nested over {_DEEPEST} deep, expected fewer",
                 hint="leave the page out with `exclude`, or close its elements",
             )
         self._tell_line(element, None)
-        frame = _Frame(
-            name,
-            self._visibility(element, name, parent.visibility),
-            parent.is_preformatted or name in _PREFORMATTED,
-            parent.holder,
-            parent.depth + (name in ("ul", "ol", "menu", "dir")),
-        )
+        frame = self._frame(element, self._frames[-1])
         if not frame.visibility.is_gone:
-            self._open(element, frame, parent)
+            self._open(element, frame, self._frames[-1])
         self._frames.append(frame)
         self._text(element.text)
+
+    def _frame(self, element: Any, parent: _Frame) -> _Frame:
+        """Describe an element within its parent."""
+        name = _name(element)
+        return _Frame(
+            name,
+            self._visibility(element, name, parent.visibility),
+            parent.holder != "table" and (parent.is_preformatted or name in _PREFORMATTED),
+            parent.holder,
+            parent.depth + (name in _LISTS),
+        )
 
     def _visibility(self, element: Any, name: str, parent: Visibility) -> Visibility:
         """Judge an element by its kind, then by its attributes."""
         attributes: Mapping[str, str] = element.attrib
         is_permalink = name == "a" and not len(element) and (element.text or "").strip() in _PERMALINKS
         if name in _LEFT_OUT or is_permalink or attributes.get("role", "").strip().lower() == "navigation":
-            return Visibility(is_gone=True)
+            return _GONE
         return visibility_of(name, attributes, parent, self._page)
 
     def _open(self, element: Any, frame: _Frame, parent: _Frame) -> None:
         """Let a visible element begin what it begins."""
-        name = frame.name
-        if name == "br":
-            self._break(frame)
-        elif name in _BLOCKS:
-            if frame.holder == "table":
+        if frame.name == "br":
+            self._part(frame)
+        elif frame.name in _BLOCKS:
+            if frame.holder == "":
+                self._open_alone(element, frame, parent)
+            elif frame.holder == "table":
                 self._open_in_table(frame, parent)
             elif frame.holder == "li":
                 self._open_in_item(element, frame, parent)
             else:
-                self._open_alone(element, frame, parent)
+                self._part(frame)
 
-    def _break(self, frame: _Frame) -> None:
-        """Break the line; a row of a table stays on one."""
-        if frame.holder == "table":
+    def _part(self, frame: _Frame) -> None:
+        """Begin a new line, or just another word where everything stands on one line."""
+        if frame.holder in ("table", "heading"):
             self.renderer.write(" ", self._line)
         else:
-            self.renderer.newline("  " * frame.depth if frame.holder == "li" else "")
+            self.renderer.newline(frame.indent)
 
     def _open_in_table(self, frame: _Frame, parent: _Frame) -> None:
         """Lay out a table: rows as lines, cells apart."""
@@ -229,15 +341,14 @@ class _Walk:
                 self.renderer.separate(" | ")
             parent.n_children += 1
         else:
-            self.renderer.write(" ", self._line)
-        frame.is_preformatted = False
+            self._part(frame)
 
     def _open_in_item(self, element: Any, frame: _Frame, parent: _Frame) -> None:
         """Lay out what stands in an item: nested items and paragraphs on lines of their own."""
         if frame.name == "li":
-            self.renderer.newline("  " * (frame.depth - 1) + _marker(parent))
-        else:
-            self.renderer.newline("  " * frame.depth)
+            self.renderer.newline("  " * (frame.depth - 1), marker=parent.next_marker())
+            return
+        self.renderer.newline(frame.indent)
         if frame.name == "table" and element not in self._layout:
             frame.holder = "table"
 
@@ -246,49 +357,42 @@ class _Walk:
         name, is_layout = frame.name, element in self._layout
         if name in _HEADINGS:
             self.renderer.begin(BlockKind.HEADING, level=int(name[1]))
+            frame.holder = "heading"
         elif name == "li" and not is_layout:
-            self.renderer.begin(BlockKind.LIST, prefix=_marker(parent))
+            self.renderer.begin(BlockKind.LIST, marker=parent.next_marker())
             frame.holder = "li"
         elif name == "table" and not is_layout:
             self.renderer.begin(BlockKind.TABLE)
             frame.holder = "table"
-        elif name == "dt":
-            self.renderer.begin(BlockKind.LIST)
-        elif parent.name == "dl" or name == "dd":
-            self.renderer.newline("  ")  # the first paragraph of a definition stays with its term
-        elif parent.name == "dd" and self.renderer.is_waiting:
-            return
-        else:
-            self.renderer.begin(BlockKind.CODE if frame.is_preformatted else BlockKind.PARAGRAPH)
+        elif frame.is_preformatted:
+            self.renderer.begin(BlockKind.CODE)
+            frame.holder = "pre"
+        elif name == "dd":
+            self.renderer.newline("  ")  # a definition stays with its term
+        elif not (parent.name == "dd" and self.renderer.is_at_new_line):
+            self.renderer.begin(BlockKind.LIST if name == "dt" else BlockKind.PARAGRAPH)
 
     def _end(self, element: Any) -> None:
+        """Close an element and render the text after it."""
         frame = self._frames.pop()
-        parent = self._frames[-1]
-        if not frame.visibility.is_gone and frame.name in _BLOCKS:
-            self._close(frame, parent)
+        if frame.name in _BLOCKS and not frame.visibility.is_gone:
+            self._close(frame, self._frames[-1])
         self._text(element.tail)
 
     def _close(self, frame: _Frame, parent: _Frame) -> None:
         """Let a visible element end what it began."""
-        if parent.holder == "table":
-            if frame.name not in ("tr", *_CELLS):
-                self.renderer.write(" ", self._line)
-        elif parent.holder == "li":
-            self.renderer.newline("  " * parent.depth)
-        elif frame.name != "dt":
-            self.renderer.end()
+        if parent.holder == "":
+            if frame.name != "dt":
+                self.renderer.end()
+        elif frame.name != "tr" and frame.name not in _CELLS:
+            self._part(parent)
 
     def _text(self, text: str | None) -> None:
         """Render text within the innermost open element."""
         if not text:
             return
         frame = self._frames[-1]
-        if frame.visibility.is_shown and frame.name not in ("tr", "tbody", "thead", "tfoot") | _TABLE:
+        is_between = frame.name in _SPACELESS and text.isspace()
+        if frame.visibility.is_shown and not is_between:
             self.renderer.write(text, self._line, is_preformatted=frame.is_preformatted)
         self._line += text.count("\n")
-
-
-def _marker(parent: _Frame) -> str:
-    """Give the bullet or number of a list's next item."""
-    parent.n_children += 1
-    return f"{parent.n_children}. " if parent.name == "ol" else "- "

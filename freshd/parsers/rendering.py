@@ -7,7 +7,6 @@ Characters that show nothing but can carry a message (zero width, direction, tag
 
 import re
 
-
 from freshd.model import Block, BlockKind, ParsedDocument
 from freshd.parsers.blocks import HeadingPath
 
@@ -21,11 +20,13 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-_STRAY_JOINER = re.compile(r"(?<![^\x00-\u02ff\u200b-\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\u02ff\u200b-\u200d])")
+_STRAY_JOINER = re.compile(
+    r"(?<![^\x00-\u02ff\u200b-\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\u02ff\u200b-\u200d])"
+)
 
 
 def without_unseen(text: str) -> str:
-    """Leave out the characters that show nothing."""
+    """Leave out the characters that show nothing, line feeds and tabs aside."""
     return _STRAY_JOINER.sub("", _UNSEEN.sub("", text))
 
 
@@ -44,7 +45,8 @@ class Renderer:
         self._kind, self._level = kind, level
         self._pieces: list[str] = []
         self._prefix = ""  # written before the next visible text, so that nothing empty leaves a trace
-        self._at_start = True
+        self._is_marker_waiting = False
+        self._is_at_start = True
         self._first_line = self._last_line = 0
 
     @property
@@ -52,46 +54,53 @@ class Renderer:
         """Tell whether the block being written shows nothing yet."""
         return self._first_line == 0
 
-    def begin(self, kind: BlockKind, *, level: int = 0, prefix: str = "") -> None:
+    @property
+    def is_at_new_line(self) -> bool:
+        """Tell whether the block shows something, and nothing yet on the line just begun."""
+        return not self.is_empty and self._prefix.startswith("\n")
+
+    def begin(self, kind: BlockKind, *, level: int = 0, marker: str = "") -> None:
         """End the block being written and begin another.
 
         Args:
+            kind: What the block is.
             level: Of a heading.
-            prefix: Goes before its first text, such as a bullet.
+            marker: A bullet or number before its first text.
 
         """
         self.end()
         self._reset(kind, level)
-        self._prefix = prefix
+        self.newline(marker=marker)
 
-    def newline(self, prefix: str = "") -> None:
-        """Begin a new line within the block; a prefix still waiting for text gives way only to another one."""
-        if self.is_empty:
-            self._prefix = prefix or self._prefix
-        elif prefix or not self._prefix.strip():
-            self._prefix = "\n" + prefix
-        self._at_start = True
+    def newline(self, indent: str = "", *, marker: str = "") -> None:
+        """Begin a new line within the block, unless a marker still waits for its text."""
+        if marker or not self._is_marker_waiting:
+            self._prefix = ("" if self.is_empty else "\n") + indent + marker
+            self._is_marker_waiting = bool(marker)
+        self._is_at_start = True
 
     def separate(self, separator: str) -> None:
         """Put a separator before the next text of the same line."""
+        if self._pieces and self._pieces[-1] == " ":
+            self._pieces.pop()
         self._prefix += separator
-        self._at_start = True
+        self._is_at_start = True
 
     def write(self, text: str, line: int, *, is_preformatted: bool = False) -> None:
         """Write text that stands on the given line of the source."""
+        text = without_unseen(text)
         shown = text if is_preformatted else _SPACES.sub(" ", text)
-        if self._at_start and not is_preformatted:
+        if self._is_at_start and not is_preformatted:
             shown = shown.lstrip(" ")
         if not shown:
             return
-        if not text.isspace():
+        if not shown.isspace():
             self._note_lines(text, line)
             shown = self._prefix + shown
             self._prefix = ""
-        elif self._prefix and not is_preformatted:
-            return
+            self._is_marker_waiting = False
         self._pieces.append(shown)
-        self._at_start = shown.endswith((" ", "\n"))
+        self._is_at_start = shown.endswith((" ", "\n"))
 
     def _note_lines(self, text: str, line: int) -> None:
         """Remember on which lines the block begins and ends."""
@@ -111,7 +120,7 @@ class Renderer:
         """Put the block's pieces together, without white space that nobody sees."""
         if self.is_empty:
             return ""
-        text = "\n".join(line.rstrip() for line in without_unseen("".join(self._pieces)).split("\n"))
+        text = "\n".join(line.rstrip() for line in "".join(self._pieces).split("\n"))
         return text.strip("\n").rstrip() if self._kind is BlockKind.CODE else text.strip()
 
     def _place(self, text: str) -> None:
@@ -136,5 +145,3 @@ class Renderer:
         """End the page; without a title of its own its outermost heading is the title."""
         self.end()
         return ParsedDocument("".join(self._parts), tuple(self._blocks), title or self._headings.page_title)
-
-

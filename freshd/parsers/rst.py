@@ -22,8 +22,30 @@ from freshd.parsers.rst_inline import plain_title
 VERSION = "rst-1"
 
 _CODE_DIRECTIVES: Final = frozenset(
-    "code code-block sourcecode console parsed-literal literalinclude highlight productionlist doctest testcode "
-    "testoutput testsetup testcleanup prompt ipython math raw graphviz digraph graph uml mermaid".split()
+    [
+        "code",
+        "code-block",
+        "sourcecode",
+        "console",
+        "parsed-literal",
+        "literalinclude",
+        "highlight",
+        "productionlist",
+        "doctest",
+        "testcode",
+        "testoutput",
+        "testsetup",
+        "testcleanup",
+        "prompt",
+        "ipython",
+        "math",
+        "raw",
+        "graphviz",
+        "digraph",
+        "graph",
+        "uml",
+        "mermaid",
+    ]
 )
 _TABLE_DIRECTIVES: Final = frozenset({"table", "list-table", "csv-table", "flat-table"})
 
@@ -154,7 +176,7 @@ class _Scanner:
                 return None
             if _SIMPLE_TABLE.match(line):
                 n_borders += 1
-                if n_borders == 3 or self._lines.is_blank(below + 1):  # noqa: PLR2004
+                if n_borders == 3 or self._lines.is_blank(below + 1):
                     return below + 1
         return None
 

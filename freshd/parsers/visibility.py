@@ -26,8 +26,16 @@ _FONT_OF_NO_SIZE = re.compile(r"(?:^|\s)0(?:px|pt|em|rem|%)?(?:\s*/|\s)")
 _COLOUR = re.compile(r"#[0-9a-f]{3,8}|rgba?\([^()]*\)|[a-z]+")
 
 _NAMED_COLOURS: Final = {
-    **{"white": "#ffffff", "black": "#000000", "red": "#ff0000", "lime": "#00ff00", "blue": "#0000ff"},
-    **{"yellow": "#ffff00", "silver": "#c0c0c0", "gray": "#808080", "grey": "#808080", "snow": "#fffafa"},
+    "white": "#ffffff",
+    "black": "#000000",
+    "red": "#ff0000",
+    "lime": "#00ff00",
+    "blue": "#0000ff",
+    "yellow": "#ffff00",
+    "silver": "#c0c0c0",
+    "gray": "#808080",
+    "grey": "#808080",
+    "snow": "#fffafa",
 }
 _MOST_STYLE_CHARACTERS: Final = 4000
 

@@ -1,0 +1,42 @@
+"""The embedder: dense vectors from an ONNX model through fastembed, sparse ones from Qdrant's BM25.
+
+    model name ─▶ files, checked ─▶ identity
+                        ├─▶ tokenizer ─▶ token counts
+    texts ──────────────┴─▶ batches of like length ─▶ ONNX session ─▶ unit vectors
+    text  ────────────────▶ BM25 ─▶ term weights
+
+Importing this room loads none of its libraries: numpy, fastembed and onnxruntime come with the first vector,
+the tokenizer with the first count.
+"""
+
+from pathlib import Path
+
+from freshd.embedder.adapter import FastembedEmbedder
+from freshd.embedder.bundled import open_bundled
+from freshd.embedder.folder import open_folder
+from freshd.embedder.hub import open_hub
+
+__all__ = ["FastembedEmbedder", "open_embedder"]
+
+BUNDLED = "bundled"
+
+
+def open_embedder(model: str, models_dir: Path, base: Path) -> FastembedEmbedder:
+    """Open the model that the config names; nothing is loaded into memory yet.
+
+    Args:
+        model: `bundled`, a folder with an ONNX model, or a name that fastembed knows; a folder goes first.
+        models_dir: Where model files are kept; created when absent.
+        base: Folder of the config file; a relative folder starts there.
+
+    Raises:
+        ConfigError: The folder lacks a file, or fastembed knows no such name.
+        EmbedderUnavailable: The bundled files are absent or differ from the pinned ones.
+
+    """
+    if model == BUNDLED:
+        return FastembedEmbedder(open_bundled(models_dir))
+    folder = base / Path(model).expanduser()
+    if folder.is_dir() or model.startswith((".", "/", "~")):
+        return FastembedEmbedder(open_folder(folder))
+    return FastembedEmbedder(open_hub(model, models_dir))

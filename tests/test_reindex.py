@@ -1,0 +1,270 @@
+"""The main job end to end: real files, real SQLite, real Qdrant Edge, the real model."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from freshd import faults
+from freshd.compose import Whole, open_whole
+from freshd.config import Secrets, load
+from freshd.model import SourceName
+from freshd.scheduler import Tally
+
+CONFIG = """
+[[sources]]
+name = "handbook"
+type = "files"
+path = "docs"
+freshness_target = "1m"
+"""
+
+HANDBOOK = {
+    "leave.md": "# Leave\n\nEverybody has 28 days of leave a year.\n\n## Parents\n\nParents have sixteen more weeks.\n",
+    "travel.md": "# Travel\n\nTrains are booked by the office.\n\nFlights need the consent of the team lead.\n",
+    "security/keys.rst": "Keys\n====\n\nA lost key is reported to the porter within one hour.\n",
+}
+
+
+class World:
+    """A folder with a config, some documents, and freshd run over it as often as wanted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "freshd.toml").write_text(CONFIG)
+        for name, text in HANDBOOK.items():
+            self.write(name, text)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def with_whole(self, use: Callable[[Whole], object]) -> object:
+        with open_whole(load(self.root / "freshd.toml"), Secrets()) as whole:
+            return use(whole)
+
+    def reindex(self) -> Tally:
+        tally = self.with_whole(lambda whole: whole.reindexer().run()[0])
+        assert isinstance(tally, Tally)
+        return tally
+
+    def hits(self, query: str) -> list[tuple[str, str, float]]:
+        def ask(whole: Whole) -> list[tuple[str, str, float]]:
+            answer = whole.search.search(query, 10)
+            return [(hit.citation.document_id, hit.citation.text, round(hit.score, 6)) for hit in answer.hits]
+
+        found = self.with_whole(ask)
+        assert isinstance(found, list)
+        return found
+
+    def points(self) -> dict[str, object]:
+        """Every point with its payload but for times."""
+
+        def dump(whole: Whole) -> dict[str, object]:
+            points: dict[str, object] = {}
+            while page := whole.store.scroll(max(points, default=None), 100):
+                points |= {point.chunk_id: without_times(point.payload) for point in page}
+            return points
+
+        dumped = self.with_whole(dump)
+        assert isinstance(dumped, dict)
+        return dumped
+
+
+def without_times(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if not k.endswith("_at") and k != "last_modified"}
+    return value
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    (tmp_path / "one").mkdir()
+    yield World(tmp_path / "one")
+    faults.arm("")
+
+
+def test_a_changed_sentence_is_found_and_the_old_one_is_not(world: World):
+    world.reindex()
+    world.write("leave.md", HANDBOOK["leave.md"].replace("28 days", "31 days"))
+    tally = world.reindex()
+    texts = [text for _, text, _ in world.hits("how many days of leave?")]
+    assert any("31 days" in text for text in texts)
+    assert not any("28 days" in text for text in texts)
+    assert (tally.documents["modified"], tally.fates.embedded, tally.fates.kept) == (1, 1, 1)
+
+
+def test_a_hit_cites_its_lines_and_carries_the_watermark_of_its_source(world: World):
+    world.reindex()
+    answer = world.with_whole(lambda whole: whole.search.search("lost key"))
+    best = answer.hits[0]
+    assert (best.citation.document_id, best.citation.start_line, best.citation.end_line) == ("security/keys.rst", 4, 4)
+    assert best.citation.heading_path == ("Keys",)
+    assert best.watermark is not None
+    assert best.watermark == answer.watermark
+
+
+def test_nothing_is_embedded_or_written_when_nothing_changed(world: World):
+    world.reindex()
+    before = world.points()
+    tally = world.reindex()
+    assert (tally.fates.embedded, tally.fates.reused, tally.fates.removed) == (0, 0, 0)
+    assert world.points() == before
+
+
+@pytest.mark.parametrize("act", ["touch", "rename", "copy", "undo"], ids=lambda act: f"{act}")
+def test_text_that_was_embedded_once_is_never_embedded_again(world: World, act: str):
+    world.reindex()
+    docs = world.root / "docs"
+    if act == "touch":
+        os.utime(docs / "leave.md")
+    elif act == "rename":
+        (docs / "leave.md").rename(docs / "holidays.md")
+    elif act == "copy":
+        world.write("copy.md", HANDBOOK["leave.md"])
+    else:
+        world.write("leave.md", "# Leave\n\nNone.\n")
+        world.reindex()
+        world.write("leave.md", HANDBOOK["leave.md"])
+    assert world.reindex().fates.embedded == 0
+
+
+def test_a_renamed_document_is_found_only_under_its_new_name(world: World):
+    world.reindex()
+    (world.root / "docs/leave.md").rename(world.root / "docs/holidays.md")
+    tally = world.reindex()
+    found = {document_id for document_id, _, _ in world.hits("days of leave")}
+    assert "holidays.md" in found
+    assert "leave.md" not in found
+    assert (tally.documents["moved"], tally.documents["added"], tally.documents["deleted"]) == (1, 0, 0)
+
+
+def test_a_deleted_document_is_found_no_more(world: World):
+    world.reindex()
+    (world.root / "docs/travel.md").unlink()
+    assert world.reindex().documents["deleted"] == 1
+    assert "travel.md" not in {document_id for document_id, _, _ in world.hits("who books trains?")}
+
+
+def test_a_source_that_vanishes_deletes_nothing(world: World):
+    world.reindex()
+    (world.root / "docs").rename(world.root / "elsewhere")
+    tally = world.reindex()
+    assert not tally.is_available
+    assert world.hits("who books trains?")
+
+
+def test_an_emptied_source_holds_its_deletions(world: World):
+    for n in range(5):
+        world.write(f"page{n}.md", f"# Page {n}\n\nText of page {n}.\n")
+    world.reindex()
+    for path in sorted((world.root / "docs").rglob("*.*")):
+        path.unlink()
+    tally = world.reindex()
+    assert tally.documents["held"] == 8
+    assert world.hits("who books trains?")
+
+
+def test_a_bad_document_is_reported_and_its_neighbours_go_on(world: World):
+    world.write("broken.md", "\0\1\2" * 100)
+    tally = world.reindex()
+    assert (tally.documents["failed"], tally.documents["added"]) == (1, 3)
+    assert "broken.md" in tally.errors[0]
+
+
+def edits(world: World) -> None:
+    world.write("leave.md", HANDBOOK["leave.md"].replace("28 days", "30 days") + "\n## Study\n\nTwo days for study.\n")
+    world.write("travel.md", "# Travel\n\nNew on top.\n\n" + HANDBOOK["travel.md"].partition("\n\n")[2])
+    (world.root / "docs/security/keys.rst").rename(world.root / "docs/keys.rst")
+    world.write("new.md", "# New\n\nA new page.\n")
+
+
+QUERIES = ("days of leave", "who books trains", "lost key", "study", "new page")
+
+
+def test_an_index_kept_up_equals_one_made_from_scratch(world: World, tmp_path: Path):
+    """Points, hits and scores; the ids hold the source's name and the document's, so both worlds agree on them."""
+    world.reindex()
+    edits(world)
+    world.reindex()
+    (world.root / ".freshd").rename(world.root / ".kept-up")
+    kept_state = world.root / ".kept-up"
+    world.reindex()
+    scratch, scratch_hits = world.points(), [world.hits(query) for query in QUERIES]
+    (world.root / ".freshd").rename(tmp_path / "scratch")
+    kept_state.rename(world.root / ".freshd")
+    assert world.points() == scratch
+    assert [world.hits(query) for query in QUERIES] == scratch_hits
+
+
+KILLED_AT = (
+    "mid_embed",
+    "before_intent",
+    "after_intent",
+    "mid_upsert",
+    "after_upsert",
+    "before_delete",
+    "before_flush",
+    "before_applied",
+)
+
+
+@pytest.mark.parametrize("point", KILLED_AT)
+def test_a_run_killed_at_any_step_is_finished_by_the_next(world: World, point: str):
+    """A real kill -9 of a real process; afterwards the index is what it would have been."""
+    world.reindex()
+    edits(world)
+    killed = subprocess.run(
+        [sys.executable, "-m", "freshd", "reindex", "--config", str(world.root / "freshd.toml")],
+        env={**os.environ, "FRESHD_FAULTS": f"{point}:kill"},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert killed.returncode == -9
+    world.reindex()
+    after_crash = world.points()
+    (world.root / ".freshd").rename(world.root / ".crashed")
+    world.reindex()
+    assert after_crash == world.points()
+
+
+def test_the_command_prints_what_it_did_as_json(world: World):
+    done = subprocess.run(
+        [sys.executable, "-m", "freshd", "reindex", "--json", "--config", str(world.root / "freshd.toml")],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    (source,) = json.loads(done.stdout)["sources"]
+    assert source["name"] == SourceName("handbook")
+    assert source["documents"]["added"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["reindex", "--config", "absent.toml"], 2, "absent.toml"),
+        (["reindex", "nobody"], 2, "nobody"),
+        (["search", "x", "-k", "0"], 2, "k: got 0"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line_with_its_code(
+    world: World, arguments: list[str], code: int, says: str
+):
+    done = subprocess.run(
+        [sys.executable, "-m", "freshd", *arguments],
+        cwd=world.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == code
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr.splitlines()[0]
