@@ -27,12 +27,15 @@ ROW_BYTES = 250
 Measured with 384-dimensional vectors: files are between 0.97 and 1.0 × the bound.
 """
 
+PAGE_BYTES = 16_384
+
 TOUCH_AFTER_S = 3600
 """A hit is written down at most once an hour, so that reading stays reading; recency needs no more."""
 
 EVICT_ROWS = 4096
 """Most rows that one `put` deletes on top of as many as it added, so that a lowered bound stalls nobody."""
 
+_FREE_SHARE = 8
 _KEYS_PER_QUERY = 500
 _SCHEMA_VERSION = 1
 _FLOAT32_BYTES = 4
@@ -49,7 +52,8 @@ CREATE TABLE size (bytes INTEGER NOT NULL);
 INSERT INTO size VALUES (0);
 """
 
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+"""The last one is SQLite's "no such table": the statements are fixed, so it is the file that is wrong."""
 
 T = TypeVar("T")
 
@@ -177,7 +181,16 @@ class SqliteVectorCache:
             leaving.append((seq, vector_bytes))
             excess -= vector_bytes + ROW_BYTES
         self._delete(leaving)
-        self._database.execute(f"PRAGMA incremental_vacuum({len(leaving)})")
+        self._shrink(len(leaving))
+
+    def _shrink(self, max_pages: int) -> None:
+        """Give disk back after the bound was lowered; a few free pages are kept, since the next `put` fills them."""
+        pages, free = (
+            self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")
+        )
+        if (spare := free - pages // _FREE_SHARE) > 0:
+            # gives back one page a step, hence the fetching
+            self._database.execute(f"PRAGMA incremental_vacuum({min(spare, max_pages)})").fetchall()
 
     def _delete(self, rows: list[tuple[int, int]]) -> None:
         """Delete rows, given as sequence number and length of the vector."""
@@ -188,7 +201,7 @@ class SqliteVectorCache:
         self._database.execute("UPDATE size SET bytes = max(0, bytes + ?)", (by_bytes,))
 
     def _size(self) -> int:
-        return int(self._database.execute("SELECT bytes FROM size").fetchone()[0])
+        return int(self._database.execute("SELECT total(bytes) FROM size").fetchone()[0])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -267,6 +280,7 @@ def _prepare(database: sqlite3.Connection) -> None:
     """Make the schema in a new file; one of another version is as good as damaged."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
+        database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that a lowered bound gives disk back
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")

@@ -70,7 +70,7 @@ def _identity() -> str:
 
 
 class Parsers:
-    """Every format freshd reads, behind one `freshd.ports.Parser`; keeps no state, safe to call from several threads."""
+    """Every format freshd reads, behind one `freshd.ports.Parser`; stateless, so safe to call from several threads."""
 
     identity: Final = _identity()
 
