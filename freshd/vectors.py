@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -21,13 +21,14 @@ from freshd.ports import Clock
 
 DEFAULT_MAX_BYTES = 2**30
 
-ROW_BYTES = 250
-"""What a vector costs beside its own bytes: two keys in the table, two in the index, checksum, time, page slack.
-
-Measured with 384-dimensional vectors: files are between 0.97 and 1.0 × the bound.
-"""
-
 PAGE_BYTES = 16_384
+"""SQLite's default of 4,096 holds two 384-dimensional vectors and wastes a quarter of itself; this one holds ten."""
+
+CELL_BYTES = 85
+"""What a row holds beside its vector: embedder, digest, checksum, time."""
+
+INDEX_BYTES = 105
+"""What both indexes hold for a row, measured at 20,000 rows with their usual slack."""
 
 TOUCH_AFTER_S = 3600
 """A hit is written down at most once an hour, so that reading stays reading; recency needs no more."""
@@ -36,6 +37,9 @@ EVICT_ROWS = 4096
 """Most rows that one `put` deletes on top of as many as it added, so that a lowered bound stalls nobody."""
 
 _FREE_SHARE = 8
+"""One page of so many may lie free before disk is given back: the next `put` would want it again."""
+
+_SHRINK_PAGES = 512
 _KEYS_PER_QUERY = 500
 _SCHEMA_VERSION = 1
 _FLOAT32_BYTES = 4
@@ -56,6 +60,15 @@ _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLI
 """The last one is SQLite's "no such table": the statements are fixed, so it is the file that is wrong."""
 
 T = TypeVar("T")
+
+
+def row_bytes(vector_bytes: int) -> int:
+    """Tell what disk a vector takes: its share of a page, and of the indexes.
+
+    Files came out within 4 % of it, evictions included, for vectors of 384, 768 and 1,024 dimensions.
+    """
+    per_page = PAGE_BYTES // (vector_bytes + CELL_BYTES)
+    return (PAGE_BYTES // per_page if per_page else vector_bytes + PAGE_BYTES) + INDEX_BYTES
 
 
 class _Row(NamedTuple):
@@ -140,7 +153,7 @@ class SqliteVectorCache:
             if abs(now - row.used_at) >= TOUCH_AFTER_S:  # also what a clock since set back put into the future
                 stale.append(row.seq)
         if damaged or stale:
-            with suppress(_DiskFull), self._transaction():
+            with _unless_full(), self._transaction():
                 self._delete([(row.seq, len(row.vector)) for row in damaged])
                 self._database.executemany("UPDATE vectors SET used_at = ? WHERE seq = ?", ((now, s) for s in stale))
         return found
@@ -156,16 +169,21 @@ class SqliteVectorCache:
     # Writing
 
     def _put(self, embedder: bytes, rows: list[tuple[bytes, bytes]]) -> None:
+        with _unless_full():
+            with self._transaction():
+                known = self._rows(embedder, [digest for digest, _ in rows])
+                self._delete([(row.seq, len(row.vector)) for row in known])
+                self._insert(embedder, rows)
+                self._evict(len(rows) + EVICT_ROWS)
+            self._shrink()
+
+    def _insert(self, embedder: bytes, rows: list[tuple[bytes, bytes]]) -> None:
         now = self._now()
-        with suppress(_DiskFull), self._transaction():
-            known = self._rows(embedder, [digest for digest, _ in rows])
-            self._delete([(row.seq, len(row.vector)) for row in known])
-            self._database.executemany(
-                "INSERT INTO vectors (embedder, digest, vector, checksum, used_at) VALUES (?, ?, ?, ?, ?)",
-                ((embedder, digest, vector, _checksum(embedder, digest, vector), now) for digest, vector in rows),
-            )
-            self._resize(sum(len(vector) + ROW_BYTES for _, vector in rows))
-            self._evict(len(rows) + EVICT_ROWS)
+        self._database.executemany(
+            "INSERT INTO vectors (embedder, digest, vector, checksum, used_at) VALUES (?, ?, ?, ?, ?)",
+            ((embedder, digest, vector, _checksum(embedder, digest, vector), now) for digest, vector in rows),
+        )
+        self._resize(sum(row_bytes(len(vector)) for _, vector in rows))
 
     def _evict(self, max_rows: int) -> None:
         excess = self._size() - self._max_bytes
@@ -179,23 +197,22 @@ class SqliteVectorCache:
             if excess <= 0:
                 break
             leaving.append((seq, vector_bytes))
-            excess -= vector_bytes + ROW_BYTES
+            excess -= row_bytes(vector_bytes)
         self._delete(leaving)
-        self._shrink(len(leaving))
 
-    def _shrink(self, max_pages: int) -> None:
-        """Give disk back after the bound was lowered; a few free pages are kept, since the next `put` fills them."""
+    def _shrink(self) -> None:
+        """Give disk back, a bounded number of pages at a time."""
         pages, free = (
             self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")
         )
         if (spare := free - pages // _FREE_SHARE) > 0:
-            # gives back one page a step, hence the fetching
-            self._database.execute(f"PRAGMA incremental_vacuum({min(spare, max_pages)})").fetchall()
+            # a script is stepped to its end; `execute` would give back a single page
+            self._database.executescript(f"PRAGMA incremental_vacuum({min(spare, _SHRINK_PAGES)})")
 
     def _delete(self, rows: list[tuple[int, int]]) -> None:
         """Delete rows, given as sequence number and length of the vector."""
         self._database.executemany("DELETE FROM vectors WHERE seq = ?", ((seq,) for seq, _ in rows))
-        self._resize(-sum(vector_bytes + ROW_BYTES for _, vector_bytes in rows))
+        self._resize(-sum(row_bytes(vector_bytes) for _, vector_bytes in rows))
 
     def _resize(self, by_bytes: int) -> None:
         self._database.execute("UPDATE size SET bytes = max(0, bytes + ?)", (by_bytes,))
@@ -205,15 +222,13 @@ class SqliteVectorCache:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
         try:
-            self._database.execute("BEGIN IMMEDIATE")
             yield
             self._database.execute("COMMIT")
-        except BaseException as error:
-            if self._database.in_transaction:
+        except BaseException:
+            if self._database.in_transaction:  # a full disk may have ended it already
                 self._database.execute("ROLLBACK")
-            if _code(error) == sqlite3.SQLITE_FULL:
-                raise _DiskFull from error
             raise
 
     # The file
@@ -272,8 +287,14 @@ class SqliteVectorCache:
         return int(self._clock.now().timestamp())
 
 
-class _DiskFull(Exception):
-    """No room to remember anything; the ledger and the store, which cannot do without, will say so."""
+@contextmanager
+def _unless_full() -> Iterator[None]:
+    """Forget what there is no disk for; the ledger and the store, which cannot do without, will say so."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_FULL:
+            raise
 
 
 def _prepare(database: sqlite3.Connection) -> None:

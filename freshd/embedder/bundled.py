@@ -7,7 +7,6 @@ the small files that fastembed also asks for are written here, and all lie toget
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -99,7 +98,7 @@ def _assemble(folder: Path) -> None:
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".bundled-"))
     try:
         for pin in _PINNED:
-            _link_or_copy(_installed(pin), building / pin.name)
+            shutil.copyfile(_installed(pin), building / pin.name)  # a link would let damage here reach the package
         for name, text in _WRITTEN.items():
             (building / name).write_text(text)
         _move_into_place(building, folder)
@@ -122,13 +121,6 @@ def _installed(pin: _Pinned) -> Path:
     if (got := sha256_of(path)) != pin.digest:
         raise EmbedderUnavailable(f"bundled model: {path}: got sha256 {got}, expected {pin.digest}", hint=mend)
     return path
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or a file that is not ours to link
-        shutil.copyfile(source, target)
 
 
 def _move_into_place(building: Path, folder: Path) -> None:

@@ -56,8 +56,8 @@ def _fetch(model: dict[str, Any], models_dir: Path) -> Path:
     from fastembed.common.model_description import DenseModelDescription, ModelSource
 
     description = DenseModelDescription(**{**model, "sources": ModelSource(**model["sources"])})
-    models_dir.mkdir(parents=True, exist_ok=True)
     try:
+        models_dir.mkdir(parents=True, exist_ok=True)
         return text_embedding().download_model(description, str(models_dir), retries=ATTEMPTS)
     except Exception as error:
         raise EmbedderUnavailable(
