@@ -31,8 +31,8 @@ _NUL_WITHIN_BYTES: Final = 8000
 _MOST_CONTROLS: Final = 0.02
 """Random bytes hold 10 % control characters, text with terminal colours next to none besides ESC."""
 
-# All but tab, newlines, form feed, backspace and ESC, which do occur in text.
-_CONTROL_BYTES: Final = bytes(set(range(0x20)) - set(b"\t\n\r\f\b\x1b") | {0x7F})
+# All but tab, newlines, vertical tab, form feed, backspace and ESC, which do occur in text.
+_CONTROL_BYTES: Final = bytes(set(range(0x20)) - set(b"\t\n\v\r\f\b\x1b") | {0x7F})
 _WIDE_NOISE = re.compile(rf"[\x00-\x07\x0e-\x1a\x7f{REPLACEMENT}\ue000-\uf8ff]")
 
 

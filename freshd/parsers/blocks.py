@@ -23,6 +23,8 @@ class Lines:
         """Find where every line starts; a final line feed opens no further line."""
         self.text = text
         self._starts = list(_line_starts(text))
+        # Looked up several times per line, so worth a byte each.
+        self._is_blank = bytes(not (line := self[index]) or line.isspace() for index in range(len(self)))
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -41,10 +43,7 @@ class Lines:
 
     def is_blank(self, index: int) -> bool:
         """Tell whether the line shows nothing; an index past the last line is blank."""
-        if index >= len(self):
-            return True
-        line = self[index]
-        return not line or line.isspace()
+        return index >= len(self._is_blank) or bool(self._is_blank[index])
 
     def indent(self, index: int) -> int:
         """Columns of white space before the line's first visible character; tabs stop at every eighth."""

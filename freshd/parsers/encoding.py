@@ -41,7 +41,7 @@ _UNLIKELY: Final = ["utf_7", "utf_16", "utf_32", "cp037", "cp273", "cp424", "cp5
 # (for French its first three answers are a Baltic, a Central European and the Western one, with equal coherence),
 # and where there is too little to tell.
 _COMMONEST: Final = "cp1252"
-_CHAOS_MARGIN: Final = 0.05
+_CHAOS_MARGIN: Final = 0.08
 _FEWEST_TELLING_BYTES: Final = 4
 
 _ASCII: Final = bytes(range(0x80))

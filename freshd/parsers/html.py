@@ -7,7 +7,6 @@ Left out: what `visibility.py` finds hidden, comments, scripts, styles, embedded
 No entity is resolved, nothing is fetched.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,99 +15,28 @@ from lxml import etree
 
 from freshd.errors import ParseError
 from freshd.model import BlockKind, ParsedDocument
-from freshd.parsers.blocks import shorten
-from freshd.parsers.rendering import Renderer, without_unseen
+from freshd.parsers.html_tree import HEADINGS, layout_containers, name_of, own_stylesheets, parse_tree, title_of
+from freshd.parsers.rendering import Renderer
 from freshd.parsers.visibility import PageStyle, Visibility, visibility_of
 
 VERSION = "html-1"
 
-_LEFT_OUT: Final = frozenset(
-    [
-        "head",
-        "title",
-        "script",
-        "style",
-        "template",
-        "noscript",
-        "nav",
-        "iframe",
-        "object",
-        "embed",
-        "audio",
-        "video",
-        "canvas",
-        "select",
-        "datalist",
-        "noframes",
-        "frameset",
-        "annotation",
-        "annotation-xml",
-        "desc",
-        "defs",
-        "metadata",
-        "rp",
-        "applet",
-    ]
-)
-_BLOCKS: Final = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "caption",
-        "center",
-        "dd",
-        "details",
-        "dialog",
-        "dir",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hgroup",
-        "hr",
-        "html",
-        "legend",
-        "li",
-        "main",
-        "menu",
-        "ol",
-        "optgroup",
-        "p",
-        "pre",
-        "search",
-        "section",
-        "summary",
-        "table",
-        "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "ul",
-        "xmp",
-        "listing",
-        "plaintext",
-    ]
-)
-_HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+_LEFT_OUT: Final = frozenset({
+    *("title", "script", "style", "template", "noscript", "noframes", "frameset", "nav"),
+    *("iframe", "object", "embed", "applet", "audio", "video", "canvas"),
+    *("select", "datalist", "annotation", "annotation-xml", "desc", "defs", "metadata", "rp"),
+})  # fmt: skip
+# The head itself stays: libxml2 takes HTML5 elements for a part of it where its end tag is left out.
+_BLOCKS: Final = frozenset({
+    *("html", "head", "body", "main", "article", "section", "header", "footer", "aside", "search", "hgroup"),
+    *("address", "div", "center", "p", "hr"),
+    *("h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "xmp", "listing", "plaintext"),
+    *("figure", "figcaption", "details", "summary", "dialog", "form", "fieldset", "legend", "optgroup"),
+    *("ul", "ol", "menu", "dir", "li", "dl", "dt", "dd"),
+    *("table", "caption", "thead", "tbody", "tfoot", "tr", "td", "th"),
+})  # fmt: skip
 _PREFORMATTED: Final = frozenset({"pre", "xmp", "listing", "plaintext", "textarea"})
 _CELLS: Final = frozenset({"td", "th"})
-_TABLE_FRAMES: Final = frozenset({"table", "tr", "tbody", "thead", "tfoot"})
 """Text directly within these is white space between cells."""
 _LISTS: Final = frozenset({"ul", "ol", "menu", "dir"})
 _SPACELESS: Final = frozenset({"table", "thead", "tbody", "tfoot", "tr", "dl", *_LISTS})
@@ -124,7 +52,6 @@ _DEEPEST: Final = 2000
 _LAST_TOLD_LINE: Final = 65535
 
 _EVENTS: Final = ("start", "end", "comment", "pi")
-_XML_ENCODING = re.compile(r"\A\s*<\?xml[^>]{0,200}\?>")
 
 
 def parse_html(text: str) -> ParsedDocument:
@@ -140,85 +67,13 @@ def parse_html(text: str) -> ParsedDocument:
         ParseError: The page is nested deeper than the parser goes.
 
     """
-    root = _tree(text)
+    root = parse_tree(text)
     if root is None:
         return ParsedDocument("", ())
-    page = PageStyle(style.text or "" for style in root.iter("style") if _is_for_screens(style))
-    walk = _Walk(page, _layout_containers(root))
+    page = PageStyle(own_stylesheets(root))
+    walk = _Walk(page, layout_containers(root))
     walk.run(root)
-    return walk.renderer.page(_title(root))
-
-
-def _tree(text: str) -> Any:
-    """Parse tolerantly; None for a page without any element."""
-    parser = etree.HTMLParser(encoding="utf-8", no_network=True, huge_tree=True)
-    try:
-        # The text is decoded already, so what an XML declaration says of its bytes is no longer true.
-        return etree.fromstring(_XML_ENCODING.sub(_blank_lines, text).encode(), parser)
-    except etree.XMLSyntaxError as error:
-        if not text.strip():
-            return None
-        raise ParseError(f"HTML: got a page that cannot be parsed ({error}), expected HTML") from error
-
-
-def _blank_lines(found: re.Match[str]) -> str:
-    return "\n" * found[0].count("\n")
-
-
-def _is_for_screens(style: Any) -> bool:
-    """Tell whether a `<style>` applies where people read."""
-    return style.get("media", "").strip().lower() in ("", "all", "screen")
-
-
-def _title(root: Any) -> str | None:
-    """Read the page's `<title>`; None without one. Drawings within the page have titles too."""
-    for element in root.iter("title"):
-        if _name(element.getparent()) in ("head", "html", "body"):
-            return shorten(without_unseen("".join(element.itertext()))) or None
-    return None
-
-
-def _name(element: Any) -> str:
-    """Give an element's name without namespace; empty for comments and the like."""
-    return element.tag.rpartition("}")[2].lower() if isinstance(element.tag, str) else ""
-
-
-def _layout_containers(root: Any) -> set[Any]:
-    """Find tables and items that arrange the page instead of being a table or list.
-
-    Those are tables with code or tables in them, and whatever has headings in it.
-    """
-    headed: set[Any] = set()
-    split: set[Any] = set()
-    declared: set[Any] = set()
-    holders: list[Any] = []
-    tables: list[Any] = []
-    for event, element in etree.iterwalk(root, events=("start", "end")):
-        name = _name(element)
-        if event == "end":
-            for open_ones in (holders, tables):
-                if open_ones and open_ones[-1] is element:
-                    open_ones.pop()
-            continue
-        if name in _HEADINGS:
-            _mark(holders, headed)
-        elif name in ("table", "pre"):
-            _mark(tables, split)
-        if name == "table":
-            tables.append(element)
-            if element.get("role", "").strip().lower() in ("presentation", "none"):
-                declared.add(element)
-        if name in ("table", "li"):
-            holders.append(element)
-    return headed | split | declared
-
-
-def _mark(containers: list[Any], marked: set[Any]) -> None:
-    """Mark all open containers; once one is marked, so are those around it, which keeps a deep page linear."""
-    for container in reversed(containers):
-        if container in marked:
-            return
-        marked.add(container)
+    return walk.renderer.page(title_of(root))
 
 
 @dataclass(slots=True)
@@ -294,7 +149,7 @@ class _Walk:
 
     def _frame(self, element: Any, parent: _Frame) -> _Frame:
         """Describe an element within its parent."""
-        name = _name(element)
+        name = name_of(element)
         return _Frame(
             name,
             self._visibility(element, name, parent.visibility),
@@ -355,7 +210,7 @@ class _Walk:
     def _open_alone(self, element: Any, frame: _Frame, parent: _Frame) -> None:
         """Begin a block."""
         name, is_layout = frame.name, element in self._layout
-        if name in _HEADINGS:
+        if name in HEADINGS:
             self.renderer.begin(BlockKind.HEADING, level=int(name[1]))
             frame.holder = "heading"
         elif name == "li" and not is_layout:

@@ -12,22 +12,35 @@ from freshd.parsers.blocks import HeadingPath
 
 VERSION = "rendering-1"
 
-_SPACES = re.compile(r"[ \t\n\r\f]+")
+_SPACES = str.maketrans("\t\n\r\f\xa0", "     ")
 
-# Zero-width spaces and joiners, soft hyphen, marks and overrides of direction, invisible operators, tag characters;
-# and controls, which no page shows. Joiners stay where scripts need them: alone, between two characters beyond Latin.
+# Controls, which no page shows; soft hyphen, zero-width spaces, marks and overrides of direction,
+# invisible operators and fillers, tag characters.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-_STRAY_JOINER = re.compile(
-    r"(?<![^\x00-\u02ff\u200b-\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\u02ff\u200b-\u200d])"
-)
+# Joiners stay where scripts need them: alone, between two characters beyond Latin.
+_BEYOND_LATIN = "[^\x00-\u02ff\u200b-\u200d]"
+_STRAY_JOINER = re.compile(f"[\u200c\u200d](?:(?<!{_BEYOND_LATIN}.)|(?!{_BEYOND_LATIN}))", re.DOTALL)
 
 
 def without_unseen(text: str) -> str:
     """Leave out the characters that show nothing, line feeds and tabs aside."""
-    return _STRAY_JOINER.sub("", _UNSEEN.sub("", text))
+    if text.isascii():
+        return _CONTROL.sub("", text)
+    text = _UNSEEN.sub("", text)
+    return _STRAY_JOINER.sub("", text) if "\u200c" in text or "\u200d" in text else text
+
+
+def collapse(text: str) -> str:
+    """Make one space of every run of white space."""
+    text = text.translate(_SPACES)
+    # Halving runs takes few passes and no memory, where a pattern would hold every word of a large page.
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text
 
 
 class Renderer:
@@ -89,7 +102,7 @@ class Renderer:
     def write(self, text: str, line: int, *, is_preformatted: bool = False) -> None:
         """Write text that stands on the given line of the source."""
         text = without_unseen(text)
-        shown = text if is_preformatted else _SPACES.sub(" ", text)
+        shown = text if is_preformatted else collapse(text)
         if self._is_at_start and not is_preformatted:
             shown = shown.lstrip(" ")
         if not shown:

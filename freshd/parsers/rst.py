@@ -21,32 +21,12 @@ from freshd.parsers.rst_inline import plain_title
 
 VERSION = "rst-1"
 
-_CODE_DIRECTIVES: Final = frozenset(
-    [
-        "code",
-        "code-block",
-        "sourcecode",
-        "console",
-        "parsed-literal",
-        "literalinclude",
-        "highlight",
-        "productionlist",
-        "doctest",
-        "testcode",
-        "testoutput",
-        "testsetup",
-        "testcleanup",
-        "prompt",
-        "ipython",
-        "math",
-        "raw",
-        "graphviz",
-        "digraph",
-        "graph",
-        "uml",
-        "mermaid",
-    ]
-)
+_CODE_DIRECTIVES: Final = frozenset({
+    *("code", "code-block", "sourcecode", "console", "parsed-literal", "literalinclude", "highlight"),
+    *("prompt", "ipython", "raw"),
+    *("doctest", "testcode", "testoutput", "testsetup", "testcleanup", "productionlist"),
+    *("math", "graphviz", "digraph", "graph", "uml", "mermaid"),
+})  # fmt: skip
 _TABLE_DIRECTIVES: Final = frozenset({"table", "list-table", "csv-table", "flat-table"})
 
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1*\s*$")

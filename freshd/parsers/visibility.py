@@ -38,6 +38,8 @@ _NAMED_COLOURS: Final = {
     "snow": "#fffafa",
 }
 _MOST_STYLE_CHARACTERS: Final = 4000
+_MOST_RULES_PER_KEY: Final = 100
+"""Rules looked at for one class, id or element name: pages have a few, and every element pays for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,12 @@ class PageStyle:
     """The `display` rules of a page's own stylesheets, as far as one element decides them."""
 
     def __init__(self, stylesheets: Iterable[str]) -> None:
-        """Read stylesheets in document order."""
-        self._rules: dict[str, list[tuple[tuple[int, int, int], _Selector, bool]]] = {}
+        """Read stylesheets in document order; of equal selectors the last rule counts."""
+        self._rules: dict[str, dict[_Selector, tuple[int, bool]]] = {}
         for order, (selector, hides) in enumerate(_display_rules(stylesheets)):
-            specificity = (bool(selector.id), len(selector.classes), order)
-            self._rules.setdefault(selector.key, []).append((specificity, selector, hides))
+            rules = self._rules.setdefault(selector.key, {})
+            if len(rules) < _MOST_RULES_PER_KEY or selector in rules:
+                rules[selector] = (order, hides)
 
     def hides(self, tag: str, attributes: Mapping[str, str]) -> bool:
         """Tell whether the winning `display` rule for an element is `none`."""
@@ -80,12 +83,12 @@ class PageStyle:
         classes, element_id = attributes.get("class", "").split(), attributes.get("id", "")
         keys = {f"#{element_id}", tag, *(f".{name}" for name in classes)}
         matching = [
-            (specificity, hides)
+            (selector.specificity, order, hides)
             for key in keys
-            for specificity, selector, hides in self._rules.get(key, ())
+            for selector, (order, hides) in self._rules.get(key, {}).items()
             if selector.matches(tag, element_id, classes)
         ]
-        return bool(matching) and max(matching)[1]
+        return bool(matching) and max(matching)[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,10 @@ class _Selector:
     classes: tuple[str, ...]
 
     @property
+    def specificity(self) -> tuple[bool, int, bool]:
+        return bool(self.id), len(self.classes), bool(self.tag)
+
+    @property
     def key(self) -> str:
         if self.id:
             return f"#{self.id}"
@@ -104,7 +111,7 @@ class _Selector:
 
     def matches(self, tag: str, element_id: str, classes: list[str]) -> bool:
         return (
-            self.tag in ("", "*", tag)
+            self.tag in ("", tag)
             and self.id in ("", element_id)
             and all(required in classes for required in self.classes)
         )
