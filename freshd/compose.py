@@ -39,11 +39,13 @@ class Whole:
     sources: SqliteSources
     store: Store
     search: Search
+    recipe: Recipe
     pipeline: Pipeline
     targets: tuple[Target, ...]
 
     def reindexer(self, names: Sequence[str] = ()) -> Reindexer:
         """Build a one-shot run over the named sources; over all for none."""
+        self.ledger.invalidate(self.recipe.identity, self.clock.now())
         targets = [target for target in self.targets if not names or target.name in names]
         guard = Guard(self.config.guard.documents, self.config.guard.share)
         return Reindexer(
@@ -79,7 +81,6 @@ def open_whole(config: Config, secrets: Secrets) -> Iterator[Whole]:
         store = stack.enter_context(closing(_store(config, secrets, state, embedder)))
         store.open(ledger.instance)
         recipe = _recipe(embedder)
-        ledger.invalidate(recipe.identity, clock.now())
         targets = tuple(_target(source, config, clock) for source in config.sources)
         for target in targets:
             stack.enter_context(closing(target.connector))
@@ -100,7 +101,7 @@ def open_whole(config: Config, secrets: Secrets) -> Iterator[Whole]:
             sources=[target.name for target in targets],
             watermark=lambda name: sources.state(name).watermark,
         )
-        yield Whole(config, clock, ledger, sources, store, search, pipeline, targets)
+        yield Whole(config, clock, ledger, sources, store, search, recipe, pipeline, targets)
 
 
 def _recipe(embedder: Embedder) -> Recipe:
@@ -111,9 +112,7 @@ def _recipe(embedder: Embedder) -> Recipe:
 
 def _check_embedder(database: Database, embedder: Embedder) -> None:
     """Refuse to mix two vector spaces in one index."""
-    with database.write() as tx:
-        tx.execute("INSERT OR IGNORE INTO meta VALUES ('embedder', ?)", (embedder.identity,))
-        held = tx.execute("SELECT value FROM meta WHERE key = 'embedder'").fetchone()[0]
+    held = database.claim("embedder", embedder.identity)
     if held != embedder.identity:
         raise CollectionMismatch(
             f"index: made with embedder {held[:12]}, the config names {embedder.identity[:12]}",

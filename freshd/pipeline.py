@@ -69,7 +69,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What one change comes to, before anything is written."""
+    """What one change comes to, before anything is written.
+
+    Attributes:
+        held: What the ledger will hold of `chunks`.
+        added: Those of `chunks` that need a point.
+        previous: What a moved document leaves behind; None for every other.
+
+    """
 
     pending: Pending
     change: Change
@@ -77,13 +84,11 @@ class _Plan:
     ref: DocumentRef | None = None
     fields: DocumentFields | None = None
     chunks: tuple[Chunk, ...] = ()
+    held: tuple[HeldChunk, ...] = ()
     delta: Delta = field(default_factory=Delta)
+    added: tuple[Chunk, ...] = ()
     previous: Revision | None = None
     is_touched: bool = False
-
-    @property
-    def held(self) -> tuple[HeldChunk, ...]:
-        return tuple(HeldChunk(c.chunk_id, chunk_label(c)) for c in self.chunks)
 
     @property
     def removed(self) -> tuple[ChunkId, ...]:
@@ -218,8 +223,11 @@ class Pipeline:
             digest,
             document.modified_at,
         )
-        delta = diff(revision, [Wanted(c.chunk_id, chunk_label(c)) for c in chunks])
-        return _Plan(pending, change, revision, document.ref, fields, chunks, delta, previous)
+        held = tuple(HeldChunk(c.chunk_id, chunk_label(c)) for c in chunks)
+        delta = diff(revision, [Wanted(c.chunk_id, c.label) for c in held])
+        wanted = set(delta.add)
+        added = tuple(c for c in chunks if c.chunk_id in wanted)
+        return _Plan(pending, change, revision, document.ref, fields, chunks, held, delta, added, previous)
 
     def _moved(self, change: Change, digest: Digest) -> tuple[Change, Revision | None]:
         if change.kind is not ChangeKind.ADDED:
@@ -234,7 +242,7 @@ class Pipeline:
     # Embed
 
     def _embed(self, plans: Iterable[_Plan], between: Callable[[], None]) -> _Vectors:
-        texts = {c.digest: c.embedded_text for plan in plans for c in _added(plan)}
+        texts = {c.digest: c.embedded_text for plan in plans for c in plan.added}
         embedder = self._recipe.embedder
         vectors = self._cache.get(embedder.identity, texts)
         missing = [digest for digest in texts if digest not in vectors]
@@ -252,8 +260,7 @@ class Pipeline:
 
     def _apply(self, plans: Sequence[_Plan], vectors: _Vectors) -> list[Outcome]:
         faults.hit("before_intent")
-        standing = self._begin([plan for plan in plans if not plan.is_touched])
-        outcomes = [Outcome(p.change, OutcomeKind.SUPERSEDED) for p in plans if not p.is_touched and p not in standing]
+        standing, outcomes = self._begin([plan for plan in plans if not plan.is_touched])
         now = self._clock.now()
         searchable_at = self._write(standing, vectors, now) if standing else now
         durable_at = self._clock.now()
@@ -266,15 +273,21 @@ class Pipeline:
             self._admission.settle(*_keys(plan))
         return outcomes + [item.outcome for item in applied]
 
-    def _begin(self, plans: list[_Plan]) -> list[_Plan]:
+    def _begin(self, plans: Sequence[_Plan]) -> tuple[list[_Plan], list[Outcome]]:
+        """Note what is about to be touched; a plan stands only if all its documents are as it knew them."""
         if not plans:
-            return []
-        stands = self._ledger.begin([_intent(plan) for plan in plans])
-        moves = [plan for plan in plans if plan.previous is not None]
-        if moves:
-            self._ledger.begin([_previous_intent(plan) for plan in moves])
+            return [], []
+        intents = [_intents(plan) for plan in plans]
+        answers = iter(self._ledger.begin([intent for group in intents for intent in group]))
         faults.hit("after_intent")
-        return [plan for plan, is_standing in zip(plans, stands, strict=True) if is_standing]
+        standing, outcomes = [], []
+        for plan, group in zip(plans, intents, strict=True):
+            own = [next(answers) for _ in group]
+            if all(own):
+                standing.append(plan)
+            else:
+                outcomes.append(Outcome(plan.change, OutcomeKind.SUPERSEDED))
+        return standing, outcomes
 
     def _write(self, plans: Sequence[_Plan], vectors: _Vectors, now: datetime) -> datetime:
         points = [point for plan in plans for point in self._points(plan, vectors, now)]
@@ -296,7 +309,7 @@ class Pipeline:
         return searchable_at
 
     def _points(self, plan: _Plan, vectors: _Vectors, now: datetime) -> Iterable[Point]:
-        for piece in _added(plan):
+        for piece in plan.added:
             if plan.fields is None:
                 raise RuntimeError("a plan that adds chunks has document fields")
             yield Point(
@@ -307,11 +320,10 @@ class Pipeline:
             )
 
     def _applied(self, plan: _Plan, vectors: _Vectors, searchable_at: datetime, durable_at: datetime) -> Applied:
-        added = _added(plan)
-        embedded = [c for c in added if c.digest in vectors.computed]
+        embedded = [c for c in plan.added if c.digest in vectors.computed]
         fates = Fates(
             embedded=len(embedded),
-            reused=len(added) - len(embedded),
+            reused=len(plan.added) - len(embedded),
             relabelled=len(plan.delta.relabel),
             kept=len(plan.delta.keep),
             removed=len(plan.removed),
@@ -329,11 +341,6 @@ class Pipeline:
         )
 
 
-def _added(plan: _Plan) -> list[Chunk]:
-    wanted = set(plan.delta.add)
-    return [c for c in plan.chunks if c.chunk_id in wanted]
-
-
 def _all_ids(revision: Revision) -> tuple[ChunkId, ...]:
     return tuple(sorted({c.chunk_id for c in revision.chunks} | revision.unknown))
 
@@ -349,17 +356,13 @@ def _keys(plan: _Plan) -> tuple[SourceName, str]:
     return plan.change.source, plan.change.document_id
 
 
-def _intent(plan: _Plan) -> Intent:
+def _intents(plan: _Plan) -> list[Intent]:
     change = plan.change
-    return Intent(change.source, change.document_id, plan.revision.version, plan.delta.touched)
-
-
-def _previous_intent(plan: _Plan) -> Intent:
-    if plan.change.previous_id is None or plan.previous is None:
-        raise RuntimeError("only a moved document has a previous one")
-    return Intent(
-        plan.change.source, plan.change.previous_id, plan.previous.version, frozenset(_all_ids(plan.previous))
-    )
+    intents = [Intent(change.source, change.document_id, plan.revision.version, plan.delta.touched)]
+    if plan.previous is not None and change.previous_id is not None:
+        left = frozenset(_all_ids(plan.previous))
+        intents.append(Intent(change.source, change.previous_id, plan.previous.version, left))
+    return intents
 
 
 def _relabels(plan: _Plan, now: datetime) -> Iterable[Relabel]:

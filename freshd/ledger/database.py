@@ -151,6 +151,15 @@ class Database:
                 self._readers.append(reader)
         return reader.execute(sql, parameters).fetchall()
 
+    def claim(self, key: str, value: str) -> str:
+        """Write a fact about the whole ledger once and for all; give what stands there."""
+        found = self.read("SELECT value FROM meta WHERE key = ?", (key,))
+        if not found:
+            with self.write() as tx:
+                tx.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
+            found = self.read("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(found[0]["value"])
+
     def close(self) -> None:
         """Close every connection; idempotent."""
         with self._lock:

@@ -159,11 +159,6 @@ class SqliteLedger:
         found = self._database.read(_PENDING.format(where=where, order=order), (to_us(now), *(sources or ()), limit))
         return [rows.pending(row) for row in found]
 
-    def next_due_at(self) -> datetime | None:
-        """Tell when the next change that was put off comes due; None if nothing waits."""
-        row = self._database.read("SELECT min(due_at) AS due FROM pending WHERE is_held = 0")[0]
-        return None if row["due"] is None else rows.instant(row["due"])
-
     def unread(self, source: SourceName) -> int:
         """Count documents found new and not applied yet, quarantined ones left out."""
         row = self._database.read(
