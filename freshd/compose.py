@@ -1,16 +1,20 @@
 """The only room that knows all classes: builds a running whole from a config."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from freshd.admission import Admission
 from freshd.chunker import CHUNKER, ChunkLimits
 from freshd.clock import SystemClock
 from freshd.config import Config, Secrets, SourceConfig
+from freshd.dryrun import MeasuringEmbedder, NullStore, ReadOnlyCache, copy_ledger
 from freshd.embedder import open_embedder
-from freshd.errors import CollectionMismatch
+from freshd.errors import CollectionMismatch, FreshdError
 from freshd.guard import Guard
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
@@ -18,8 +22,8 @@ from freshd.ledger.sources import SqliteSources
 from freshd.model import Digest, SourceName
 from freshd.parsers import Parsers
 from freshd.pipeline import Pipeline, Recipe
-from freshd.ports import ConnectorContext, Embedder, Fetcher, Store
-from freshd.scheduler import Reindexer, Target
+from freshd.ports import ConnectorContext, Embedder, Fetcher, Store, VectorCache
+from freshd.scheduler import Drain, Marks, Observer, Reindexer, Scan, Scanner, Scheduler, Target
 from freshd.search import Search
 from freshd.state import StateDirectory
 from freshd.stores.edge import EdgeStore
@@ -35,6 +39,7 @@ class Whole:
 
     config: Config
     clock: SystemClock
+    database: Database
     ledger: SqliteLedger
     sources: SqliteSources
     store: Store
@@ -43,24 +48,97 @@ class Whole:
     pipeline: Pipeline
     targets: tuple[Target, ...]
 
-    def reindexer(self, names: Sequence[str] = ()) -> Reindexer:
-        """Build a one-shot run over the named sources; over all for none."""
-        self.ledger.invalidate(self.recipe.identity, self.clock.now())
-        targets = [target for target in self.targets if not names or target.name in names]
-        guard = Guard(self.config.guard.documents, self.config.guard.share)
+    def reindexer(
+        self,
+        names: Sequence[str] = (),
+        *,
+        full: bool = False,
+        on_progress: Callable[[SourceName, int, int], None] = lambda *_: None,
+    ) -> Reindexer:
+        """Build a one-shot run over the named sources; over all for none.
+
+        Args:
+            names: Configured sources.
+            full: Have every document read and parsed again, whatever its fingerprint says.
+            on_progress: Hears source, documents done, documents in all.
+
+        """
+        self._follow_recipe()
+        if full:
+            chosen = [target.name for target in self.targets if not names or target.name in names]
+            self.ledger.invalidate(None, self.clock.now(), chosen)
+        marks = Marks(ledger=self.ledger, sources=self.sources, store=self.store)
+
+        def mark(scan: Scan) -> None:
+            marks.put(scan)
+            marks.release()
+
         return Reindexer(
-            targets=targets,
+            scanners=[self._scanner(target) for target in self.targets if not names or target.name in names],
             ledger=self.ledger,
             sources=self.sources,
-            pipeline=self.pipeline,
-            guard=guard,
+            see_through=Drain(
+                ledger=self.ledger,
+                sources=self.sources,
+                pipeline=self.pipeline,
+                clock=self.clock,
+                on_progress=on_progress,
+            ),
+            on_scan=mark,
             clock=self.clock,
         )
 
+    def open_store(self) -> None:
+        """Open the store, where `open_whole` was told not to; idempotent.
+
+        Raises:
+            StoreUnavailable: It does not answer now.
+            CollectionMismatch: It belongs to another recipe or another instance.
+
+        """
+        self.store.open(self.ledger.instance)
+
+    def scheduler(self, observer: Observer, cannot_write: Callable[[], FreshdError | None]) -> Scheduler:
+        """Build the engine of a daemon; it begins with `start`.
+
+        Args:
+            observer: Hears of everything.
+            cannot_write: Asked before anything is written, for a reason not to.
+
+        """
+        self._follow_recipe()
+        return Scheduler(
+            targets=self.targets,
+            ledger=self.ledger,
+            sources=self.sources,
+            pipeline=self.pipeline,
+            store=self.store,
+            guard=self._guard,
+            clock=self.clock,
+            observer=observer,
+            cannot_write=cannot_write,
+        )
+
+    def _follow_recipe(self) -> None:
+        """Have documents of a former recipe chunked again; vectors of equal text come from the cache."""
+        self.ledger.invalidate(self.recipe.identity, self.clock.now(), [target.name for target in self.targets])
+
+    @property
+    def _guard(self) -> Guard:
+        return Guard(self.config.guard.documents, self.config.guard.share)
+
+    def _scanner(self, target: Target) -> Scanner:
+        return Scanner(target=target, ledger=self.ledger, sources=self.sources, guard=self._guard, clock=self.clock)
+
 
 @contextmanager
-def open_whole(config: Config, secrets: Secrets) -> Iterator[Whole]:
+def open_whole(config: Config, secrets: Secrets, *, must_open_store: bool = True) -> Iterator[Whole]:
     """Open the state directory and everything in it; close it all at the end.
+
+    Args:
+        config: What to open.
+        secrets: For the store.
+        must_open_store: False leaves that to `open_store`, so that a daemon can begin while the store is down.
 
     Raises:
         StateInUse: Another process has it.
@@ -72,36 +150,72 @@ def open_whole(config: Config, secrets: Secrets) -> Iterator[Whole]:
     with ExitStack() as stack:
         stack.enter_context(state.lock())
         database = stack.enter_context(closing(Database(state.ledger_path)))
-        ledger, sources = SqliteLedger(database), SqliteSources(database)
         embedder = open_embedder(config.embedding.model, state.models_dir, config.base)
-        _check_embedder(database, embedder)
-        cache = stack.enter_context(
-            closing(SqliteVectorCache(state.vectors_path, clock=clock, max_bytes=config.cache.max_bytes))
-        )
+        cache = SqliteVectorCache(state.vectors_path, clock=clock, max_bytes=config.cache.max_bytes)
+        stack.enter_context(closing(cache))
         store = stack.enter_context(closing(_store(config, secrets, state, embedder)))
-        store.open(ledger.instance)
-        recipe = _recipe(embedder)
-        targets = tuple(_target(source, config, clock) for source in config.sources)
-        for target in targets:
-            stack.enter_context(closing(target.connector))
-        admission = Admission(ledger)
-        pipeline = Pipeline(
-            connectors={target.name: target.connector for target in targets},
-            recipe=recipe,
-            cache=cache,
-            store=store,
-            ledger=ledger,
-            admission=admission,
-            clock=clock,
-        )
-        search = Search(
-            embedder=embedder,
-            store=store,
-            admission=admission,
-            sources=[target.name for target in targets],
-            watermark=lambda name: sources.state(name).watermark,
-        )
-        yield Whole(config, clock, ledger, sources, store, search, recipe, pipeline, targets)
+        whole = _connected(stack, config, clock, database, embedder, cache, store)
+        if must_open_store:
+            whole.open_store()
+        yield whole
+
+
+@contextmanager
+def open_dry_run(config: Config) -> Iterator[tuple[Whole, Callable[[], timedelta]]]:
+    """Open a copy of the ledger with a store that keeps nothing: what runs over it changes nothing.
+
+    Yields:
+        The whole, and what tells how long the embedding that was asked of it would take here.
+
+    """
+    clock, state = SystemClock(), StateDirectory(config.state_dir)
+    with ExitStack() as stack:
+        scratch = StateDirectory(Path(stack.enter_context(TemporaryDirectory(prefix="freshd-plan-"))))
+        copy_ledger(state.ledger_path, scratch.ledger_path)
+        database = stack.enter_context(closing(Database(scratch.ledger_path)))
+        models_dir = state.models_dir if state.models_dir.exists() else scratch.models_dir
+        embedder = MeasuringEmbedder(open_embedder(config.embedding.model, models_dir, config.base), clock)
+        cache = None
+        if state.vectors_path.exists():
+            cache = SqliteVectorCache(state.vectors_path, clock=clock, max_bytes=config.cache.max_bytes)
+            stack.enter_context(closing(cache))
+        whole = _connected(stack, config, clock, database, embedder, ReadOnlyCache(cache), NullStore())
+        yield whole, lambda: timedelta(seconds=embedder.estimated_seconds())
+
+
+def _connected(
+    stack: ExitStack,
+    config: Config,
+    clock: SystemClock,
+    database: Database,
+    embedder: Embedder,
+    cache: VectorCache,
+    store: Store,
+) -> Whole:
+    """Connect open parts; the connectors it makes are closed with the stack."""
+    _check_embedder(database, embedder)
+    ledger, sources = SqliteLedger(database), SqliteSources(database)
+    recipe, admission = _recipe(embedder), Admission(ledger)
+    targets = tuple(_target(source, config, clock) for source in config.sources)
+    for target in targets:
+        stack.enter_context(closing(target.connector))
+    pipeline = Pipeline(
+        connectors={target.name: target.connector for target in targets},
+        recipe=recipe,
+        cache=cache,
+        store=store,
+        ledger=ledger,
+        admission=admission,
+        clock=clock,
+    )
+    search = Search(
+        embedder=embedder,
+        store=store,
+        admission=admission,
+        sources=[target.name for target in targets],
+        watermark=lambda name: sources.state(name).watermark,
+    )
+    return Whole(config, clock, database, ledger, sources, store, search, recipe, pipeline, targets)
 
 
 def _recipe(embedder: Embedder) -> Recipe:
@@ -137,4 +251,4 @@ def _target(source: SourceConfig, config: Config, clock: SystemClock) -> Target:
 
     name = SourceName(source.name)
     connector = source.connector(source.options, ConnectorContext(name, config.base, clock, fetcher))
-    return Target(name, connector, source.freshness_target)
+    return Target(name, connector, source.freshness_target, source.poll_interval)

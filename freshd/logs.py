@@ -48,7 +48,8 @@ class Event(StrEnum):
     SOURCE_FAILED = "source_failed"
     SOURCE_RECOVERED = "source_recovered"
     WATCHER_DEGRADED = "watcher_degraded"
-    HINT_LOST = "hint_lost"
+    WATCHER_RECOVERED = "watcher_recovered"
+    CLOCK_JUMPED = "clock_jumped"
     DOCUMENT_INDEXED = "document_indexed"
     DOCUMENT_TOUCHED = "document_touched"
     DOCUMENT_DELETED = "document_deleted"
@@ -59,6 +60,8 @@ class Event(StrEnum):
     FRESHNESS_CHANGED = "freshness_changed"
     STORE_LOST = "store_lost"
     STORE_RECOVERED = "store_recovered"
+    JOB_FAILED = "job_failed"
+    THREAD_DIED = "thread_died"
     LIBRARY_LOGGED = "library_logged"
 
 

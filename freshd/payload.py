@@ -4,6 +4,9 @@
 `doc_id`, `source`, `last_modified`, `content_sha256` serve filters and staleness checks of other tools;
 freshd's own bookkeeping stays under `freshd`, out of what a language model is shown.
 
+A field that nobody knows is left out, never null: Qdrant stores a null in a new point,
+but takes one that is set later as the wish to remove the field.
+
 Each payload field belongs to the chunk or to the whole document.
 A chunk-level label tells whether a kept point needs its own fields set again;
 the document-level fields of all kept points are set by one call.
@@ -40,11 +43,11 @@ class DocumentFields:
     modified_at: datetime | None
 
     def top(self) -> dict[str, Any]:
-        """Give the fields at the top level."""
+        """Give the fields at the top level, None where unknown."""
         return {"last_modified": rfc3339(self.modified_at), "content_sha256": self.content_sha256}
 
     def cited(self) -> dict[str, Any]:
-        """Give the fields inside `metadata`, but for the indexed time."""
+        """Give the fields inside `metadata`, but for the indexed time; None where unknown."""
         return {"uri": self.uri, "title": self.title, "source_modified_at": rfc3339(self.modified_at)}
 
     def label(self) -> Digest:
@@ -59,13 +62,13 @@ def point_payload(document: DocumentFields, chunk: Chunk, indexed_at: datetime) 
         "metadata": {
             "source": document.source,
             "document_id": document.document_id,
-            **document.cited(),
+            **_known(document.cited()),
             **_place(chunk),
             "indexed_at": rfc3339(indexed_at),
         },
         "doc_id": f"{document.source}/{document.document_id}",
         "source": document.source,
-        **document.top(),
+        **_known(document.top()),
         "freshd": {"document_id": document.document_id, "ordinal": chunk.ordinal, "digest": chunk.digest},
     }
 
@@ -84,7 +87,7 @@ def chunk_relabels(chunk: Chunk) -> tuple[Relabel, Relabel]:
 def document_relabels(
     document: DocumentFields, chunk_ids: tuple[ChunkId, ...], indexed_at: datetime
 ) -> tuple[Relabel, Relabel]:
-    """Give the writes that bring the shared fields of all kept points up to date."""
+    """Give the writes that bring the shared fields of all kept points up to date; None removes a field."""
     cited = {**document.cited(), "indexed_at": rfc3339(indexed_at)}
     return Relabel(chunk_ids, document.top()), Relabel(chunk_ids, cited, key="metadata")
 
@@ -117,7 +120,7 @@ def citation(payload: Mapping[str, Any]) -> Citation:
     """Read a payload that `point_payload` built.
 
     Raises:
-        KeyError: A field is missing: the point is not freshd's.
+        KeyError: A field that every point has is missing: the point is not freshd's.
 
     """
     cited = payload["metadata"]
@@ -126,11 +129,11 @@ def citation(payload: Mapping[str, Any]) -> Citation:
         source=SourceName(payload["source"]),
         document_id=DocumentId(payload["freshd"]["document_id"]),
         uri=cited["uri"],
-        title=cited["title"],
+        title=cited.get("title"),
         heading_path=tuple(cited["heading_path"]),
         start_line=cited["start_line"],
         end_line=cited["end_line"],
-        modified_at=_instant(cited["source_modified_at"]),
+        modified_at=_instant(cited.get("source_modified_at")),
         indexed_at=_instant(cited["indexed_at"]),
     )
 
@@ -142,6 +145,10 @@ def rfc3339(instant: datetime | None) -> str | None:
 
 def _instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _place(chunk: Chunk) -> dict[str, Any]:

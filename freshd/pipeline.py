@@ -129,12 +129,19 @@ class Pipeline:
         self._admission = admission
         self._clock = clock
 
-    def run(self, batch: Sequence[Pending], between: Callable[[], None] = lambda: None) -> list[Outcome]:
+    def run(
+        self,
+        batch: Sequence[Pending],
+        between: Callable[[], None] = lambda: None,
+        *,
+        max_chunks: int = MAX_BATCH_CHUNKS,
+    ) -> list[Outcome]:
         """Apply a batch of changes.
 
         Args:
-            batch: At most one per document; those beyond `MAX_BATCH_CHUNKS` are left pending.
+            batch: At most one per document.
             between: Called between bounded pieces of work, before anything of this batch is written.
+            max_chunks: Once so many chunks are to be added, the documents after them are left pending.
 
         Returns:
             One outcome for each change that was worked on.
@@ -144,18 +151,20 @@ class Pipeline:
             EmbedderUnavailable: Likewise; nothing was written.
 
         """
-        plans, outcomes = self._plan_all(batch, between)
+        plans, outcomes = self._plan_all(batch, between, max_chunks)
         vectors = self._embed(plans, between)
         return outcomes + self._apply(plans, vectors)
 
     # Plan
 
-    def _plan_all(self, batch: Sequence[Pending], between: Callable[[], None]) -> tuple[list[_Plan], list[Outcome]]:
+    def _plan_all(
+        self, batch: Sequence[Pending], between: Callable[[], None], max_chunks: int
+    ) -> tuple[list[_Plan], list[Outcome]]:
         plans: list[_Plan] = []
         outcomes: list[Outcome] = []
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move.
         for pending in sorted(batch, key=lambda p: p.change.kind is ChangeKind.DELETED):
-            if sum(len(p.delta.add) for p in plans) >= MAX_BATCH_CHUNKS:
+            if sum(len(p.delta.add) for p in plans) >= max_chunks:
                 break
             moved_away = {(p.change.source, p.change.previous_id) for p in plans if p.previous}
             if (pending.change.source, pending.change.document_id) in moved_away:

@@ -117,6 +117,14 @@ class Watchable(Protocol):
         ...
 
 
+@runtime_checkable
+class Remote(Protocol):
+    """A connector that asks somebody else's server: reads may take long, and asking has its manners."""
+
+    least_interval: timedelta
+    """Between two listings, at least."""
+
+
 class Fetcher(Protocol):
     """Guarded HTTP: bounded in size, time and redirects, and only to addresses a source may reach."""
 
@@ -506,6 +514,21 @@ class Ledger(Protocol):
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         """Give those that belong to an applied revision."""
+        ...
+
+    def last_seq(self) -> int:
+        """Give the highest sequence number that a recording ever got, in any source; 0 before the first."""
+        ...
+
+    def is_through(self, source: SourceName, seq: int, due_by: datetime | None = None) -> bool:
+        """Tell whether every recording of the source up to a number is applied, held, quarantined or replaced.
+
+        Args:
+            source: Whose changes.
+            seq: Newest recording that counts.
+            due_by: With it, changes put off until later count as through.
+
+        """
         ...
 
     def close(self) -> None:

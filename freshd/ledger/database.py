@@ -63,6 +63,7 @@ CREATE TABLE history (
     kept INTEGER NOT NULL, removed INTEGER NOT NULL, embedded_characters INTEGER NOT NULL
 );
 CREATE INDEX history_by_source ON history (source, durable_at) WHERE is_backfill = 0;
+CREATE INDEX history_deletions ON history (source, durable_at) WHERE kind = 'deleted';
 CREATE INDEX history_by_document ON history (source, document_id);
 """
 

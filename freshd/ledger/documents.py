@@ -5,15 +5,14 @@
 A crash between `begin` and `commit` leaves the ids unknown: wanted ones are written again, others removed.
 """
 
-import sqlite3
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshd.ledger import history, rows
+from freshd.ledger import history, rows, steps
 from freshd.ledger.database import Database, to_us
 from freshd.model import (
     Change,
-    ChangeKind,
     ChunkId,
     Digest,
     DocumentId,
@@ -35,6 +34,22 @@ _PENDING = (
     "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc)"
     " WHERE p.is_held = 0 AND p.due_at <= ? AND {where} ORDER BY {order} LIMIT ?"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Where the pending change of one document stands.
+
+    Attributes:
+        seq: Of its newest recording.
+        error: Why the last attempt failed, in one line; None if none did.
+
+    """
+
+    seq: int
+    is_held: bool
+    is_quarantined: bool
+    error: str | None
 
 
 class SqliteLedger:
@@ -130,7 +145,7 @@ class SqliteLedger:
             return
         with self._database.write() as tx:
             for change in changes:
-                _record_one(tx, change, target, held)
+                steps.record(tx, change, target, held)
 
     def take(
         self,
@@ -159,6 +174,32 @@ class SqliteLedger:
         found = self._database.read(_PENDING.format(where=where, order=order), (to_us(now), *(sources or ()), limit))
         return [rows.pending(row) for row in found]
 
+    def last_seq(self) -> int:
+        """Read the counter that SQLite keeps of the numbers it gave out."""
+        found = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
+        return int(found[0]["seq"]) if found else 0
+
+    def is_through(self, source: SourceName, seq: int, due_by: datetime | None = None) -> bool:
+        """Look for a change that is still under way."""
+        found = self._database.read(
+            "SELECT 1 FROM pending WHERE source = ? AND is_held = 0 AND is_quarantined = 0 AND seq <= ?"
+            " AND (? IS NULL OR due_at <= ?) LIMIT 1",
+            (source, seq, to_us(due_by), to_us(due_by)),
+        )
+        return not found
+
+    def pending_of(self, source: SourceName, document_id: DocumentId) -> Waiting | None:
+        """Tell where the pending change of a document stands; None when nothing is pending for it."""
+        found = self._database.read(
+            "SELECT p.seq, p.is_held, p.is_quarantined, p.error FROM pending p JOIN documents d USING (doc)"
+            " WHERE d.source = ? AND d.document_id = ?",
+            (source, document_id),
+        )
+        if not found:
+            return None
+        row = found[0]
+        return Waiting(row["seq"], bool(row["is_held"]), bool(row["is_quarantined"]), row["error"])
+
     def unread(self, source: SourceName) -> int:
         """Count documents found new and not applied yet, quarantined ones left out."""
         row = self._database.read(
@@ -182,10 +223,10 @@ class SqliteLedger:
             if found is None:
                 return
             tx.execute("DELETE FROM pending WHERE seq = ?", (pending.seq,))
-            if found["is_applied"] or _has_unknown(tx, found):
+            if found["is_applied"] or steps.has_unknown(tx, found["doc"]):
                 tx.execute("UPDATE documents SET fingerprint = '' WHERE doc = ?", (found["doc"],))
             else:
-                _forget(tx, found["doc"])
+                steps.forget(tx, found["doc"])
 
     def approve(self, source: SourceName) -> int:
         """Let the held deletions of a source pass; give how many."""
@@ -201,17 +242,18 @@ class SqliteLedger:
         )
         return [DocumentId(row["document_id"]) for row in found]
 
-    def invalidate(self, recipe: Digest | None, now: datetime) -> int:
-        """Make documents of another recipe (None: every document) pending as backfill; give how many."""
+    def invalidate(self, recipe: Digest | None, now: datetime, sources: Sequence[SourceName]) -> int:
+        """Make documents of another recipe (None: of any) of some sources pending as backfill; give how many."""
+        marks = ",".join("?" * len(sources))
         with self._database.write() as tx:
             if recipe is None:
-                tx.execute("UPDATE documents SET recipe = '' WHERE is_applied")
+                tx.execute(f"UPDATE documents SET recipe = '' WHERE is_applied AND source IN ({marks})", sources)
             return tx.execute(
                 "INSERT INTO pending (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped)"
                 " SELECT doc, source, 'modified', fingerprint, identity, ?, ?, 1 FROM documents"
                 " WHERE is_applied AND fingerprint IS NOT NULL AND (? IS NULL OR recipe != ?)"
-                " AND doc NOT IN (SELECT doc FROM pending)",
-                (to_us(now), to_us(now), recipe, recipe),
+                f" AND doc NOT IN (SELECT doc FROM pending) AND source IN ({marks})",
+                (to_us(now), to_us(now), recipe, recipe, *sources),
             ).rowcount
 
     # What was applied
@@ -219,158 +261,24 @@ class SqliteLedger:
     def begin(self, intents: Sequence[Intent]) -> list[bool]:
         """Make the touched ids unknown, for every intent that still stands."""
         with self._database.write() as tx:
-            return [_begin_one(tx, intent) for intent in intents]
+            return [steps.begin(tx, intent) for intent in intents]
 
     def commit(self, applied: Sequence[Applied]) -> None:
         """Make what the store holds certain, and remember it in the history."""
         with self._database.write() as tx:
             for item in applied:
-                _commit_one(tx, item)
+                steps.commit(tx, item)
                 if item.outcome.kind is not OutcomeKind.TOUCHED:
                     history.append(tx, item)
+
+    def deleted_since(self, source: SourceName, at: datetime) -> int:
+        """Count the deletions of a source that became durable at or after an instant, moves left out."""
+        row = self._database.read(
+            "SELECT count(*) AS n FROM history WHERE source = ? AND kind = 'deleted' AND durable_at >= ?",
+            (source, to_us(at)),
+        )[0]
+        return int(row["n"])
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
-
-
-def _doc(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = tx.execute(
-        "SELECT * FROM documents WHERE source = ? AND document_id = ?", (source, document_id)
-    ).fetchone()
-    return row
-
-
-def _record_one(tx: sqlite3.Connection, change: Change, target: timedelta | None, held: bool) -> None:
-    ref = rows.ref_columns(change.ref)
-    tx.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (change.source,))
-    tx.execute(
-        "INSERT INTO documents (source, document_id, fingerprint, identity, is_racy)"
-        " VALUES (:source, :document_id, :fingerprint, :identity, :is_racy) ON CONFLICT (source, document_id) DO"
-        " UPDATE SET fingerprint = excluded.fingerprint, is_racy = excluded.is_racy,"
-        " identity = coalesce(excluded.identity, identity)",
-        {"source": change.source, "document_id": change.document_id, **ref},
-    )
-    row = _doc(tx, change.source, change.document_id)
-    if row is None:
-        raise RuntimeError("a document that was just written is missing")
-    old = tx.execute("SELECT * FROM pending WHERE doc = ?", (row["doc"],)).fetchone()
-    if old is not None and change.kind is ChangeKind.DELETED and not row["is_applied"] and not _has_unknown(tx, row):
-        _forget(tx, row["doc"])
-        return
-    changed_at = to_us(change.changed_at)
-    since = changed_at if old is None else min(changed_at or 0, old["changed_at"])
-    target_us = None if target is None else target // timedelta(microseconds=1)
-    # A deletion's instant is only bounded from below; counted from when it was seen,
-    # the added documents it may have moved to go first, and search shows one of the two at any moment.
-    from_us = to_us(change.first_seen_at) if change.kind is ChangeKind.DELETED else since
-    is_same = old is not None and old["fingerprint"] == ref["fingerprint"]
-    tx.execute("DELETE FROM pending WHERE doc = ?", (row["doc"],))
-    tx.execute(
-        "INSERT INTO pending (doc, source, kind, fingerprint, identity, ref_changed_at, is_racy,"
-        " changed_at, first_seen_at, is_clamped, target_us, deadline, attempts, due_at, is_held, is_quarantined, error)"
-        " VALUES (:doc, :source, :kind, :fingerprint, :identity, :ref_changed_at, :is_racy,"
-        " :changed_at, :first_seen_at, :is_clamped, :target_us, :deadline, :attempts, :due_at,"
-        " :is_held, :is_quarantined, :error)",
-        {
-            "doc": row["doc"],
-            "source": change.source,
-            "kind": change.kind,
-            **ref,
-            "changed_at": since,
-            "first_seen_at": to_us(change.first_seen_at) if old is None else old["first_seen_at"],
-            "is_clamped": int(change.is_clamped),
-            "target_us": target_us,
-            "deadline": None if target_us is None else (from_us or 0) + target_us,
-            "attempts": old["attempts"] if is_same else 0,
-            "due_at": old["due_at"] if is_same else 0,
-            "is_held": int(held),
-            "is_quarantined": old["is_quarantined"] if is_same else 0,
-            "error": old["error"] if is_same else None,
-        },
-    )
-
-
-def _has_unknown(tx: sqlite3.Connection, row: sqlite3.Row) -> bool:
-    return tx.execute("SELECT 1 FROM unknown WHERE doc = ? LIMIT 1", (row["doc"],)).fetchone() is not None
-
-
-def _forget(tx: sqlite3.Connection, doc: int) -> None:
-    for table in ("pending", "unknown", "chunks", "documents"):
-        tx.execute(f"DELETE FROM {table} WHERE doc = ?", (doc,))
-
-
-def _begin_one(tx: sqlite3.Connection, intent: Intent) -> bool:
-    row = _doc(tx, intent.source, intent.document_id)
-    if row is None or row["version"] != intent.version:
-        return False
-    tx.executemany(
-        "INSERT OR IGNORE INTO unknown VALUES (?, ?)",
-        [(row["doc"], rows.pack_id(chunk_id)) for chunk_id in sorted(intent.touched)],
-    )
-    return True
-
-
-def _commit_one(tx: sqlite3.Connection, item: Applied) -> None:
-    change = item.outcome.change
-    if change.previous_id is not None:
-        _commit_absence(tx, change.source, change.previous_id, seq=None)
-    if item.ref is None:
-        _commit_absence(tx, change.source, change.document_id, seq=item.pending.seq)
-        return
-    row = _doc(tx, change.source, change.document_id)
-    if row is None:
-        raise RuntimeError(f"{change.source}/{change.document_id}: applied, but the ledger does not know it")
-    doc = row["doc"]
-    tx.execute("DELETE FROM pending WHERE doc = ? AND seq = ?", (doc, item.pending.seq))
-    is_newer_pending = tx.execute("SELECT 1 FROM pending WHERE doc = ?", (doc,)).fetchone() is not None
-    if not is_newer_pending:
-        tx.execute(
-            "UPDATE documents SET fingerprint = ?, identity = ?, is_racy = ? WHERE doc = ?",
-            (item.ref.fingerprint, item.ref.identity, int(item.ref.is_racy), doc),
-        )
-    if item.outcome.kind is OutcomeKind.TOUCHED:
-        return
-    before = tx.execute("SELECT count(*) AS n FROM chunks WHERE doc = ?", (doc,)).fetchone()["n"]
-    tx.execute(
-        "UPDATE documents SET version = version + 1, is_applied = 1, digest = ?, recipe = ?, label = ? WHERE doc = ?",
-        (item.digest, item.recipe, item.label, doc),
-    )
-    tx.execute("UPDATE pending SET kind = 'modified' WHERE doc = ? AND kind = 'added'", (doc,))
-    tx.execute("DELETE FROM unknown WHERE doc = ?", (doc,))
-    tx.execute("DELETE FROM chunks WHERE doc = ?", (doc,))
-    tx.executemany(
-        "INSERT INTO chunks VALUES (?, ?, ?, ?)",
-        [(doc, n, rows.pack_id(c.chunk_id), bytes.fromhex(c.label)) for n, c in enumerate(item.chunks)],
-    )
-    _tally(tx, change.source, 0 if row["is_applied"] else 1, len(item.chunks) - before)
-
-
-def _commit_absence(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId, seq: int | None) -> None:
-    row = _doc(tx, source, document_id)
-    if row is None:
-        return
-    doc = row["doc"]
-    chunks = tx.execute("SELECT count(*) AS n FROM chunks WHERE doc = ?", (doc,)).fetchone()["n"]
-    _tally(tx, source, -row["is_applied"], -chunks)
-    newer = tx.execute(
-        "SELECT 1 FROM pending WHERE doc = ? AND kind != 'deleted' AND seq IS NOT ?", (doc, seq)
-    ).fetchone()
-    if newer is None:
-        _forget(tx, doc)
-        return
-    tx.execute("DELETE FROM chunks WHERE doc = ?", (doc,))
-    tx.execute("DELETE FROM unknown WHERE doc = ?", (doc,))
-    tx.execute(
-        "UPDATE documents SET version = version + 1, is_applied = 0, digest = NULL, recipe = NULL, label = NULL"
-        " WHERE doc = ?",
-        (doc,),
-    )
-    tx.execute("UPDATE pending SET kind = 'added' WHERE doc = ?", (doc,))
-
-
-def _tally(tx: sqlite3.Connection, source: SourceName, documents: int, chunks: int) -> None:
-    tx.execute(
-        "UPDATE sources SET documents = documents + ?, chunks = chunks + ? WHERE name = ?",
-        (documents, chunks, source),
-    )

@@ -1,0 +1,57 @@
+"""How far long work is: a bar with the time left on a terminal, a line now and then elsewhere."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+_LINE_EVERY_S = 5.0
+
+
+class ProgressTalk:
+    """Shows progress in documents while it is a context; nothing at all for work that is over at once."""
+
+    def __init__(self, console: Console) -> None:
+        """Talk on a console, or say nothing on it that a quick run would not want."""
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("documents, left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._began_s: dict[str, float] = {}
+        self._said_s: dict[str, float] = {}
+
+    def __enter__(self) -> "ProgressTalk":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Hear how far the work called `name` is."""
+        now_s = time.monotonic()
+        self._began_s.setdefault(name, now_s)
+        if self._console.is_terminal:
+            if name not in self._tasks and total:
+                self._tasks[name] = self._bars.add_task(name)
+            if name in self._tasks:
+                self._bars.update(self._tasks[name], completed=done, total=total)
+        elif now_s - self._said_s.setdefault(name, now_s) >= _LINE_EVERY_S:
+            self._said_s[name] = now_s
+            self._console.print(self._line(name, done, total, now_s - self._began_s[name]))
+
+    @staticmethod
+    def _line(name: str, done: int, total: int, elapsed_s: float) -> str:
+        left = f", about {elapsed_s / done * (total - done):.0f} s left" if done else ""
+        return f"{name}: {done} of {total} documents{left}"

@@ -1,0 +1,115 @@
+"""How a command asks the daemon that has the state directory, instead of opening it itself."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import httpx
+
+from freshd.errors import ConfigError, FreshdError, StoreUnavailable
+from freshd.redaction import printable
+from freshd.shapes import JobReport, ReindexReport, SearchAnswer, StatusReport, WaitReport
+from freshd.state import DaemonRecord, StateDirectory
+
+_ANSWER_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
+"""Between two looks at a job: short jobs are answered at once, long ones ask little."""
+
+
+class JobFailed(FreshdError):
+    """The daemon could not do a job; it says itself how the command should end."""
+
+    def __init__(self, report: JobReport) -> None:
+        """Tell in the daemon's words."""
+        super().__init__(report["error"] or "the daemon could not do it", hint=report["hint"] or "")
+        self.exit_code = report["exit_code"] or 1  # type: ignore[misc]  # the daemon's own, for this one
+
+
+class Client:
+    """Asks one running daemon. Close it, or use it as a context."""
+
+    def __init__(self, record: DaemonRecord) -> None:
+        """Ask at the address, and with the token, that the state directory tells."""
+        self._address = record.address
+        self.pid = record.pid
+        # Proxies of the environment would be told the token.
+        self._http = httpx.Client(
+            base_url=f"http://{record.address}",
+            headers={"authorization": f"Bearer {record.token}"},
+            timeout=_ANSWER_S,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def status(self) -> StatusReport:
+        """Ask how fresh each source is."""
+        answer: StatusReport = self._ask("GET", "/status")
+        return answer
+
+    def search(self, query: str, k: int, sources: Sequence[str], path: str | None) -> SearchAnswer:
+        """Ask for passages."""
+        parameters: dict[str, Any] = {"q": query, "k": k, "source": list(sources)} | ({"path": path} if path else {})
+        answer: SearchAnswer = self._ask("GET", "/search", params=parameters)
+        return answer
+
+    def reindex(self, sources: Sequence[str], *, full: bool, on_progress: Callable[[int, int], None]) -> ReindexReport:
+        """Have sources looked at and wait until what is found is applied; `on_progress` hears done and total."""
+        return cast(ReindexReport, self._job("/reindex", {"sources": list(sources), "full": full}, on_progress))
+
+    def wait(self, documents: Sequence[str], timeout_s: float) -> WaitReport:
+        """Wait until documents, or everything for none, are searchable as they are now."""
+        order = {"documents": list(documents), "timeout_seconds": timeout_s}
+        return cast(WaitReport, self._job("/wait", order, lambda *_: None))
+
+    def _job(self, path: str, order: Mapping[str, Any], on_progress: Callable[[int, int], None]) -> Any:
+        """Begin a job and see it to its end; give its result.
+
+        Raises:
+            JobFailed: It could not be done.
+
+        """
+        job: str = self._ask("POST", path, json=order)["job"]
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            report: JobReport = self._ask("GET", f"/jobs/{job}")
+            on_progress(report["done"], report["total"])
+            if report["state"] == "failed":
+                raise JobFailed(report)
+            if report["state"] == "done":
+                return report["result"]
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **arguments)
+        except httpx.HTTPError as error:
+            raise StoreUnavailable(
+                f"the daemon (process {self.pid}) at {self._address} does not answer: {error}",
+                hint="look at its log; if it hangs, stop that process and start freshd run again",
+            ) from error
+        if answer.is_success:
+            return answer.json()
+        raise _refusal(answer)
+
+
+def connect(state: StateDirectory) -> Client | None:
+    """Find the daemon that works in a state directory; None if none runs."""
+    record = state.read_daemon()
+    return None if record is None else Client(record)
+
+
+def _refusal(answer: httpx.Response) -> FreshdError:
+    try:
+        problem = answer.json()
+        error, hint = str(problem["error"]), str(problem["try"] or "")
+    except (ValueError, KeyError, TypeError):
+        error, hint = f"the daemon answered {answer.status_code}: {printable(answer.text[:200])}", ""
+    if answer.status_code in (404, 422):
+        return ConfigError(error, hint=hint)
+    return StoreUnavailable(error, hint=hint) if answer.status_code == 503 else FreshdError(error, hint=hint)

@@ -1,0 +1,60 @@
+"""What the endpoint may ask: passed on to what is live at this moment, which a reload replaces."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from freshd.daemon.live import Live
+from freshd.errors import StoreUnavailable
+from freshd.model import DocumentId, SearchFilter, SourceName
+from freshd.shapes import JobReport, SearchAnswer, StatusReport
+
+_PATIENCE = timedelta(seconds=30)
+"""The daemon's own round takes a second; half a minute without one is no delay any more."""
+
+
+class LiveControl:
+    """`ports.Control` over what is live; between two configs it says that freshd is starting."""
+
+    def __init__(self) -> None:
+        """Begin with nothing live."""
+        self.live: Live | None = None
+
+    def is_alive(self) -> bool:
+        """Tell whether the daemon still does its rounds."""
+        live = self.live
+        return live is None or live.is_alive(_PATIENCE)
+
+    def not_ready(self) -> str | None:
+        """Say why answers may be missing; None when ready."""
+        live = self.live
+        return "freshd is starting" if live is None else live.not_ready()
+
+    def status(self) -> StatusReport:
+        """Give how fresh each source is known to be."""
+        return self._live().status()
+
+    def metrics(self) -> bytes:
+        """Give every metric."""
+        return self._live().metrics.text()
+
+    def search(self, query: str, k: int, where: SearchFilter) -> SearchAnswer:
+        """Find passages."""
+        return self._live().search(query, k, where)
+
+    def reindex(self, sources: Sequence[SourceName], *, full: bool) -> str:
+        """Begin to look at sources now."""
+        return self._live().reindex(sources, full=full)
+
+    def wait(self, documents: Sequence[tuple[SourceName, DocumentId]], timeout_s: float) -> str:
+        """Begin to wait until documents are searchable as they are now."""
+        return self._live().wait(documents, timeout_s)
+
+    def job(self, job_id: str) -> JobReport | None:
+        """Tell how a job stands."""
+        return self._live().job(job_id)
+
+    def _live(self) -> Live:
+        live = self.live
+        if live is None:
+            raise StoreUnavailable("freshd is starting", hint="ask again in a moment")
+        return live

@@ -1,0 +1,202 @@
+"""The daemon as a process: takes its address, then its state, then listens to signals until one ends it.
+
+SIGTERM, SIGINT   finish the batch in hand and end with 0; the second one leaves at once
+SIGHUP            read the config again; an invalid one keeps the old and says so
+"""
+
+import os
+import secrets as random
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from freshd import __version__, logs
+from freshd.compose import open_whole
+from freshd.config import Config, Secrets, check_listen, load, load_secrets
+from freshd.daemon.control import LiveControl
+from freshd.daemon.live import Live
+from freshd.errors import ConfigError, FreshdError
+from freshd.http.binding import bind
+from freshd.logs import Event, get_logger
+from freshd.state import StateDirectory
+
+if TYPE_CHECKING:
+    from freshd.http.server import Server
+
+_TICK_S = 1.0
+_TICKS_PER_STATUS = 5
+_INTERRUPTED = 130
+
+
+class _Signals:
+    """What was asked for by signal, as flags that the main thread looks at."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.reload = False
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        before = {
+            number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def pause(self, timeout_s: float) -> None:
+        """Wait until a signal comes or the time is up."""
+        if select.select([self._read], [], [], timeout_s)[0]:
+            os.read(self._read, 1_024)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._write, b"!")  # a pipe, because an event's lock might be held by the very code interrupted
+        if number == signal.SIGHUP:
+            self.reload = True
+        elif self.stop:
+            os._exit(_INTERRUPTED)  # asked twice: leave at once; what was in hand is redone next time
+        else:
+            self.stop = True
+
+
+def run(path: Path) -> int:
+    """Run until a signal ends it.
+
+    Args:
+        path: The config file.
+
+    Returns:
+        The exit code: 0 when asked to end, 1 when something died that must not.
+
+    Raises:
+        FreshdError: It could not begin.
+
+    """
+    config, secrets = load(path), load_secrets()
+    check_listen(config, secrets)
+    logs.configure(config.log.format, config.log.level)
+    logs.hide(*secrets.values())
+    return _Daemon(path, config, secrets).run()
+
+
+class _Daemon:
+    """One process: an endpoint that stays, and what is live behind it."""
+
+    def __init__(self, path: Path, config: Config, secrets: Secrets) -> None:
+        self._path = path
+        self._config = config
+        self._former: Config | None = None
+        self._secrets = secrets
+        self._token = secrets.token.get_secret_value() if secrets.token else random.token_urlsafe(32)
+        self._signals = _Signals()
+        self._control = LiveControl()
+        self._log = get_logger()
+
+    def run(self) -> int:
+        logs.hide(self._token)
+        listener = bind(self._config.http.listen)
+        # The web framework takes half a second to import: only now that the address is ours.
+        from freshd.http.app import build_app
+        from freshd.http.gate import Gate
+        from freshd.http.server import Server
+
+        with ExitStack() as stack:
+            stack.enter_context(self._signals.handled())
+            stack.callback(listener.close)
+            app = build_app(self._control, Gate(self._config.http, self._token))
+            server = Server(app, listener)
+            stack.callback(server.stop)
+            code = self._serve(server, is_first=True)
+            while code is None:
+                code = self._serve_again(server)
+            return code
+
+    def _serve_again(self, server: "Server") -> int | None:
+        """Run under the new config, or under the old one if it turns out that the new one cannot be opened."""
+        try:
+            return self._serve(server)
+        except FreshdError as error:
+            if self._former is None:
+                raise
+            self._refuse(error)
+            self._config, self._former = self._former, None
+            return self._serve(server, is_config_good=False)
+
+    def _serve(self, server: "Server", *, is_first: bool = False, is_config_good: bool = True) -> int | None:
+        """Run under the present config; give the exit code, or None to go on under another one."""
+        with open_whole(self._config, self._secrets, must_open_store=False) as whole:
+            live = Live(whole, is_config_good=is_config_good)
+            if is_first:
+                server.start()
+            StateDirectory(self._config.state_dir).publish_daemon(server.address, self._token)
+            live.start()
+            self._control.live = live
+            self._log.info(
+                Event.DAEMON_STARTED,
+                version=__version__,
+                endpoint=f"http://{server.address}",
+                sources=[target.name for target in whole.targets],
+                pid=os.getpid(),
+            )
+            try:
+                code = self._watch_over(live)
+            finally:
+                self._control.live = None
+                has_ended = live.stop()
+            if not has_ended:
+                self._log.error(Event.DAEMON_STOPPED, reason="something did not end in time and was left behind")
+                _leave(code or 0)
+        if code is not None:
+            self._log.info(Event.DAEMON_STOPPED)
+        return code
+
+    def _watch_over(self, live: Live) -> int | None:
+        n_ticks = 0
+        while True:
+            if self._signals.stop:
+                return 0
+            if self._signals.reload:
+                self._signals.reload = False
+                if self._reload(live):
+                    return None
+            if not live.tick():
+                return 1
+            if n_ticks % _TICKS_PER_STATUS == 0:
+                live.report_statuses()
+            n_ticks += 1
+            self._signals.pause(_TICK_S)
+
+    def _reload(self, live: Live) -> bool:
+        """Read the config again; tell whether there is another one to run under."""
+        try:
+            config = load(self._path)
+            check_listen(config, self._secrets)
+            if config.http != self._config.http or config.state_dir != self._config.state_dir:
+                raise ConfigError(
+                    "http and state_dir: got other ones, expected those freshd was started with",
+                    hint="restart freshd to change them",
+                )
+        except FreshdError as error:
+            live.is_config_good = False
+            self._refuse(error)
+            return False
+        self._config, self._former = config, self._config
+        logs.configure(config.log.format, config.log.level)
+        self._log.info(Event.CONFIG_RELOADED)
+        return True
+
+    def _refuse(self, error: FreshdError) -> None:
+        self._log.error(Event.CONFIG_REFUSED, error=str(error), hint=error.hint or None)
+
+
+def _leave(code: int) -> None:
+    """End although a thread hangs in somebody else's code; everything of ours is durable or redone."""
+    os._exit(code)

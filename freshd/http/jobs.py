@@ -1,0 +1,66 @@
+"""The routes that make the daemon work: each begins a job, and may be held until it is done."""
+
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
+from starlette.responses import JSONResponse, Response
+
+from freshd.http import schemas
+from freshd.http.desk import Desk
+from freshd.http.problems import Problem, problem
+from freshd.model import DocumentId, SourceName
+from freshd.shapes import JobReport
+
+_BY_TOKEN = [Depends(HTTPBearer(auto_error=False, description="The daemon's token."))]
+"""Tells readers of `/openapi.json` what the gate enforces."""
+
+
+class Jobs:
+    """Begins jobs and tells how they stand."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def add_to(self, app: FastAPI) -> None:
+        """Put the routes into an app."""
+        begun: dict[int | str, dict[str, Any]] = {
+            200: {"model": schemas.JobSchema, "description": "The job is done; only with `wait`."},
+            202: {"model": schemas.JobBegun | schemas.JobSchema, "description": "The job runs; `Location` has it."},
+        }
+        for path, route in (("/reindex", self.reindex), ("/wait", self.wait)):
+            app.post(path, responses=begun, response_model=None, dependencies=_BY_TOKEN)(route)
+        absent: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "None such, or forgotten."}}
+        app.get("/jobs/{job:path}", response_model=schemas.JobSchema, responses=absent)(self.job)
+
+    async def reindex(self, order: schemas.ReindexOrder, request: Request, wait: schemas.Held = None) -> Response:
+        """Look at sources now, instead of at their next turn."""
+        sources = [SourceName(name) for name in order.sources]
+        job = await self._desk.ask(self._desk.ledger, self._desk.control.reindex, sources, full=order.full)
+        return await self._begun(request, job, wait)
+
+    async def wait(self, order: schemas.WaitOrder, request: Request, wait: schemas.Held = None) -> Response:
+        """Wait until documents are searchable as they are now."""
+        pairs = (document.partition("/") for document in order.documents)
+        documents = [(SourceName(source), DocumentId(document_id)) for source, _, document_id in pairs]
+        job = await self._desk.ask(self._desk.ledger, self._desk.control.wait, documents, order.timeout_seconds)
+        return await self._begun(request, job, wait)
+
+    async def job(self, job: schemas.JobName) -> Response:
+        """How a job stands."""
+        report = await self._desk.memory.call(self._desk.control.job, job)
+        return _unknown(job) if report is None else JSONResponse(report)
+
+    async def _begun(self, request: Request, job: str, held_s: float | None) -> Response:
+        location = {"location": f"/jobs/{quote(job, safe='')}"}
+        if held_s is None:
+            return JSONResponse(schemas.JobBegun(job=job), 202, location)
+        report: JobReport | None = await self._desk.job_after(request, job, held_s)
+        if report is None:
+            return _unknown(job)
+        return JSONResponse(report, 202, location) if report["state"] == "running" else JSONResponse(report)
+
+
+def _unknown(job: str) -> Response:
+    return problem(404, f"job: got {job!r}, expected one that runs or ended lately", "begin another one")

@@ -1,0 +1,125 @@
+"""What may be asked, and what is answered, as `/openapi.json` tells it.
+
+Questions are checked against this before anybody is bothered with them;
+answers are only described by it, as they are built from the very types it is made from.
+"""
+
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import typing_extensions
+from fastapi import Path, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from freshd.shapes import JobReport, SearchAnswer, StatusReport
+
+MAX_HITS = 100
+MAX_QUERY_BYTES = 8 * 1024
+MAX_PATH_CHARACTERS = 4_096
+MAX_NAMED = 1_000
+"""Sources or documents that one request may name."""
+
+MAX_HELD_S = 600
+"""How long a request may be held until its job is done."""
+
+MAX_TIMEOUT_S = 24 * 60 * 60
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("expected text without NUL")
+    return text
+
+
+def _a_query(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected something to look for")
+    if len(text.encode()) > MAX_QUERY_BYTES:
+        raise ValueError(f"expected at most {MAX_QUERY_BYTES} bytes")
+    return text
+
+
+def _a_document(text: str) -> str:
+    source, _, document_id = text.partition("/")
+    if not source or not document_id:
+        raise ValueError("expected SOURCE/ID")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_without_nul)]
+DocumentName = Annotated[str, Field(max_length=MAX_PATH_CHARACTERS), AfterValidator(_without_nul)]
+
+QueryText = Annotated[
+    str,
+    Query(alias="q", description=f"What to look for; at most {MAX_QUERY_BYTES} bytes."),
+    AfterValidator(_without_nul),
+    AfterValidator(_a_query),
+]
+HitCount = Annotated[int, Query(ge=1, le=MAX_HITS, description="How many passages at most.")]
+Sources = Annotated[list[Name], Query(max_length=MAX_NAMED, description="Only in these; all when left out.")]
+PathPrefix = Annotated[DocumentName | None, Query(description="Only documents whose id begins so.")]
+Held = Annotated[
+    float | None,
+    Query(ge=0, le=MAX_HELD_S, description="Seconds to hold the answer until the job is done; at once when left out."),
+]
+JobName = Annotated[str, Path(max_length=128)]
+
+
+class ReindexOrder(BaseModel):
+    """Look at sources now.
+
+    Attributes:
+        sources: Names; all of them when empty.
+        full: Read and parse every document again, whatever its fingerprint says.
+
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    sources: list[Name] = Field(default=[], max_length=MAX_NAMED)
+    full: bool = False
+
+
+class WaitOrder(BaseModel):
+    """Wait until documents are searchable as they are now.
+
+    Attributes:
+        documents: Each as `SOURCE/ID`; everything when empty.
+        timeout_seconds: After which the job is done, whether they are or not.
+
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    documents: list[Annotated[DocumentName, AfterValidator(_a_document)]] = Field(default=[], max_length=MAX_NAMED)
+    timeout_seconds: float = Field(default=60.0, ge=0, le=MAX_TIMEOUT_S)
+
+
+class Verdict(typing_extensions.TypedDict):
+    """What a probe is told; a failed one gets a problem instead."""
+
+    status: Literal["pass"]
+
+
+class JobBegun(typing_extensions.TypedDict):
+    """The id of a job, to be asked for at `/jobs/ID`."""
+
+    job: str
+
+
+def _described(shape: Any) -> Any:
+    """Give a type in which every TypedDict is one pydantic can read: before Python 3.12, typing's own is not."""
+    if is_typeddict(shape):
+        fields = {name: _described(hint) for name, hint in get_type_hints(shape).items()}
+        described = typing_extensions.TypedDict(shape.__name__, fields)  # type: ignore[misc] # its name is no literal
+        described.__doc__ = shape.__doc__
+        return described
+    inner = tuple(map(_described, get_args(shape)))
+    if get_origin(shape) in (UnionType, Union):
+        return Union[inner]  # noqa: UP007 - made from a tuple
+    return list[inner] if get_origin(shape) is list else shape  # type: ignore[valid-type]
+
+
+StatusSchema = _described(StatusReport)
+SearchSchema = _described(SearchAnswer)
+JobSchema = _described(JobReport)

@@ -1,0 +1,208 @@
+"""Keeps sources fresh in threads of its own: one that writes, one that follows hints, some that look.
+
+Nothing here decides what a change is or what becomes of it: lanes look, the indexer applies.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from freshd.errors import FreshdError
+from freshd.guard import Guard
+from freshd.ledger.documents import SqliteLedger
+from freshd.ledger.sources import SqliteSources
+from freshd.model import SourceName
+from freshd.pipeline import Pipeline
+from freshd.ports import Clock, Store
+from freshd.scheduler.hints import Due
+from freshd.scheduler.indexer import Indexer, Trouble
+from freshd.scheduler.lane import Lane
+from freshd.scheduler.marks import Marks
+from freshd.scheduler.observer import Observer
+from freshd.scheduler.scanner import Scanner
+from freshd.scheduler.tally import Target
+from freshd.scheduler.timetable import Timetable
+
+_LOOK_THREADS = 8
+_STOP_S = 12.0
+"""The batch in hand is given up after 8 s; the rest is for its flush."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vital:
+    """How one source is being kept up, at this moment.
+
+    Attributes:
+        next_scan_at: None while one runs.
+        interval: Between two scans.
+        watch: `watching`, `not watched`, or why hints may be missing.
+        shortfall: Why scans alone cannot keep the target; None if they can.
+
+    """
+
+    next_scan_at: datetime | None
+    interval: timedelta
+    watch: str
+    shortfall: str | None
+
+
+class Scheduler:
+    """The engine of the daemon: `start`, then `tick` every second or so, then `stop`."""
+
+    def __init__(
+        self,
+        *,
+        targets: Sequence[Target],
+        ledger: SqliteLedger,
+        sources: SqliteSources,
+        pipeline: Pipeline,
+        store: Store,
+        guard: Guard,
+        clock: Clock,
+        observer: Observer,
+        cannot_write: Callable[[], FreshdError | None] = lambda: None,
+    ) -> None:
+        """Work on open parts; the observer hears of everything."""
+        self._ledger = ledger
+        self._sources = sources
+        self._clock = clock
+        self._observer = observer
+        self._timetable = Timetable(clock)
+        marks = Marks(ledger=ledger, sources=sources, store=store)
+        self._indexer = Indexer(
+            sources=[target.name for target in targets],
+            ledger=ledger,
+            pipeline=pipeline,
+            marks=marks,
+            clock=clock,
+            on_outcome=observer.finished,
+            on_trouble=observer.troubled,
+            on_marked=observer.marked,
+            cannot_write=cannot_write,
+        )
+        self._hinted = threading.Condition()
+        self._is_stopping = False
+        self._died = False
+        self._looks = ThreadPoolExecutor(_LOOK_THREADS, thread_name_prefix="look")
+        self.scanners = {
+            target.name: Scanner(target=target, ledger=ledger, sources=sources, guard=guard, clock=clock)
+            for target in targets
+        }
+        self.lanes = {
+            name: Lane(
+                scanner=scanner,
+                sources=sources,
+                marks=marks,
+                clock=clock,
+                observer=observer,
+                on_recorded=self._indexer.wake,
+                on_hint=self._notify,
+            )
+            for name, scanner in self.scanners.items()
+        }
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(name, run), name=name, daemon=True)
+            for name, run in (("indexer", self._indexer.run), ("lookout", self._look_out))
+        ]
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What keeps the index from being written; None while all is well."""
+        return self._indexer.trouble
+
+    def is_alive(self) -> bool:
+        """Tell whether every thread that must run does."""
+        return not self._died and self._timetable.is_running and all(thread.is_alive() for thread in self._threads)
+
+    def vital(self, name: SourceName) -> Vital:
+        """Tell how a source is being kept up."""
+        lane = self.lanes[name]
+        scan_s = self._sources.state(name).scan_s
+        return Vital(self._timetable.next_at(name), lane.pace.interval(scan_s), lane.watch, lane.pace.shortfall(scan_s))
+
+    def start(self) -> None:
+        """Begin: every source is looked at now."""
+        for thread in self._threads:
+            thread.start()
+        self._timetable.start()
+        self.scan_now(list(self.lanes))
+
+    def scan_now(self, names: Sequence[SourceName]) -> None:
+        """Look at everything of some sources as soon as a thread is free."""
+        for name in names:
+            self._timetable.book(name, self._clock.now(), self._scanning(self.lanes[name]))
+
+    def wake(self) -> None:
+        """Say that something was recorded by somebody else."""
+        self._indexer.wake()
+
+    def tick(self) -> None:
+        """Do what has to be done now and then: follow the clock, look after the watches."""
+        if self._timetable.follow_clock():
+            self._observer.clock_jumped()
+        for lane in self.lanes.values():
+            lane.look_at_watch()
+
+    def stop(self) -> bool:
+        """Finish the batch in hand and end; tell whether everything ended in time."""
+        self._timetable.stop()
+        for scanner in self.scanners.values():
+            scanner.stop()
+        with self._hinted:
+            self._is_stopping = True
+            self._hinted.notify_all()
+        self._indexer.stop()
+        self._looks.shutdown(wait=False, cancel_futures=True)
+        ends_s = self._clock.monotonic() + _STOP_S
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, ends_s - self._clock.monotonic()))
+        joined = [lane.join(max(0.0, ends_s - self._clock.monotonic())) for lane in self.lanes.values()]
+        return all(joined) and not any(thread.is_alive() for thread in self._threads)
+
+    def _scanning(self, lane: Lane) -> Callable[[], None]:
+        def run() -> None:
+            next_at = lane.scan()
+            if not self._is_stopping:
+                self._timetable.book(lane.name, next_at, self._scanning(lane))
+
+        return run
+
+    def _notify(self) -> None:
+        with self._hinted:
+            self._hinted.notify_all()
+
+    def _look_out(self) -> None:
+        """Wait for hints to become due and hand each source's to a thread; one look of a source at a time."""
+        while True:
+            with self._hinted:
+                if self._is_stopping:
+                    return
+                free = [lane for lane in self.lanes.values() if not lane.is_busy]
+                dues = [due_s for lane in free if (due_s := lane.hints.next_due_s()) is not None]
+                wait_s = min(dues) - self._clock.monotonic() if dues else None
+                if wait_s is None or wait_s > 0:
+                    self._hinted.wait(wait_s)
+                    continue
+                for lane in free:
+                    if due := lane.hints.take(self._clock.monotonic()):
+                        lane.is_busy = True
+                        self._looks.submit(self._look, lane, due)
+
+    def _look(self, lane: Lane, due: Due) -> None:
+        try:
+            if lane.look(due):
+                self.scan_now([lane.name])
+        finally:
+            with self._hinted:
+                lane.is_busy = False
+                self._hinted.notify_all()
+
+    def _guarded(self, name: str, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 - told to whoever can end the process; nothing goes on half alive
+            self._died = True
+            self._observer.died(name, error)

@@ -1,0 +1,194 @@
+"""The one thread that writes the store: pending changes, earliest deadline first, then backfill.
+
+    urgent changes   in small batches, so that the first of many is searchable at once
+    backfill         in large ones, interrupted between two steps whenever something urgent comes
+
+A store or model that does not answer costs a pause and the batch is done again; nothing is lost.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from freshd.errors import EmbedderUnavailable, FreshdError, StoreError
+from freshd.ledger.documents import SqliteLedger
+from freshd.model import Outcome, Pending, SourceName
+from freshd.pipeline import Pipeline
+from freshd.ports import Clock
+from freshd.scheduler.marks import Marks
+
+_BATCH_DOCUMENTS = 64
+_URGENT_CHUNKS = 64
+"""New chunks in an urgent batch: about a second of embedding, beside some 30 ms for intent, flush and commit."""
+
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+_IDLE_S = 1.0
+"""Changes put off until later are looked for so often."""
+
+_GRACE_S = 8.0
+"""A batch in hand is finished when the end is asked for, unless it takes longer than this."""
+
+
+class _Ended(Exception):
+    """The batch in hand is given up; it stays pending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps the index from being written.
+
+    Attributes:
+        since: By freshd's clock.
+        is_store: The store, not the model.
+
+    """
+
+    since: datetime
+    error: FreshdError
+    is_store: bool
+
+
+class Indexer:
+    """Applies what is pending for some sources, until it is told to stop."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sequence[SourceName],
+        ledger: SqliteLedger,
+        pipeline: Pipeline,
+        marks: Marks,
+        clock: Clock,
+        on_outcome: Callable[[Outcome, Pending], None],
+        on_trouble: Callable[[Trouble | None], None] = lambda _: None,
+        on_marked: Callable[[Sequence[SourceName]], None] = lambda _: None,
+        cannot_write: Callable[[], FreshdError | None] = lambda: None,
+    ) -> None:
+        """Prepare; `run` begins.
+
+        Args:
+            sources: Whose changes are applied.
+            ledger: Where they wait.
+            pipeline: Applies them.
+            marks: Let out after every batch.
+            clock: Says what is due.
+            on_outcome: Called with every outcome and what it is the outcome of.
+            on_trouble: Called when store or model fail, and with None when they are back.
+            on_marked: Called with the sources whose watermark may have risen.
+            cannot_write: Asked before each round; an error is a reason to write nothing, such as a disk almost full.
+
+        """
+        self._sources = tuple(sources)
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._marks = marks
+        self._clock = clock
+        self._on_outcome = on_outcome
+        self._on_trouble = on_trouble
+        self._on_marked = on_marked
+        self._cannot_write = cannot_write
+        self._wake = threading.Event()
+        self._urgent = threading.Event()
+        self._stopping_since_s: float | None = None
+        self._trouble: Trouble | None = None
+        self._pause_s = 0.0
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What keeps the index from being written right now; None while all is well."""
+        return self._trouble
+
+    def wake(self) -> None:
+        """Say that something was recorded."""
+        self._urgent.set()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ask `run` to return once the batch in hand is done, or given up when that takes too long."""
+        if self._stopping_since_s is None:
+            self._stopping_since_s = self._clock.monotonic()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Apply changes until stopped."""
+        while self._stopping_since_s is None:
+            self._wake.clear()
+            try:
+                has_worked = self._round()
+            except _Ended:
+                return
+            except (StoreError, EmbedderUnavailable) as error:
+                self._failed(error)
+                continue
+            if not has_worked:
+                self._wake.wait(_IDLE_S)
+
+    def _round(self) -> bool:
+        """Apply one batch and let marks out; tell whether there was a batch."""
+        reason = self._cannot_write()
+        if reason is not None:
+            raise reason
+        has_worked = self._apply_urgent() or self._apply_backfill()
+        marked = self._marks.release()
+        if marked:
+            self._on_marked(marked)
+        if has_worked or marked:
+            self._recovered()
+        return has_worked
+
+    def _apply_urgent(self, skip: Sequence[Pending] = ()) -> bool:
+        self._urgent.clear()
+        batch = self._ledger.take(
+            self._clock.now(),
+            _BATCH_DOCUMENTS,
+            urgent=True,
+            sources=self._sources,
+            skip=[pending.seq for pending in skip],
+        )
+        if batch:
+            self._apply(batch, self._end_if_late, max_chunks=_URGENT_CHUNKS)
+        return bool(batch)
+
+    def _apply_backfill(self) -> bool:
+        batch = self._ledger.take(self._clock.now(), _BATCH_DOCUMENTS, sources=self._sources)
+        if not batch:
+            return False
+
+        def between() -> None:
+            self._end_if_late()
+            while self._urgent.is_set() and self._stopping_since_s is None:
+                if not self._apply_urgent(skip=batch):
+                    return
+
+        self._apply(batch, between)
+        return True
+
+    def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
+        by_document = {(p.change.source, p.change.document_id): p for p in batch}
+        for outcome in self._pipeline.run(batch, between, **bounds):
+            self._on_outcome(outcome, by_document[outcome.change.source, outcome.change.document_id])
+
+    def _end_if_late(self) -> None:
+        since_s = self._stopping_since_s
+        if since_s is not None and self._clock.monotonic() - since_s > _GRACE_S:
+            raise _Ended
+
+    def _failed(self, error: FreshdError) -> None:
+        is_new = self._trouble is None or type(self._trouble.error) is not type(error)
+        since = self._trouble.since if self._trouble else self._clock.now()
+        self._trouble = Trouble(since, error, isinstance(error, StoreError))
+        if is_new:
+            self._on_trouble(self._trouble)
+        self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        ends_s = self._clock.monotonic() + self._pause_s
+        while self._stopping_since_s is None and self._clock.monotonic() < ends_s:
+            self._wake.wait(ends_s - self._clock.monotonic())
+            self._wake.clear()
+
+    def _recovered(self) -> None:
+        self._pause_s = 0.0
+        if self._trouble is not None:
+            self._trouble = None
+            self._on_trouble(None)

@@ -1,0 +1,64 @@
+"""Marks: what a complete listing leaves behind, passed through the thread that writes the store.
+
+A mark comes out when everything found up to it is applied, held or quarantined and the store answers;
+only then does the watermark rise. So a frozen indexer shows even where nothing changes.
+"""
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+from freshd.ledger.documents import SqliteLedger
+from freshd.ledger.sources import SqliteSources
+from freshd.model import SourceName
+from freshd.ports import Store
+from freshd.scheduler.scanner import Scan
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    began_at: datetime
+    seq: int
+    cursor: str | None
+
+
+class Marks:
+    """Marks on their way. Any thread puts one in; only the thread that writes the store lets them out."""
+
+    def __init__(self, *, ledger: SqliteLedger, sources: SqliteSources, store: Store) -> None:
+        """Start with none under way."""
+        self._ledger = ledger
+        self._sources = sources
+        self._store = store
+        self._lock = threading.Lock()
+        self._waiting: dict[SourceName, list[_Mark]] = defaultdict(list)
+
+    def put(self, scan: Scan) -> None:
+        """Send the mark of a complete listing on its way."""
+        mark = _Mark(scan.began_at, scan.seq, scan.report.cursor)
+        with self._lock:
+            # The oldest comes out first under a steady stream of changes, the newest tells most: two are enough.
+            self._waiting[scan.source][1:] = [mark]
+
+    def release(self) -> list[SourceName]:
+        """Let out every mark whose changes are through; give the sources whose watermark may have risen.
+
+        Raises:
+            StoreUnavailable: The store does not answer: nothing comes out.
+            CollectionMismatch: It is no longer the collection that was opened.
+
+        """
+        with self._lock:
+            waiting = [(name, mark) for name, marks in self._waiting.items() for mark in marks]
+        through = [(name, mark) for name, mark in waiting if self._ledger.is_through(name, mark.seq)]
+        if not through:
+            return []
+        self._store.ping()
+        for name, mark in through:
+            self._sources.marker_out(name, mark.began_at)
+            self._sources.keep_cursor(name, mark.cursor)
+            self._sources.raise_watermark(name)
+            with self._lock:
+                self._waiting[name] = [one for one in self._waiting[name] if one is not mark]
+        return [name for name, _ in through]
