@@ -22,8 +22,8 @@ from freshd.ledger.sources import SqliteSources
 from freshd.model import Digest, SourceName
 from freshd.parsers import Parsers
 from freshd.pipeline import Pipeline, Recipe
-from freshd.ports import ConnectorContext, Embedder, Fetcher, Store, VectorCache
-from freshd.scheduler import Drain, Marks, Observer, Reindexer, Scan, Scanner, Scheduler, Target
+from freshd.ports import Connector, ConnectorContext, Embedder, Fetcher, Remote, Store, VectorCache
+from freshd.scheduler import Drain, Marks, Observer, ReadAhead, Reindexer, Scan, Scanner, Scheduler, Target
 from freshd.search import Search
 from freshd.state import StateDirectory
 from freshd.stores.edge import EdgeStore
@@ -250,5 +250,7 @@ def _target(source: SourceConfig, config: Config, clock: SystemClock) -> Target:
         return HttpxFetcher(clock, allow_private_hosts)
 
     name = SourceName(source.name)
-    connector = source.connector(source.options, ConnectorContext(name, config.base, clock, fetcher))
+    connector: Connector = source.connector(source.options, ConnectorContext(name, config.base, clock, fetcher))
+    if isinstance(connector, Remote):
+        connector = ReadAhead(connector)
     return Target(name, connector, source.freshness_target, source.poll_interval)

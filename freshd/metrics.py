@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -16,6 +16,9 @@ from freshd import __version__
 from freshd.freshness import watermark
 from freshd.model import ChangeKind, Outcome, OutcomeKind, SourceName
 from freshd.ports import SourceState
+
+# A second series for each counter, which nobody reads.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _LAG_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400)
 

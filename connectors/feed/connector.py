@@ -22,6 +22,10 @@ FRESH_S = 60.0
 
 _ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, */*;q=0.8"
 _GONE_PAUSE = timedelta(hours=24)
+_PUBLIC_INTERVAL = timedelta(minutes=1)
+"""A host that is not ours is asked at most so often, whatever the freshness target."""
+
+_OWN_INTERVAL = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class FeedConnector:
         self._clock = context.clock
         self._headers = headers_from_environment(context.source, options.headers)
         self._fetcher = context.fetcher(options.allow_private_hosts)
+        _, host, port = _origin(options.url)
+        is_ours = f"[{host}]:{port}" in options.allow_private_hosts or f"{host}:{port}" in options.allow_private_hosts
+        self.least_interval = _OWN_INTERVAL if is_ours else _PUBLIC_INTERVAL
         self._refreshing = threading.Lock()
         self._window = _Window()
         self._has_move_failed = False

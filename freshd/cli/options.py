@@ -11,8 +11,8 @@ from rich.console import Console
 from freshd.config import Config
 from freshd.errors import ConfigError
 
-out = Console(highlight=False, soft_wrap=True)
-talk = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+talk = Console(stderr=True, highlight=False, emoji=False)
 
 DEFAULT_CONFIG = Path("freshd.toml")
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The config file.")]

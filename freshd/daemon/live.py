@@ -247,6 +247,8 @@ class Live:
             )
         if not self._is_store_open:
             self._whole.open_store()
+            # The model takes a moment to load: now, not in the lag of the first change.
+            self._whole.recipe.embedder.embed_query("freshd")
             self._is_store_open = True
         return None
 

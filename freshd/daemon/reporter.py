@@ -66,7 +66,8 @@ class Reporter(Observer):
             )
         if scan.verdict is Verdict.HOLD:
             hint = f"freshd deletions list {scan.source}"
-            self._log.warning(Event.DELETIONS_HELD, source=scan.source, reason=scan.report.suspicion, hint=hint)
+            facts = _known({"reason": scan.report.suspicion, "hint": hint})
+            self._log.warning(Event.DELETIONS_HELD, source=scan.source, **facts)
 
     def scan_failed(self, source: SourceName, error: Exception, failures: int) -> None:
         """Log a source that does not answer when that begins, and now and then while it lasts."""
@@ -77,9 +78,8 @@ class Reporter(Observer):
                 Event.SOURCE_FAILED,
                 source=source,
                 error=str(error) if is_ours else f"{type(error).__name__}: {error}",
-                hint=error.hint or None if isinstance(error, FreshdError) else None,
                 failures=failures,
-                exc_info=None if is_ours else error,
+                **_known({"hint": getattr(error, "hint", None), "exc_info": None if is_ours else error}),
             )
 
     def finished(self, outcome: Outcome, pending: Pending) -> None:
@@ -102,7 +102,7 @@ class Reporter(Observer):
             self._log.info(Event.STORE_RECOVERED)
         else:
             event = Event.STORE_LOST if trouble.is_store else Event.BATCH_RETRIED
-            self._log.error(event, error=str(trouble.error), hint=trouble.error.hint or None)
+            self._log.error(event, error=str(trouble.error), **_known({"hint": trouble.error.hint}))
 
     def watch_changed(self, source: SourceName, degraded: str | None) -> None:
         """Log when hints may be missing; scans carry on."""
@@ -145,8 +145,13 @@ class Reporter(Observer):
             facts["lag_s"] = round((outcome.searchable_at - change.changed_at).total_seconds(), 3)
         is_quiet = pending.target is None or outcome.kind is OutcomeKind.TOUCHED
         speak = self._log.debug if is_quiet else self._log.info
-        speak(event, **{key: value for key, value in facts.items() if value is not None})
+        speak(event, **_known(facts))
 
     def _notify(self) -> None:
         with self.news:
             self.news.notify_all()
+
+
+def _known(facts: Mapping[str, object]) -> dict[str, object]:
+    """Leave out facts that say nothing."""
+    return {key: value for key, value in facts.items() if value is not None and value != ""}

@@ -22,6 +22,7 @@ def build_app(control: Control, gate: Gate) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """Let the threads go when the server stops."""
         yield
         desk.close()
 

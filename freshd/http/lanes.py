@@ -33,6 +33,7 @@ class Lane:
         told: asyncio.Future[T] = loop.create_future()
 
         def perform() -> None:
+            """Call it on a thread, and tell the loop."""
             if told.cancelled():
                 return
             try:

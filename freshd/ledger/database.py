@@ -1,7 +1,8 @@
 """The ledger's SQLite file: schema, connections, transactions; knows nothing of what the rows mean.
 
 One connection writes, under a lock and with `synchronous=FULL`: a transaction is on disk when it returns.
-Each thread reads through a connection of its own, so that nobody who asks for the status waits for a writer.
+Reads go through other connections, so that nobody who asks for the status waits for a writer;
+there are as many of them as there ever were reads at one time, however many threads come and go.
 Instants are stored as whole microseconds since 1970, UTC.
 """
 
@@ -94,17 +95,20 @@ class Database:
         self._path = path
         self._busy_timeout_s = busy_timeout_s
         self._lock = threading.RLock()
-        self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
+        self._idle_lock = threading.Lock()  # apart from the writer's, which is held for as long as a transaction
+        self._idle: list[sqlite3.Connection] = []
+        self._is_closed = False
         try:
             self._writer = self._connect()
-            self._prepare()
         except sqlite3.DatabaseError as error:
-            raise StateUnusable(
-                f"ledger {path}: {error}; expected an intact freshd ledger",
-                hint="restore the state directory from a backup, or move it away and index again",
-            ) from error
-        self.instance = str(self._writer.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])
+            raise _unusable(path, error) from error
+        try:
+            self.instance = self._prepare()
+        except BaseException as error:
+            self._writer.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise _unusable(path, error) from error
+            raise
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -114,20 +118,30 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> str:
+        """Give the ledger's identity; nothing is written to a file before it is known for a ledger, or empty."""
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise StateUnusable(
                 f"ledger {self._path}: schema version {version}, this freshd knows up to {SCHEMA_VERSION}",
                 hint="use the newer freshd that wrote it, or another state_dir",
             )
-        self._writer.execute("PRAGMA journal_mode = WAL")
         if version == 0:
-            with self.write() as tx:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    tx.execute(statement)
-                tx.execute("INSERT INTO meta VALUES ('instance', ?)", (str(uuid.uuid4()),))
-                tx.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if self._writer.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
+                raise _unusable(self._path, "it holds another program's tables")
+            self._create()
+        found = self._writer.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()
+        if found is None:
+            raise _unusable(self._path, "it does not say whose it is")
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        return str(found["value"])
+
+    def _create(self) -> None:
+        with self.write() as tx:
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                tx.execute(statement)
+            tx.execute("INSERT INTO meta VALUES ('instance', ?)", (str(uuid.uuid4()),))
+            tx.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -136,21 +150,33 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                if self._writer.in_transaction:  # a full disk ends it without being asked
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
 
     def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         """Fetch all rows of one query, as of the last commit."""
-        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
-        if reader is None:
-            reader = self._connect()
-            reader.execute("PRAGMA query_only = ON")
-            self._local.reader = reader
-            with self._lock:
-                self._readers.append(reader)
-        return reader.execute(sql, parameters).fetchall()
+        reader = self._reader()
+        try:
+            return reader.execute(sql, parameters).fetchall()
+        finally:
+            with self._idle_lock:
+                if self._is_closed:
+                    reader.close()
+                else:
+                    self._idle.append(reader)
+
+    def _reader(self) -> sqlite3.Connection:
+        with self._idle_lock:
+            if self._is_closed:
+                raise sqlite3.ProgrammingError("the ledger is closed")
+            if self._idle:
+                return self._idle.pop()
+        reader = self._connect()
+        reader.execute("PRAGMA query_only = ON")
+        return reader
 
     def claim(self, key: str, value: str) -> str:
         """Write a fact about the whole ledger once and for all; give what stands there."""
@@ -163,7 +189,15 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; idempotent."""
-        with self._lock:
-            for connection in (*self._readers, self._writer):
+        with self._lock, self._idle_lock:
+            self._is_closed = True
+            for connection in (*self._idle, self._writer):
                 connection.close()
-            self._readers.clear()
+            self._idle.clear()
+
+
+def _unusable(path: Path, reason: object) -> StateUnusable:
+    return StateUnusable(
+        f"ledger {path}: {reason}; expected an intact freshd ledger",
+        hint="restore the state directory from a backup, or move it away and index again",
+    )

@@ -17,7 +17,6 @@ from freshd.model import (
     Digest,
     DocumentId,
     Known,
-    OutcomeKind,
     Pending,
     Revision,
     SourceName,
@@ -267,8 +266,7 @@ class SqliteLedger:
         """Make what the store holds certain, and remember it in the history."""
         with self._database.write() as tx:
             for item in applied:
-                steps.commit(tx, item)
-                if item.outcome.kind is not OutcomeKind.TOUCHED:
+                if steps.commit(tx, item):
                     history.append(tx, item)
 
     def deleted_since(self, source: SourceName, at: datetime) -> int:

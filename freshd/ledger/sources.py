@@ -8,6 +8,14 @@ from freshd.ledger.database import Database, from_us, to_us
 from freshd.model import SourceName
 from freshd.ports import SourceState
 
+_STATE = (
+    "SELECT s.*, p.* FROM (SELECT count(*) FILTER (WHERE is_held = 0 AND is_quarantined = 0) AS n_pending,"
+    " count(*) FILTER (WHERE is_held) AS n_held,"
+    " count(*) FILTER (WHERE is_quarantined AND NOT is_held) AS n_quarantined,"
+    " min(changed_at) FILTER (WHERE is_held OR NOT is_quarantined) AS oldest"
+    " FROM pending WHERE source = ?) AS p LEFT JOIN sources AS s ON s.name = ?"
+)
+
 
 class SqliteSources:
     """State of every source, each change of it one transaction."""
@@ -18,14 +26,7 @@ class SqliteSources:
 
     def state(self, name: SourceName) -> SourceState:
         """Give what is remembered of a source; a blank state for an unknown one."""
-        found = self._database.read("SELECT * FROM sources WHERE name = ?", (name,))
-        counts = self._database.read(
-            "SELECT count(*) FILTER (WHERE is_held = 0 AND is_quarantined = 0) AS pending,"
-            " coalesce(sum(is_held), 0) AS held, coalesce(sum(is_quarantined AND NOT is_held), 0) AS quarantined,"
-            " min(changed_at) FILTER (WHERE is_held = 1 OR is_quarantined = 0) AS oldest FROM pending WHERE source = ?",
-            (name,),
-        )[0]
-        return _state(name, found[0] if found else None, counts)
+        return _state(name, self._database.read(_STATE, (name, name))[0])
 
     def names(self) -> list[SourceName]:
         """List every source that was ever recorded."""
@@ -55,8 +56,13 @@ class SqliteSources:
             )
 
     def marker_out(self, name: SourceName, listed_through: datetime) -> None:
-        """Raise the bound of the watermark: everything a listing showed went through the index."""
-        self._update(name, listed_through=to_us(listed_through))
+        """Raise the bound of the watermark, never lower it: everything a listing showed went through the index."""
+        with self._database.write() as tx:
+            tx.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (name,))
+            tx.execute(
+                "UPDATE sources SET listed_through = max(coalesce(listed_through, ?1), ?1) WHERE name = ?2",
+                (to_us(listed_through), name),
+            )
 
     def keep_cursor(self, name: SourceName, cursor: str | None) -> None:
         """Remember what the next listing wants back; call once everything its listing showed is applied."""
@@ -64,11 +70,12 @@ class SqliteSources:
 
     def raise_watermark(self, name: SourceName) -> datetime | None:
         """Compute the watermark from what is remembered now, keep it, and give it."""
-        state = self.state(name)
-        mark = watermark(state.listed_through, state.oldest_unapplied_at, state.watermark)
-        if mark != state.watermark:
-            self._update(name, watermark=to_us(mark))
-        return mark
+        with self._database.write() as tx:
+            state = _state(name, tx.execute(_STATE, (name, name)).fetchone())
+            mark = watermark(state.listed_through, state.oldest_unapplied_at, state.watermark)
+            if mark != state.watermark:
+                tx.execute("UPDATE sources SET watermark = ? WHERE name = ?", (to_us(mark), name))
+            return mark
 
     def _update(self, name: SourceName, **columns: object) -> None:
         assignments = ", ".join(f"{column} = :{column}" for column in columns)
@@ -77,8 +84,8 @@ class SqliteSources:
             tx.execute(f"UPDATE sources SET {assignments} WHERE name = :name", {**columns, "name": name})
 
 
-def _state(name: SourceName, row: sqlite3.Row | None, counts: sqlite3.Row) -> SourceState:
-    if row is None:
+def _state(name: SourceName, row: sqlite3.Row) -> SourceState:
+    if row["name"] is None:
         return SourceState(name)
     return SourceState(
         name=name,
@@ -92,8 +99,8 @@ def _state(name: SourceName, row: sqlite3.Row | None, counts: sqlite3.Row) -> So
         scan_s=None if row["scan_us"] is None else row["scan_us"] / 1e6,
         documents=row["documents"],
         chunks=row["chunks"],
-        pending=counts["pending"],
-        held=counts["held"],
-        quarantined=counts["quarantined"],
-        oldest_unapplied_at=from_us(counts["oldest"]),
+        pending=row["n_pending"],
+        held=row["n_held"],
+        quarantined=row["n_quarantined"],
+        oldest_unapplied_at=from_us(row["oldest"]),
     )

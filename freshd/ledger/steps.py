@@ -127,16 +127,24 @@ def begin(tx: sqlite3.Connection, intent: Intent) -> bool:
     return True
 
 
-def commit(tx: sqlite3.Connection, item: Applied) -> None:
-    """Make certain what the store now holds of one document, and of the one it moved away from."""
+def commit(tx: sqlite3.Connection, item: Applied) -> bool:
+    """Make certain what the store now holds of one document, and of the one it moved away from.
+
+    Returns:
+        Whether the index changed by it; not by a touched document,
+        nor by one without text that was forgotten while it was worked on.
+
+    """
     change = item.outcome.change
     if change.previous_id is not None:
         _commit_absence(tx, change.source, change.previous_id, seq=None)
     if item.ref is None:
         _commit_absence(tx, change.source, change.document_id, seq=item.pending.seq)
-        return
+        return True
     row = find(tx, change.source, change.document_id)
     if row is None:
+        if not item.chunks:
+            return False
         raise RuntimeError(f"{change.source}/{change.document_id}: applied, but the ledger does not know it")
     doc = row["doc"]
     tx.execute("DELETE FROM pending WHERE doc = ? AND seq = ?", (doc, item.pending.seq))
@@ -147,7 +155,7 @@ def commit(tx: sqlite3.Connection, item: Applied) -> None:
             (item.ref.fingerprint, item.ref.identity, int(item.ref.is_racy), doc),
         )
     if item.outcome.kind is OutcomeKind.TOUCHED:
-        return
+        return False
     before = tx.execute("SELECT count(*) AS n FROM chunks WHERE doc = ?", (doc,)).fetchone()["n"]
     tx.execute(
         "UPDATE documents SET version = version + 1, is_applied = 1, digest = ?, recipe = ?, label = ? WHERE doc = ?",
@@ -161,6 +169,7 @@ def commit(tx: sqlite3.Connection, item: Applied) -> None:
         [(doc, n, rows.pack_id(c.chunk_id), bytes.fromhex(c.label)) for n, c in enumerate(item.chunks)],
     )
     _tally(tx, change.source, 0 if row["is_applied"] else 1, len(item.chunks) - before)
+    return True
 
 
 def _commit_absence(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId, seq: int | None) -> None:

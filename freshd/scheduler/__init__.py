@@ -11,6 +11,7 @@ from freshd.scheduler.indexer import Trouble
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.observer import Observer
 from freshd.scheduler.oneshot import Drain, Reindexer
+from freshd.scheduler.readahead import ReadAhead
 from freshd.scheduler.scanner import Scan, Scanner
 from freshd.scheduler.tally import Tally, Target
 
@@ -18,6 +19,7 @@ __all__ = [
     "Drain",
     "Marks",
     "Observer",
+    "ReadAhead",
     "Reindexer",
     "Scan",
     "Scanner",

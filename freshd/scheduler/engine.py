@@ -21,6 +21,7 @@ from freshd.scheduler.indexer import Indexer, Trouble
 from freshd.scheduler.lane import Lane
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.observer import Observer
+from freshd.scheduler.readahead import ReadAhead
 from freshd.scheduler.scanner import Scanner
 from freshd.scheduler.tally import Target
 from freshd.scheduler.timetable import Timetable
@@ -81,6 +82,7 @@ class Scheduler:
             on_trouble=observer.troubled,
             on_marked=observer.marked,
             cannot_write=cannot_write,
+            readers={target.name: target.connector for target in targets if isinstance(target.connector, ReadAhead)},
         )
         self._hinted = threading.Condition()
         self._is_stopping = False

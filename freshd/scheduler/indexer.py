@@ -7,9 +7,10 @@ A store or model that does not answer costs a pause and the batch is done again;
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from freshd.errors import EmbedderUnavailable, FreshdError, StoreError
 from freshd.ledger.documents import SqliteLedger
@@ -17,6 +18,7 @@ from freshd.model import Outcome, Pending, SourceName
 from freshd.pipeline import Pipeline
 from freshd.ports import Clock
 from freshd.scheduler.marks import Marks
+from freshd.scheduler.readahead import ReadAhead
 
 _BATCH_DOCUMENTS = 64
 _URGENT_CHUNKS = 64
@@ -65,6 +67,7 @@ class Indexer:
         on_trouble: Callable[[Trouble | None], None] = lambda _: None,
         on_marked: Callable[[Sequence[SourceName]], None] = lambda _: None,
         cannot_write: Callable[[], FreshdError | None] = lambda: None,
+        readers: Mapping[SourceName, ReadAhead] | None = None,
     ) -> None:
         """Prepare; `run` begins.
 
@@ -78,6 +81,7 @@ class Indexer:
             on_trouble: Called when store or model fail, and with None when they are back.
             on_marked: Called with the sources whose watermark may have risen.
             cannot_write: Asked before each round; an error is a reason to write nothing, such as a disk almost full.
+            readers: Of the sources whose documents are read ahead in threads of their own.
 
         """
         self._sources = tuple(sources)
@@ -89,6 +93,10 @@ class Indexer:
         self._on_trouble = on_trouble
         self._on_marked = on_marked
         self._cannot_write = cannot_write
+        self._readers = readers or {}
+        self._reading: dict[int, Pending] = {}
+        self._read: list[Pending] = []
+        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._urgent = threading.Event()
         self._stopping_since_s: float | None = None
@@ -140,19 +148,13 @@ class Indexer:
 
     def _apply_urgent(self, skip: Sequence[Pending] = ()) -> bool:
         self._urgent.clear()
-        batch = self._ledger.take(
-            self._clock.now(),
-            _BATCH_DOCUMENTS,
-            urgent=True,
-            sources=self._sources,
-            skip=[pending.seq for pending in skip],
-        )
+        batch = self._take(is_urgent=True, skip=skip)
         if batch:
             self._apply(batch, self._end_if_late, max_chunks=_URGENT_CHUNKS)
         return bool(batch)
 
     def _apply_backfill(self) -> bool:
-        batch = self._ledger.take(self._clock.now(), _BATCH_DOCUMENTS, sources=self._sources)
+        batch = self._take(is_urgent=False)
         if not batch:
             return False
 
@@ -164,6 +166,39 @@ class Indexer:
 
         self._apply(batch, between)
         return True
+
+    def _take(self, *, is_urgent: bool, skip: Sequence[Pending] = ()) -> list[Pending]:
+        """Take what is due and at hand; what has to be read from afar is begun, and taken once it is there."""
+        free = [name for name in self._sources if name not in self._readers or not self._readers[name].is_full]
+        taken = self._ledger.take(
+            self._clock.now(),
+            _BATCH_DOCUMENTS,
+            urgent=is_urgent,
+            sources=free,
+            skip=[*self._reading, *(pending.seq for pending in skip)],
+        )
+        batch = []
+        for pending in taken:
+            reader = self._readers.get(pending.change.source)
+            if reader is None or pending.change.ref is None:
+                batch.append(pending)
+            else:
+                self._reading[pending.seq] = pending
+                reader.begin(pending.change.ref, partial(self._was_read, pending))
+        return batch + self._at_hand(is_urgent)
+
+    def _at_hand(self, is_urgent: bool) -> list[Pending]:
+        with self._lock:
+            at_hand = [pending for pending in self._read if (pending.target is not None) == is_urgent]
+            self._read = [pending for pending in self._read if pending not in at_hand]
+        for pending in at_hand:
+            self._reading.pop(pending.seq, None)
+        return list({(p.change.source, p.change.document_id): p for p in at_hand}.values())
+
+    def _was_read(self, pending: Pending) -> None:
+        with self._lock:
+            self._read.append(pending)
+        self.wake()
 
     def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
         by_document = {(p.change.source, p.change.document_id): p for p in batch}
