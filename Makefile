@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock check format test clean
+.PHONY: help install demo lock check format test bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ $(BIN)/python:
 	  echo "error: $(PYTHON): got $$($(PYTHON) --version 2>&1), expected Python 3.11 or newer" >&2; \
 	  echo "try:   make install PYTHON=python3.11" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
+
+demo: install ## show the main job on real documents
+	@$(BIN)/freshd demo
 
 # Pins stay as they are unless pyproject.toml asks for more; `make lock UPGRADE=--upgrade` takes the newest of all.
 # The index is pip's, where pip has one configured; its address stays out of the locks.
@@ -59,6 +62,9 @@ format: install ## mend what ruff can mend
 
 test: check ## everything CI runs: check, then the tests
 	@$(BIN)/python -m pytest
+
+bench: install ## measure, each figure beside a baseline of the same run
+	@$(BIN)/python -m tests.bench
 
 clean: ## remove .venv and all caches
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -14,7 +14,7 @@ from freshd.clock import SystemClock
 from freshd.config import Config, Secrets, SourceConfig
 from freshd.dryrun import MeasuringEmbedder, NullStore, ReadOnlyCache, copy_ledger
 from freshd.embedder import open_embedder
-from freshd.errors import CollectionMismatch, FreshdError
+from freshd.errors import CollectionMismatch, FreshdError, StateUnusable
 from freshd.guard import Guard
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
@@ -27,7 +27,7 @@ from freshd.scheduler import Drain, Marks, Observer, ReadAhead, Reindexer, Scan,
 from freshd.search import Search
 from freshd.state import StateDirectory
 from freshd.stores.edge import EdgeStore
-from freshd.vectors import SqliteVectorCache
+from freshd.vectors import SqliteVectorCache, VectorCacheView
 
 _MIN_TOKENS, _MAX_TOKENS = 48, 256
 """Largest chunks that re-embed at most 1.6 × what changed between two releases of a large documentation tree."""
@@ -172,14 +172,15 @@ def open_dry_run(config: Config) -> Iterator[tuple[Whole, Callable[[], timedelta
     with ExitStack() as stack:
         scratch = StateDirectory(Path(stack.enter_context(TemporaryDirectory(prefix="freshd-plan-"))))
         copy_ledger(state.ledger_path, scratch.ledger_path)
-        database = stack.enter_context(closing(Database(scratch.ledger_path)))
+        try:
+            database = stack.enter_context(closing(Database(scratch.ledger_path)))
+        except StateUnusable as error:
+            told = str(error).replace(str(scratch.ledger_path), str(state.ledger_path))
+            raise StateUnusable(told, hint=error.hint) from error
         models_dir = state.models_dir if state.models_dir.exists() else scratch.models_dir
         embedder = MeasuringEmbedder(open_embedder(config.embedding.model, models_dir, config.base), clock)
-        cache = None
-        if state.vectors_path.exists():
-            cache = SqliteVectorCache(state.vectors_path, clock=clock, max_bytes=config.cache.max_bytes)
-            stack.enter_context(closing(cache))
-        whole = _connected(stack, config, clock, database, embedder, ReadOnlyCache(cache), NullStore())
+        cache = ReadOnlyCache(VectorCacheView(state.vectors_path).get)
+        whole = _connected(stack, config, clock, database, embedder, cache, NullStore())
         yield whole, lambda: timedelta(seconds=embedder.estimated_seconds())
 
 

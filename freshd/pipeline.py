@@ -42,7 +42,7 @@ from freshd.model import (
 from freshd.payload import DocumentFields, chunk_label, chunk_relabels, document_relabels, point_payload
 from freshd.ports import Applied, Clock, Connector, Embedder, Intent, Ledger, Parser, Store, VectorCache
 
-MAX_BATCH_CHUNKS = 512
+MAX_BATCH_CHUNKS = 256
 """A batch takes no further document beyond so many chunks; bounds memory and the time to the next flush."""
 
 _MAX_ATTEMPTS = 3

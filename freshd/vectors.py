@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -80,6 +80,10 @@ class _Row(NamedTuple):
     checksum: int
     used_at: int
 
+    def is_whole(self, embedder: bytes) -> bool:
+        """Tell whether it is what was put."""
+        return self.checksum == _checksum(embedder, self.digest, self.vector)
+
 
 class SqliteVectorCache:
     """Remembers vectors on disk; implements `ports.VectorCache`. Safe to call from several threads.
@@ -145,8 +149,8 @@ class SqliteVectorCache:
         found: dict[Digest, Vector] = {}
         damaged: list[_Row] = []
         stale: list[int] = []
-        for row in self._rows(embedder, keys):
-            if row.checksum != _checksum(embedder, row.digest, row.vector):
+        for row in _rows(self._database, embedder, keys):
+            if not row.is_whole(embedder):
                 damaged.append(row)
                 continue
             found[Digest(row.digest.hex())] = Vector(row.vector)
@@ -158,20 +162,12 @@ class SqliteVectorCache:
                 self._database.executemany("UPDATE vectors SET used_at = ? WHERE seq = ?", ((now, s) for s in stale))
         return found
 
-    def _rows(self, embedder: bytes, keys: list[bytes]) -> Iterator[_Row]:
-        remaining = iter(keys)
-        while batch := list(islice(remaining, _KEYS_PER_QUERY)):
-            marks = ",".join("?" * len(batch))
-            query = f"""SELECT seq, digest, vector, checksum, used_at FROM vectors
-                        WHERE embedder = ? AND digest IN ({marks})"""  # noqa: S608 (only marks)
-            yield from map(_Row._make, self._database.execute(query, (embedder, *batch)))
-
     # Writing
 
     def _put(self, embedder: bytes, rows: list[tuple[bytes, bytes]]) -> None:
         with _unless_full():
             with self._transaction():
-                known = self._rows(embedder, [digest for digest, _ in rows])
+                known = _rows(self._database, embedder, [digest for digest, _ in rows])
                 self._delete([(row.seq, len(row.vector)) for row in known])
                 self._insert(embedder, rows)
                 self._evict(len(rows) + EVICT_ROWS)
@@ -285,6 +281,36 @@ class SqliteVectorCache:
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp())
+
+
+class VectorCacheView:
+    """Reads a cache that may be somebody else's, and leaves no trace; implements `get` of `ports.VectorCache`."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file, which need not exist."""
+        self._path = path
+
+    def get(self, embedder: Digest, digests: Iterable[Digest]) -> dict[Digest, Vector]:
+        """Give those that are remembered; none where the file cannot be read."""
+        packed, keys = bytes.fromhex(embedder), [bytes.fromhex(digest) for digest in dict.fromkeys(digests)]
+        # A file in WAL mode is read through its log; without one, only "it cannot change" keeps SQLite from making one.
+        is_open = self._path.with_name(f"{self._path.name}-wal").exists()
+        uri = f"{self._path.resolve().as_uri()}?{'mode=ro' if is_open else 'immutable=1'}"
+        try:
+            with closing(sqlite3.connect(uri, uri=True)) as database:
+                rows = [row for row in _rows(database, packed, keys) if row.is_whole(packed)]
+        except sqlite3.Error:
+            return {}
+        return {Digest(row.digest.hex()): Vector(row.vector) for row in rows}
+
+
+def _rows(database: sqlite3.Connection, embedder: bytes, keys: list[bytes]) -> Iterator[_Row]:
+    remaining = iter(keys)
+    while batch := list(islice(remaining, _KEYS_PER_QUERY)):
+        marks = ",".join("?" * len(batch))
+        query = f"""SELECT seq, digest, vector, checksum, used_at FROM vectors
+                    WHERE embedder = ? AND digest IN ({marks})"""  # noqa: S608 (only marks)
+        yield from map(_Row._make, database.execute(query, (embedder, *batch)))
 
 
 @contextmanager

@@ -7,25 +7,19 @@ import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from freshd import dryrun
-from freshd.admission import Admission
-from freshd.compose import Whole, open_whole
+from freshd.compose import open_dry_run, open_whole
 from freshd.config import Secrets, load
 from freshd.dryrun import MeasuringEmbedder, NullStore, ReadOnlyCache, copy_ledger
 from freshd.errors import StateUnusable
-from freshd.guard import Guard
 from freshd.ledger.database import Database
-from freshd.ledger.documents import SqliteLedger
-from freshd.ledger.sources import SqliteSources
 from freshd.model import ChunkId, Digest, Point, Relabel, SearchFilter, SparseVector, Vector
-from freshd.pipeline import Pipeline
 from freshd.ports import Embedder, Store
-from freshd.scheduler import Reindexer, Tally
+from freshd.scheduler import Tally
 
 CONFIG = """
 [guard]
@@ -289,7 +283,7 @@ OLD_VECTOR, NEW_VECTOR = Vector(b"old."), Vector(b"new.")
 def test_a_new_vector_is_remembered_for_this_run_and_nowhere_else():
     real = RememberingCache()
     real.put(EMBEDDER, {OLD: OLD_VECTOR})
-    cache = ReadOnlyCache(real)
+    cache = ReadOnlyCache(real.get)
     cache.put(EMBEDDER, {NEW: NEW_VECTOR})
     assert cache.get(EMBEDDER, iter([OLD, NEW, digest("none")])) == {OLD: OLD_VECTOR, NEW: NEW_VECTOR}
     cache.close()
@@ -298,7 +292,7 @@ def test_a_new_vector_is_remembered_for_this_run_and_nowhere_else():
 
 
 def test_vectors_of_two_embedders_never_mix_in_a_dry_run():
-    cache = ReadOnlyCache(None)
+    cache = ReadOnlyCache(RememberingCache().get)
     cache.put(EMBEDDER, {NEW: NEW_VECTOR})
     assert cache.get(Digest("f" * 64), [NEW]) == {}
 
@@ -327,7 +321,6 @@ class World:
         self.docs = root / "docs"
         self.state = root / ".freshd"
         self.config = load(root / "freshd.toml")
-        self.scratch = root / "scratch"
 
     def write(self, name: str, *paragraphs: str) -> None:
         (self.docs / name).write_text("\n\n".join(paragraphs) + "\n")
@@ -337,51 +330,19 @@ class World:
             return whole.reindexer().run()[0]
 
     def dry_run(self) -> tuple[Tally, MeasuringEmbedder]:
-        """Run over substitutes, with everything open that the real run would write to."""
-        with open_whole(self.config, Secrets()) as whole:
-            before = self.durable(whole)
-            seen = self._dry_run(whole)
-            assert self.durable(whole) == before
-            return seen
+        with open_dry_run(self.config) as (whole, _):
+            assert isinstance(whole.recipe.embedder, MeasuringEmbedder)
+            return whole.reindexer().run()[0], whole.recipe.embedder
 
-    def durable(self, whole: Whole) -> object:
-        ids = {point.chunk_id: dict(point.payload) for point in whole.store.scroll(None, 1000)}
-        with closing(sqlite3.connect(self.state / "ledger.db")) as ledger:
-            rows = list(ledger.iterdump())
-        with closing(sqlite3.connect(self.state / "vectors.db")) as vectors:
-            digests = vectors.execute("SELECT digest FROM vectors").fetchall()
-        return ids, rows, digests
-
-    def _dry_run(self, whole: Whole) -> tuple[Tally, MeasuringEmbedder]:
-        embedder = MeasuringEmbedder(whole.recipe.embedder, whole.clock, sample_texts=2)
-        copy = self.scratch / f"{len(list(self.scratch.iterdir()))}.db"
-        copy_ledger(self.state / "ledger.db", copy)
-        with closing(Database(copy)) as database:
-            ledger, sources = SqliteLedger(database), SqliteSources(database)
-            pipeline = Pipeline(
-                connectors={target.name: target.connector for target in whole.targets},
-                recipe=replace(whole.recipe, embedder=embedder),
-                cache=ReadOnlyCache(whole.pipeline._cache),
-                store=NullStore(),
-                ledger=ledger,
-                admission=Admission(ledger),
-                clock=whole.clock,
-            )
-            reindexer = Reindexer(
-                targets=whole.targets,
-                ledger=ledger,
-                sources=sources,
-                pipeline=pipeline,
-                guard=Guard(self.config.guard.documents, self.config.guard.share),
-                clock=whole.clock,
-            )
-            return reindexer.run()[0], embedder
+    def durable(self) -> dict[str, bytes]:
+        """All that freshd remembers, byte for byte."""
+        files = (path for path in self.state.rglob("*") if path.is_file())
+        return {path.relative_to(self.state).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     (tmp_path / "docs").mkdir()
-    (tmp_path / "scratch").mkdir()
     (tmp_path / "freshd.toml").write_text(CONFIG)
     world = World(tmp_path)
     for n in range(6):
@@ -412,7 +373,9 @@ def too_many_deletions(world: World) -> None:
 @pytest.mark.parametrize("when", [first_index, edits, too_many_deletions], ids=lambda when: when.__name__)
 def test_a_dry_run_says_what_the_real_run_then_does_and_changes_nothing(world: World, when):
     when(world)
+    before = world.durable()
     said, embedder = world.dry_run()
+    assert world.durable() == before
     done = world.reindex()
     assert (said.documents, said.fates, said.embedded_characters, said.errors) == (
         done.documents,

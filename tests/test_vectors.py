@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from freshd.errors import StateUnusable
 from freshd.model import Digest, Vector
-from freshd.vectors import SqliteVectorCache, row_bytes
+from freshd.vectors import SqliteVectorCache, VectorCacheView, row_bytes
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -90,6 +90,27 @@ def test_vectors_outlive_the_process(path, clock):
         cache.put(EMBEDDER, {digest(1): vector(1)})
     with closing(SqliteVectorCache(path, clock=clock)) as cache:
         assert cache.get(EMBEDDER, [digest(1)]) == {digest(1): vector(1)}
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["while its owner works", "alone"])
+def test_a_view_gives_what_is_there_and_leaves_no_trace(path, clock, is_open):
+    """Old rows would be marked as used, and damaged ones deleted, by the cache itself."""
+    with closing(SqliteVectorCache(path, clock=clock)) as cache:
+        cache.put(EMBEDDER, {digest(1): vector(1), digest(2): vector(2)})
+        alter(path, "UPDATE vectors SET checksum = checksum + 1 WHERE digest = ?", bytes.fromhex(digest(2)))
+        if is_open:
+            assert VectorCacheView(path).get(EMBEDDER, [digest(1), digest(2), digest(3)]) == {digest(1): vector(1)}
+    files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    clock.move(86_400)
+    assert VectorCacheView(path).get(EMBEDDER, [digest(1), digest(2), digest(3)]) == {digest(1): vector(1)}
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == files
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage" * 500], ids=["absent", "empty", "garbage"])
+def test_a_view_of_what_is_no_cache_remembers_nothing(path, content):
+    if content is not None:
+        path.write_bytes(content)
+    assert VectorCacheView(path).get(EMBEDDER, [digest(1)]) == {}
 
 
 def test_more_digests_can_be_asked_than_sqlite_takes_variables(cache):

@@ -27,7 +27,7 @@ _COUNT_S = 5.0
 _QUERY_CHARACTERS = 200
 _QUERIES = 8
 _PARAGRAPHS = 3
-"""A document has to have so many to be worth an edit."""
+"""A document with so many is worth an edit; among those the larger one goes first."""
 
 Proof = Callable[[Sequence[SearchHit]], str | None]
 
@@ -93,7 +93,8 @@ def perform(step: Step, daemon: Daemon) -> Measured:
 
 def steps(corpus: Corpus, feed: Feed, daemon: Daemon) -> Iterator[Step]:
     """Give the steps one by one; the documents they need are looked up as each is asked for."""
-    edited, renamed, copied, deleted = [text for text in corpus.texts if len(_paragraphs(text)) >= _PARAGRAPHS][:4]
+    by_worth = sorted(corpus.texts, key=lambda text: -min(len(_paragraphs(text)), _PARAGRAPHS))
+    edited, renamed, copied, deleted = by_worth[:4]
     yield _edit(corpus, edited)
     yield _add(corpus)
     yield _rename(corpus, renamed, daemon)
