@@ -203,7 +203,7 @@ def _stay(daemon: Daemon, config: Path, out: Console) -> None:
     shown = escape(printable(str(config)))
     lines = (
         "\nthe daemon is up:",
-        f"  look    http://{daemon.address}/",
+        f"  look    http://{daemon.address}/status",
         f"  ask     freshd search 'how are exceptions handled?' --config {shown}",
         f"  change  anything below {escape(printable(str(config.parent / 'documents')))}",
         "  stop    Ctrl-C; the folder stays",

@@ -69,6 +69,10 @@ class BoundedConnection(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
+        if not self.is_idle:
+            # Its head was good, what follows is not; whoever works on it finds that the client has left.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         answer = problem(400, f"request: {msg.lower()}", headers={**HEADERS, "connection": "close"})
         self.transport.write(_as_http(self.conn, answer))
         self.transport.close()
