@@ -8,7 +8,7 @@ import httpx
 
 from freshd.errors import ConfigError, FreshdError, StoreUnavailable
 from freshd.redaction import printable
-from freshd.shapes import JobReport, ReindexReport, SearchAnswer, StatusReport, WaitReport
+from freshd.shapes import HeldDeletions, JobReport, ReindexReport, SearchAnswer, StatusReport, WaitReport
 from freshd.state import DaemonRecord, StateDirectory
 
 _ANSWER_S = 30.0
@@ -65,6 +65,14 @@ class Client:
         """Wait until documents, or everything for none, are searchable as they are now."""
         order = {"documents": list(documents), "timeout_seconds": timeout_s}
         return cast(WaitReport, self._job("/wait", order, lambda *_: None))
+
+    def deletions(self, source: str, approve: bool | None) -> HeldDeletions:
+        """Ask for the held deletions of a source, after approving or rejecting them if asked to."""
+        if approve is None:
+            answer: HeldDeletions = self._ask("GET", "/deletions", params={"source": source})
+            return answer
+        order = {"source": source, "verdict": "approve" if approve else "reject"}
+        return cast(HeldDeletions, self._ask("POST", "/deletions", json=order))
 
     def _job(self, path: str, order: Mapping[str, Any], on_progress: Callable[[int, int], None]) -> Any:
         """Begin a job and see it to its end; give its result.

@@ -10,8 +10,10 @@ from freshd.clock import SystemClock
 from freshd.config import Config, SourceConfig
 from freshd.freshness import Status, Vitals, budget_remaining, overall, percentile, staleness, status, watermark
 from freshd.ledger.database import Database
+from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.history import Lags, SqliteHistory
 from freshd.ledger.sources import SqliteSources
+from freshd.model import SourceName
 from freshd.payload import rfc3339
 from freshd.ports import SourceState
 from freshd.redaction import printable
@@ -20,6 +22,7 @@ from freshd.search import Answer, Hit
 from freshd.shapes import (
     ChunkCounts,
     DocumentCounts,
+    HeldDeletions,
     Percentiles,
     ReindexReport,
     SearchAnswer,
@@ -150,6 +153,18 @@ def _hit(hit: Hit) -> SearchHit:
         "indexed_at": rfc3339(cited.indexed_at),
         "watermark": rfc3339(hit.watermark),
     }
+
+
+def judge_deletions(ledger: SqliteLedger, source: SourceName, approve: bool | None) -> HeldDeletions:
+    """Say which deletions of a source are held, and do with them what a person decided, if anything."""
+    documents: list[str] = [*ledger.held(source)]
+    if approve is None:
+        return {"source": source, "documents": documents, "verdict": "held"}
+    if approve:
+        ledger.approve(source)
+    else:
+        ledger.reject(source)
+    return {"source": source, "documents": documents, "verdict": "approved" if approve else "rejected"}
 
 
 def reindex_report(tallies: Sequence[Tally], estimate: timedelta | None = None) -> ReindexReport:

@@ -155,3 +155,11 @@ class JobReport(TypedDict):
     error: str | None
     hint: str | None
     exit_code: int | None
+
+
+class HeldDeletions(TypedDict):
+    """Documents of a source whose deletion waits for a person; after a verdict, those it was about."""
+
+    source: str
+    documents: list[str]
+    verdict: Literal["held", "approved", "rejected"]

@@ -5,7 +5,7 @@ Each command asks the running daemon where there is one, and opens the state dir
 
 import typer
 
-from freshd.cli import asking, indexing, running
+from freshd.cli import asking, deletions, indexing, running
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -17,6 +17,7 @@ def freshd() -> None:
 
 for command in (running.init, running.run, indexing.reindex, indexing.wait, asking.search, running.demo):
     app.command()(command)
+app.add_typer(deletions.app, name="deletions")
 app.command(name="status")(asking.show_status)
 
 __all__ = ["app"]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from freshd.daemon.live import Live
 from freshd.errors import StoreUnavailable
 from freshd.model import DocumentId, SearchFilter, SourceName
-from freshd.shapes import JobReport, SearchAnswer, StatusReport
+from freshd.shapes import HeldDeletions, JobReport, SearchAnswer, StatusReport
 
 _PATIENCE = timedelta(seconds=30)
 """The daemon's own round takes a second; half a minute without one is no delay any more."""
@@ -52,6 +52,10 @@ class LiveControl:
     def job(self, job_id: str) -> JobReport | None:
         """Tell how a job stands."""
         return self._live().job(job_id)
+
+    def deletions(self, source: SourceName, *, approve: bool | None = None) -> HeldDeletions:
+        """List the held deletions of a source, and do with them what a person decided, if anything."""
+        return self._live().deletions(source, approve=approve)
 
     def _live(self) -> Live:
         live = self.live

@@ -12,9 +12,17 @@ from freshd.errors import FreshdError, StoreUnavailable
 from freshd.ledger.history import SqliteHistory
 from freshd.metrics import Facts, Metrics, SourceFacts
 from freshd.model import DocumentId, SearchFilter, SourceName
-from freshd.report import SourceView, exit_code, reindex_report, search_answer, status_report
+from freshd.report import SourceView, exit_code, judge_deletions, reindex_report, search_answer, status_report
 from freshd.scheduler import Reindexer, Tally
-from freshd.shapes import DocumentWaited, JobReport, ReindexReport, SearchAnswer, StatusReport, WaitReport
+from freshd.shapes import (
+    DocumentWaited,
+    HeldDeletions,
+    JobReport,
+    ReindexReport,
+    SearchAnswer,
+    StatusReport,
+    WaitReport,
+)
 from freshd.state import StateDirectory
 
 _POLL_S = 0.25
@@ -143,6 +151,13 @@ class Live:
     def job(self, job_id: str) -> JobReport | None:
         """Tell how a job stands."""
         return self._jobs.report(job_id)
+
+    def deletions(self, source: SourceName, *, approve: bool | None = None) -> HeldDeletions:
+        """List the held deletions of a source, and do with them what a person decided, if anything."""
+        self._chosen([source])
+        judged = judge_deletions(self._whole.ledger, source, approve)
+        self._scheduler.wake()
+        return judged
 
     # How
 

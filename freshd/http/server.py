@@ -16,7 +16,6 @@ GRACE_S = 2
 """How long requests in progress may take when the endpoint stops."""
 
 _START_S = 10.0
-_LAST_WORDS_S = 0.2
 _STOP_S = GRACE_S + 2.0
 
 
@@ -102,8 +101,7 @@ class _Runner(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        if self.server_state.tasks:  # cancelled by now; each still tells its client so
-            await asyncio.wait(self.server_state.tasks, timeout=_LAST_WORDS_S)
+        # Whoever still has not asked in full, or not read what was answered.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)  # until they are closed

@@ -232,6 +232,16 @@ class SqliteLedger:
         with self._database.write() as tx:
             return tx.execute("UPDATE pending SET is_held = 0 WHERE source = ? AND is_held = 1", (source,)).rowcount
 
+    def reject(self, source: SourceName) -> int:
+        """Keep the documents whose deletion is held; one that the next listing lacks is judged anew; give how many."""
+        with self._database.write() as tx:
+            tx.execute(
+                "UPDATE documents SET fingerprint = '' WHERE doc IN"
+                " (SELECT doc FROM pending WHERE source = ? AND is_held = 1)",
+                (source,),
+            )
+            return tx.execute("DELETE FROM pending WHERE source = ? AND is_held = 1", (source,)).rowcount
+
     def held(self, source: SourceName) -> list[DocumentId]:
         """List the documents whose deletion waits for approval."""
         found = self._database.read(

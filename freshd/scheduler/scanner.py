@@ -20,6 +20,8 @@ from freshd.ports import Clock, SourceState
 from freshd.scheduler.tally import Target
 
 _RECORDED_AT_ONCE = 500
+_MOST_WAITING = 10_000
+"""Pending changes that are gone through for deletions; no guard lets so many pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Scanner:
                 self._record(found, freshness)
         self._record(found, freshness)
         gone = self._proved(found.absent, listing.report)
-        lost = len(self._without_successor(gone))
+        lost = len(self._without_successor(gone)[0])
         verdict = self._judge(lost, state, listing.report.suspicion, is_last=is_last)
         self._record_deletions(gone, look, freshness, verdict)
         took = timedelta(seconds=self._clock.monotonic() - began_s)
@@ -179,14 +181,13 @@ class Scanner:
                     missing.append((pair.known, seen_at))
             absent += self._proved(missing, listing.report)
             suspicion = suspicion or listing.report.suspicion
-        moved, lost = _parted(absent, changes)
+        lost, moved = self._without_successor(absent, changes)
         # In one transaction, so that nobody applies the new half of a move before the old one is known.
         together = _once_each([*changes, *(deletion_of(known, look, seen_at) for known, seen_at in moved)])
         self._ledger.record(together, self.target.freshness)
-        lost = self._without_successor(lost)
         if not is_second or not lost:
             return Looked(len(together), tuple(known.document_id for known, _ in lost))
-        verdict = self._judge(len(lost), state, suspicion, before=self._lost_before(state))
+        verdict = self._judge(len(lost), state, suspicion, since=state.last_complete_scan_at)
         self._record_deletions(lost, look, self.target.freshness, verdict)
         return Looked(len(together) + len(lost), wants_scan=verdict is Verdict.WAIT)
 
@@ -199,22 +200,50 @@ class Scanner:
         coverage = self.target.connector.coverage
         return [(known, seen_at) for known, seen_at in absent if is_proof(known, report, coverage)]
 
-    def _without_successor(self, absent: Sequence[_Absent]) -> list[_Absent]:
-        name = self.target.name
-        return [one for one in absent if self._ledger.successor(name, one[0].document_id) is None]
+    def _without_successor(
+        self, absent: Sequence[_Absent], changes: Sequence[Change] = ()
+    ) -> tuple[list[_Absent], list[_Absent]]:
+        """Part absent documents into those that are lost, and those whose identity or text stands elsewhere.
+
+        Not where another one stood that is absent too: two copies that vanish together are both lost.
+        """
+        arrived = {change.ref.identity for change in changes if change.ref and change.ref.identity}
+        gone = {known.document_id for known, _ in absent}
+        lost: list[_Absent] = []
+        moved: list[_Absent] = []
+        for one in absent:
+            successor = self._ledger.successor(self.target.name, one[0].document_id)
+            has_moved = one[0].identity in arrived or (successor is not None and successor not in gone)
+            (moved if has_moved else lost).append(one)
+        return lost, moved
 
     def _judge(
-        self, lost: int, state: SourceState, suspicion: str | None, *, is_last: bool = False, before: int = 0
+        self,
+        lost: int,
+        state: SourceState,
+        suspicion: str | None,
+        *,
+        is_last: bool = False,
+        since: datetime | None = None,
     ) -> Verdict:
+        """Judge a loss, together with what was deleted since an instant: many small looks are one large loss."""
         if not lost:
             return Verdict.PASS
         unread = 0 if is_last else self._ledger.unread(state.name)
-        return self._guard.judge(lost + before, of=state.documents + before, unread=unread, suspicion=suspicion)
+        applied = self._ledger.deleted_since(state.name, since) if since else 0
+        before = applied + (self._waiting_deletions(since) if since else 0)
+        return self._guard.judge(lost + before, of=state.documents + applied, unread=unread, suspicion=suspicion)
 
-    def _lost_before(self, state: SourceState) -> int:
-        """Count what hints alone had deleted since the last scan: many small looks are one large loss."""
-        since = state.last_complete_scan_at
-        return self._ledger.deleted_since(state.name, since) if since else 0
+    def _waiting_deletions(self, since: datetime) -> int:
+        """Count deletions recorded since an instant that the store has not seen yet, moves left out."""
+        name = self.target.name
+        waiting = self._ledger.take(self._clock.now(), _MOST_WAITING, urgent=True, sources=(name,))
+        return sum(
+            one.change.ref is None
+            and one.change.first_seen_at >= since
+            and self._ledger.successor(name, one.change.document_id) is None
+            for one in waiting
+        )
 
     def _record_deletions(
         self, gone: Sequence[_Absent], look: Look, freshness: timedelta | None, verdict: Verdict
@@ -223,13 +252,6 @@ class Scanner:
             return
         deletions = [deletion_of(known, look, seen_at) for known, seen_at in gone]
         self._ledger.record(deletions, freshness, held=verdict is Verdict.HOLD)
-
-
-def _parted(absent: Sequence[_Absent], changes: Sequence[Change]) -> tuple[list[_Absent], list[_Absent]]:
-    """Part absent documents into those whose identity turned up elsewhere in the same look, and the others."""
-    arrived = {change.ref.identity for change in changes if change.ref and change.ref.identity}
-    moved = [one for one in absent if one[0].identity in arrived]
-    return moved, [one for one in absent if one[0].identity not in arrived]
 
 
 def _once_each(changes: Iterable[Change]) -> list[Change]:

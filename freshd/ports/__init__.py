@@ -1,0 +1,31 @@
+"""The contracts between rooms, as Protocols: counts, order and idempotence are part of each.
+
+A pure step needs none of them; an adapter implements one; the pipeline is handed them.
+"""
+
+from freshd.ports.clock import Clock
+from freshd.ports.control import Control
+from freshd.ports.indexing import Embedder, Parser, Store, StoredPoint, VectorCache
+from freshd.ports.ledger import Applied, Intent, Ledger, SourceState
+from freshd.ports.source import Connector, ConnectorContext, ConnectorType, Fetcher, Remote, Watch, Watchable
+
+__all__ = [
+    "Applied",
+    "Clock",
+    "Connector",
+    "ConnectorContext",
+    "ConnectorType",
+    "Control",
+    "Embedder",
+    "Fetcher",
+    "Intent",
+    "Ledger",
+    "Parser",
+    "Remote",
+    "SourceState",
+    "Store",
+    "StoredPoint",
+    "VectorCache",
+    "Watch",
+    "Watchable",
+]

@@ -1,0 +1,72 @@
+"""What the endpoint may ask of the daemon."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from freshd.model import DocumentId, SearchFilter, SourceName
+from freshd.shapes import HeldDeletions, JobReport, SearchAnswer, StatusReport
+
+
+class Control(Protocol):
+    """What the endpoint may ask of the daemon. Safe to call from several threads; nothing here waits for work."""
+
+    def is_alive(self) -> bool:
+        """Tell whether every thread the daemon lives by still does its rounds."""
+        ...
+
+    def not_ready(self) -> str | None:
+        """Say in one line why answers may be missing: store not open, a source not listed yet; None when ready."""
+        ...
+
+    def status(self) -> StatusReport:
+        """Give how fresh each source is known to be, computed at this moment."""
+        ...
+
+    def metrics(self) -> bytes:
+        """Give every metric in Prometheus' text format 0.0.4."""
+        ...
+
+    def search(self, query: str, k: int, where: SearchFilter) -> SearchAnswer:
+        """Find passages.
+
+        Raises:
+            ValueError: `k` is out of range, or a source is not configured.
+            StoreUnavailable: The store does not answer.
+
+        """
+        ...
+
+    def reindex(self, sources: Sequence[SourceName], *, full: bool) -> str:
+        """Begin to look at sources now, all of them for none named; give the id of the job.
+
+        Args:
+            sources: Names of configured sources.
+            full: Read and parse every document again, whatever its fingerprint says.
+
+        Raises:
+            ValueError: A source is not configured.
+
+        """
+        ...
+
+    def wait(self, documents: Sequence[tuple[SourceName, DocumentId]], timeout_s: float) -> str:
+        """Begin to wait until documents are searchable as they are now, everything for none; give the job's id.
+
+        Raises:
+            ValueError: A source is not configured.
+
+        """
+        ...
+
+    def job(self, job_id: str) -> JobReport | None:
+        """Tell how a job stands; None for one that never was or is forgotten."""
+        ...
+
+    def deletions(self, source: SourceName, *, approve: bool | None = None) -> HeldDeletions:
+        """List the held deletions of a source, after letting them pass (True) or keeping the documents (False).
+
+        Raises:
+            ValueError: The source is not configured.
+
+        """
+        ...

@@ -1,0 +1,151 @@
+"""What reads a source, and what it is handed to do so."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from freshd.model import Coverage, Document, DocumentId, DocumentRef, Fetched, Hint, Listing, SourceName
+from freshd.ports.clock import Clock
+
+
+class Connector(Protocol):
+    """Reads one source. Lists, reads, decides nothing, keeps no record of what was indexed.
+
+    Calls may come from several threads, but `list` never runs twice at once.
+    """
+
+    coverage: Coverage
+
+    def list(self, scope: str | None = None, cursor: str | None = None) -> Listing:
+        """Show what the source holds now, in rising order of document id.
+
+        Args:
+            scope: Only this document id and those that begin with it and a `/`; None for everything.
+            cursor: What the last fully applied listing of everything returned; None at first.
+
+        Returns:
+            Lazily walked; each document once; a place that cannot be read is reported, not skipped.
+
+        Raises:
+            SourceUnavailable: While walking; nothing may be concluded from what was not seen.
+
+        """
+        ...
+
+    def read(self, ref: DocumentRef) -> Document:
+        """Read one document once; the result's `ref` describes exactly the bytes returned.
+
+        Raises:
+            DocumentGone: It is certainly not there any more.
+            DocumentChanging: It changed while it was read; retryable.
+            DocumentUnreadable: It is there but cannot be read; retryable.
+            DocumentRefused: It breaks a limit; not retryable until it changes.
+            SourceUnavailable: The source as a whole does not answer.
+
+        """
+        ...
+
+    def is_gone(self, document_id: DocumentId) -> bool:
+        """Tell whether the document is certainly absent now; any doubt is False."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; idempotent."""
+        ...
+
+
+class Watch(Protocol):
+    """A running watch over a source."""
+
+    @property
+    def degraded(self) -> str | None:
+        """Why hints may be missing, in one line; None while all is well."""
+        ...
+
+    def close(self) -> None:
+        """Stop; no hint is given after this returns; idempotent."""
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A connector that can tell early where to look. Hints may be lost, late or doubled."""
+
+    def watch(self, on_hint: Callable[[Hint], None]) -> Watch:
+        """Begin to watch before returning; `on_hint` is called from a thread of the watch and must not block."""
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A connector that asks somebody else's server: reads may take long, and asking has its manners."""
+
+    least_interval: timedelta
+    """Between two listings, at least."""
+
+
+class Fetcher(Protocol):
+    """Guarded HTTP: bounded in size, time and redirects, and only to addresses a source may reach."""
+
+    def fetch(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        etag: str | None = None,
+        last_modified: str | None = None,
+        max_bytes: int | None = None,
+    ) -> Fetched:
+        """GET one resource, conditionally where validators are given.
+
+        Args:
+            url: http or https.
+            headers: Sent to this URL's own origin only, never to another one it redirects to.
+            etag: From the last answer.
+            last_modified: From the last answer.
+            max_bytes: Largest body, packed and unpacked; None for the fetcher's own bound.
+
+        Raises:
+            SourceUnavailable: Refused, unreachable, too slow, too large or not 200/304;
+                its `not_before` tells when to ask again, if the server said.
+            DocumentGone: The server answered 404 or 410.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Close pooled connections; idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorContext:
+    """What freshd hands to a connector when it opens one.
+
+    Attributes:
+        base: Folder of the config file; relative paths in options start there.
+        fetcher: Builds the guarded HTTP client for this source;
+            `allow_private_hosts` names the `host:port` pairs on private or loopback addresses it may reach.
+
+    """
+
+    source: SourceName
+    base: Path
+    clock: Clock
+    fetcher: Callable[[Sequence[str]], Fetcher]
+
+
+class ConnectorType(Protocol):
+    """A class named in the entry-point group `freshd.connectors`.
+
+    `Options` is a pydantic model of the source's own config keys, unknown ones forbidden;
+    freshd's common keys (`name`, `type`, `freshness_target`, …) never reach it.
+    """
+
+    Options: ClassVar[type[Any]]
+
+    def __call__(self, options: Any, context: ConnectorContext) -> Connector:
+        """Open a source; cheap, no I/O: a source that is down must not stop the others from opening."""
+        ...
