@@ -30,7 +30,7 @@ from freshd.stores.edge import EdgeStore
 from freshd.vectors import SqliteVectorCache, VectorCacheView
 
 _MIN_TOKENS, _MAX_TOKENS = 48, 256
-"""Largest chunks that re-embed at most 1.6 × what changed between two releases of a large documentation tree."""
+"""Largest chunks that re-embed less than twice what changed between two releases of a large documentation tree."""
 
 
 @dataclass(frozen=True, slots=True)

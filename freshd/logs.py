@@ -60,6 +60,7 @@ class Event(StrEnum):
     FRESHNESS_CHANGED = "freshness_changed"
     STORE_LOST = "store_lost"
     STORE_RECOVERED = "store_recovered"
+    REQUEST_FAILED = "request_failed"
     JOB_FAILED = "job_failed"
     THREAD_DIED = "thread_died"
     LIBRARY_LOGGED = "library_logged"

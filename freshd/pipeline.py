@@ -97,10 +97,15 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """Vectors for a batch, and which of them had to be computed."""
+    """Vectors for a batch.
+
+    Attributes:
+        computed: Of those that had to be computed, the first chunk each was computed for; others reuse it.
+
+    """
 
     by_digest: Mapping[Digest, Vector]
-    computed: frozenset[Digest]
+    computed: Mapping[Digest, ChunkId]
 
 
 class Pipeline:
@@ -251,19 +256,23 @@ class Pipeline:
     # Embed
 
     def _embed(self, plans: Iterable[_Plan], between: Callable[[], None]) -> _Vectors:
-        texts = {c.digest: c.embedded_text for plan in plans for c in plan.added}
+        texts: dict[Digest, str] = {}
+        first: dict[Digest, ChunkId] = {}
+        for piece in (piece for plan in plans for piece in plan.added):
+            texts.setdefault(piece.digest, piece.embedded_text)
+            first.setdefault(piece.digest, piece.chunk_id)
         embedder = self._recipe.embedder
         vectors = self._cache.get(embedder.identity, texts)
         missing = [digest for digest in texts if digest not in vectors]
         if not missing:
-            return _Vectors(vectors, frozenset())
+            return _Vectors(vectors, {})
         computed: dict[Digest, Vector] = {}
         for index, vector in embedder.embed_passages([texts[digest] for digest in missing]):
             faults.hit("mid_embed")
             computed[missing[index]] = vector
             between()
         self._cache.put(embedder.identity, computed)
-        return _Vectors({**vectors, **computed}, frozenset(computed))
+        return _Vectors({**vectors, **computed}, {digest: first[digest] for digest in computed})
 
     # Apply
 
@@ -329,7 +338,7 @@ class Pipeline:
             )
 
     def _applied(self, plan: _Plan, vectors: _Vectors, searchable_at: datetime, durable_at: datetime) -> Applied:
-        embedded = [c for c in plan.added if c.digest in vectors.computed]
+        embedded = [c for c in plan.added if vectors.computed.get(c.digest) == c.chunk_id]
         fates = Fates(
             embedded=len(embedded),
             reused=len(plan.added) - len(embedded),

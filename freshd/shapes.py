@@ -4,7 +4,9 @@ Instants are RFC 3339 in UTC, durations seconds, lines 1-based and inclusive; a 
 Fields may be added; none changes its meaning.
 """
 
-from typing import Literal, TypedDict
+from typing import Literal
+
+from typing_extensions import TypedDict  # typing's own is refused by pydantic before Python 3.12
 
 
 class Percentiles(TypedDict):

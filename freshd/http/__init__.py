@@ -1,6 +1,6 @@
 """The endpoint: what the daemon says and is asked over HTTP, through a `Control` handed in.
 
-    socket ─▶ connection ─▶ gatekeeper ─▶ app ─▶ lanes ─▶ Control
+    socket ─▶ connection ─▶ gatekeeper ─▶ app ─▶ pool ─▶ Control
               (limits)      (gate)        (routes)  (threads)
 
 `binding` comes first, in the main thread; `server` last, in a thread of its own.

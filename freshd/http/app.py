@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from freshd import __version__
+from freshd.http.deletions import Deletions
 from freshd.http.desk import Desk
 from freshd.http.gate import Gate
 from freshd.http.gatekeeper import Gatekeeper
@@ -44,4 +45,5 @@ def build_app(control: Control, gate: Gate) -> FastAPI:
 
     Reading(desk).add_to(app)
     Jobs(desk).add_to(app)
+    Deletions(desk).add_to(app)
     return app

@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from starlette.requests import Request
 
-from freshd.http.lanes import Lane
+from freshd.http.pool import Pool
 from freshd.http.problems import Refused
 from freshd.ports import Control
 from freshd.shapes import JobReport
@@ -22,7 +22,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.25
 
 
 class Desk:
-    """The `Control`, and a lane for each kind of question it is asked.
+    """The `Control`, and a pool for each kind of question it is asked.
 
     Attributes:
         memory: For what is answered from memory; never behind a disk or a store.
@@ -33,13 +33,13 @@ class Desk:
 
     def __init__(self, control: Control) -> None:
         self.control = control
-        self.memory = Lane("memory", 2)
-        self.ledger = Lane("ledger", 4)
-        self.search = Lane("search", 8)
+        self.memory = Pool("memory", 2)
+        self.ledger = Pool("ledger", 4)
+        self.search = Pool("search", 8)
         self._n_held = 0
         self._is_closing = threading.Event()
 
-    async def ask(self, lane: Lane, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def ask(self, pool: Pool, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Ask something that names sources.
 
         Raises:
@@ -47,7 +47,7 @@ class Desk:
 
         """
         try:
-            return await lane.call(question, *args, **kwargs)
+            return await pool.call(question, *args, **kwargs)
         except ValueError as error:
             if type(error) is not ValueError:  # such as a UnicodeError: a fault, and nobody's refusal
                 raise
@@ -90,5 +90,5 @@ class Desk:
 
     def close(self) -> None:
         """Let the threads go."""
-        for lane in (self.memory, self.ledger, self.search):
-            lane.close()
+        for pool in (self.memory, self.ledger, self.search):
+            pool.close()

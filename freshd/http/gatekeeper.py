@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freshd.http.gate import PROBES, READING, Gate
 from freshd.http.problems import RETRY_AFTER, problem
-from freshd.logs import get_logger
+from freshd.logs import Event, get_logger
 from freshd.redaction import printable
 
 MAX_BODY_BYTES = 64 * 1024
@@ -25,8 +25,6 @@ HEADERS: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
 }
 """On every answer, unless its route sets them itself."""
-
-REQUEST_FAILED = "request_failed"
 
 _MAX_SHOWN_CHARACTERS = 200
 
@@ -48,7 +46,7 @@ class Gatekeeper:
             await self._admit(scope, receive, out)
         except Exception as error:  # noqa: BLE001 - whoever asked gets an answer, the operator the rest
             path = printable(scope["path"][:_MAX_SHOWN_CHARACTERS])
-            get_logger().error(REQUEST_FAILED, method=scope["method"], path=path, exc_info=error)
+            get_logger().error(Event.REQUEST_FAILED, method=scope["method"], path=path, exc_info=error)
             await out.instead(scope, 500, "the request failed for a reason that is in freshd's log")
         except asyncio.CancelledError:
             # Nobody but a server that stops cancels a request, and it waits for none that does not end.

@@ -13,7 +13,7 @@ from freshd.http.problems import Problem, problem
 from freshd.model import DocumentId, SourceName
 from freshd.shapes import JobReport
 
-_BY_TOKEN = [Depends(HTTPBearer(auto_error=False, description="The daemon's token."))]
+BY_TOKEN = [Depends(HTTPBearer(auto_error=False, description="The daemon's token."))]
 """Tells readers of `/openapi.json` what the gate enforces."""
 
 
@@ -26,13 +26,13 @@ class Jobs:
     def add_to(self, app: FastAPI) -> None:
         """Put the routes into an app."""
         begun: dict[int | str, dict[str, Any]] = {
-            200: {"model": schemas.JobSchema, "description": "The job is done; only with `wait`."},
-            202: {"model": schemas.JobBegun | schemas.JobSchema, "description": "The job runs; `Location` has it."},
+            200: {"model": JobReport, "description": "The job is done; only with `wait`."},
+            202: {"model": schemas.JobBegun | JobReport, "description": "The job runs; `Location` has it."},
         }
         for path, route in (("/reindex", self.reindex), ("/wait", self.wait)):
-            app.post(path, responses=begun, response_model=None, dependencies=_BY_TOKEN)(route)
+            app.post(path, responses=begun, response_model=None, dependencies=BY_TOKEN)(route)
         absent: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "None such, or forgotten."}}
-        app.get("/jobs/{job:path}", response_model=schemas.JobSchema, responses=absent)(self.job)
+        app.get("/jobs/{job:path}", response_model=JobReport, responses=absent)(self.job)
 
     async def reindex(self, order: schemas.ReindexOrder, request: Request, wait: schemas.Held = None) -> Response:
         """Look at sources now, instead of at their next turn."""

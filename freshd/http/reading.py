@@ -9,6 +9,7 @@ from freshd.http import schemas
 from freshd.http.desk import Desk
 from freshd.http.problems import Problem, problem
 from freshd.model import SearchFilter, SourceName
+from freshd.shapes import SearchAnswer, StatusReport
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -24,9 +25,9 @@ class Reading:
         down: dict[int | str, dict[str, Any]] = {503: {"model": Problem, "description": "Not now."}}
         app.get("/healthz", response_model=schemas.Verdict, responses=down)(self.healthz)
         app.get("/readyz", response_model=schemas.Verdict, responses=down)(self.readyz)
-        app.get("/status", response_model=schemas.StatusSchema)(self.status)
+        app.get("/status", response_model=StatusReport)(self.status)
         app.get("/metrics", response_class=Response, responses={200: {"content": {METRICS_TYPE: {}}}})(self.metrics)
-        app.get("/search", response_model=schemas.SearchSchema, responses=down)(self.search)
+        app.get("/search", response_model=SearchAnswer, responses=down)(self.search)
 
     async def healthz(self) -> Response:
         """Whether every thread of the daemon does its rounds; if not, restart it."""

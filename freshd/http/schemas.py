@@ -1,17 +1,14 @@
 """What may be asked, and what is answered, as `/openapi.json` tells it.
 
 Questions are checked against this before anybody is bothered with them;
-answers are only described by it, as they are built from the very types it is made from.
+answers are described by the types they are built from, in `freshd/shapes.py`.
 """
 
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Literal
 
-import typing_extensions
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
-from freshd.shapes import JobReport, SearchAnswer, StatusReport
+from typing_extensions import TypedDict
 
 MAX_HITS = 100
 MAX_QUERY_BYTES = 8 * 1024
@@ -95,31 +92,27 @@ class WaitOrder(BaseModel):
     timeout_seconds: float = Field(default=60.0, ge=0, le=MAX_TIMEOUT_S)
 
 
-class Verdict(typing_extensions.TypedDict):
+class DeletionsOrder(BaseModel):
+    """Decide on the deletions of a source that are held.
+
+    Attributes:
+        verdict: `approve` lets them pass, `reject` keeps the documents.
+
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    source: Name
+    verdict: Literal["approve", "reject"]
+
+
+class Verdict(TypedDict):
     """What a probe is told; a failed one gets a problem instead."""
 
     status: Literal["pass"]
 
 
-class JobBegun(typing_extensions.TypedDict):
+class JobBegun(TypedDict):
     """The id of a job, to be asked for at `/jobs/ID`."""
 
     job: str
-
-
-def _described(shape: Any) -> Any:
-    """Give a type in which every TypedDict is one pydantic can read: before Python 3.12, typing's own is not."""
-    if is_typeddict(shape):
-        fields = {name: _described(hint) for name, hint in get_type_hints(shape).items()}
-        described = typing_extensions.TypedDict(shape.__name__, fields)  # type: ignore[misc] # its name is no literal
-        described.__doc__ = shape.__doc__
-        return described
-    inner = tuple(map(_described, get_args(shape)))
-    if get_origin(shape) in (UnionType, Union):
-        return Union[inner]  # noqa: UP007 - made from a tuple
-    return list[inner] if get_origin(shape) is list else shape  # type: ignore[valid-type]
-
-
-StatusSchema = _described(StatusReport)
-SearchSchema = _described(SearchAnswer)
-JobSchema = _described(JobReport)

@@ -6,15 +6,16 @@
 A store or model that does not answer costs a pause and the batch is done again; nothing is lost.
 """
 
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from freshd.errors import EmbedderUnavailable, FreshdError, StoreError
+from freshd.errors import EmbedderUnavailable, FreshdError, StateError, StoreError
 from freshd.ledger.documents import SqliteLedger
-from freshd.model import Outcome, Pending, SourceName
+from freshd.model import DocumentId, DocumentRef, Outcome, Pending, SourceName
 from freshd.pipeline import Pipeline
 from freshd.ports import Clock
 from freshd.scheduler.marks import Marks
@@ -28,6 +29,8 @@ _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _IDLE_S = 1.0
 """Changes put off until later are looked for so often."""
+
+_LEDGER_HINT = "free some disk space, or end what keeps ledger.db locked; freshd carries on by itself then"
 
 _GRACE_S = 8.0
 """A batch in hand is finished when the end is asked for, unless it takes longer than this."""
@@ -130,6 +133,9 @@ class Indexer:
             except (StoreError, EmbedderUnavailable) as error:
                 self._failed(error)
                 continue
+            except sqlite3.OperationalError as error:  # rolled back: locked by somebody, or no room on the disk
+                self._failed(StateError(f"ledger: {error}", hint=_LEDGER_HINT))
+                continue
             if not has_worked:
                 self._wake.wait(_IDLE_S)
 
@@ -142,8 +148,9 @@ class Indexer:
         marked = self._marks.release()
         if marked:
             self._on_marked(marked)
-        if has_worked or marked:
-            self._recovered()
+        if self._trouble is not None and not (has_worked or marked):
+            self._marks.probe()
+        self._recovered()
         return has_worked
 
     def _apply_urgent(self, skip: Sequence[Pending] = ()) -> bool:
@@ -183,25 +190,35 @@ class Indexer:
             if reader is None or pending.change.ref is None:
                 batch.append(pending)
             else:
-                self._reading[pending.seq] = pending
-                reader.begin(pending.change.ref, partial(self._was_read, pending))
+                self._begin_reading(reader, pending, pending.change.ref)
         return batch + self._at_hand(is_urgent)
+
+    def _begin_reading(self, reader: ReadAhead, pending: Pending, ref: DocumentRef) -> None:
+        """Begin a read; one of an earlier recording of the document is not waited for any more."""
+        document = _document(pending)
+        with self._lock:
+            self._reading = {seq: one for seq, one in self._reading.items() if _document(one) != document}
+            self._read = [one for one in self._read if _document(one) != document]
+            self._reading[pending.seq] = pending
+        reader.begin(ref, partial(self._was_read, pending))
 
     def _at_hand(self, is_urgent: bool) -> list[Pending]:
         with self._lock:
             at_hand = [pending for pending in self._read if (pending.target is not None) == is_urgent]
             self._read = [pending for pending in self._read if pending not in at_hand]
-        for pending in at_hand:
-            self._reading.pop(pending.seq, None)
-        return list({(p.change.source, p.change.document_id): p for p in at_hand}.values())
+            for pending in at_hand:
+                del self._reading[pending.seq]
+        return at_hand
 
     def _was_read(self, pending: Pending) -> None:
         with self._lock:
+            if pending.seq not in self._reading:
+                return
             self._read.append(pending)
         self.wake()
 
     def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
-        by_document = {(p.change.source, p.change.document_id): p for p in batch}
+        by_document = {_document(pending): pending for pending in batch}
         for outcome in self._pipeline.run(batch, between, **bounds):
             self._on_outcome(outcome, by_document[outcome.change.source, outcome.change.document_id])
 
@@ -227,3 +244,7 @@ class Indexer:
         if self._trouble is not None:
             self._trouble = None
             self._on_trouble(None)
+
+
+def _document(pending: Pending) -> tuple[SourceName, DocumentId]:
+    return pending.change.source, pending.change.document_id

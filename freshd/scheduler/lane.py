@@ -1,7 +1,9 @@
 """One source as the scheduler runs it: its scanner, its hints, its watch, and when it is looked at next."""
 
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from freshd.errors import SourceUnavailable
@@ -82,16 +84,14 @@ class Lane:
     def scan(self) -> datetime:
         """Look at everything once; give the instant of the next time. Never raises."""
         with self._scanning:
-            self._arm()
             began_at = self._clock.now()
             try:
+                self._arm()
                 scan = self._scanner.scan()
             except ScanStopped:
                 return began_at
-            except SourceUnavailable as error:
-                return self._failed(began_at, error, error.not_before)
             except Exception as error:  # noqa: BLE001 - a fault of one connector must cost no other source its turn
-                return self._failed(began_at, error, None)
+                return self._failed(began_at, error)
             self._failures = 0
             self.take(scan)
             self.look_at_watch()
@@ -122,7 +122,7 @@ class Lane:
         except SourceUnavailable:
             return True  # the scan says what is wrong, and when to try again
         except Exception as error:  # noqa: BLE001 - as above
-            self._observer.scan_failed(self.name, error, self._failures)
+            self._observer.scan_failed(self.name, error, max(1, self._failures))
             return True
         return wants_scan
 
@@ -149,12 +149,14 @@ class Lane:
                 self._on_recorded()
         return wants_scan
 
-    def _failed(self, began_at: datetime, error: Exception, not_before: datetime | None) -> datetime:
+    def _failed(self, began_at: datetime, error: Exception) -> datetime:
         self._failures += 1
-        self._sources.scan_failed(self.name, began_at, str(error))
         self._observer.scan_failed(self.name, error, self._failures)
+        with suppress(sqlite3.OperationalError):  # locked, or no room: that may be what failed; there is a next time
+            self._sources.scan_failed(self.name, began_at, str(error))
         self.look_at_watch()
         self._on_recorded()
+        not_before = error.not_before if isinstance(error, SourceUnavailable) else None
         return self.pace.next_after(began_at, None, failures=self._failures, not_before=not_before)
 
     def _arm(self) -> None:

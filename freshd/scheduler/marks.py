@@ -41,6 +41,10 @@ class Marks:
             # The oldest comes out first under a steady stream of changes, the newest tells most: two are enough.
             self._waiting[scan.source][1:] = [mark]
 
+    def probe(self) -> None:
+        """Have the store prove that it is there, where no mark is about to; raises as `release` does."""
+        self._store.ping()
+
     def release(self) -> list[SourceName]:
         """Let out every mark whose changes are through; give the sources whose watermark may have risen.
 

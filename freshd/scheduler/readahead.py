@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 
 from freshd.model import Document, DocumentId, DocumentRef, Listing
@@ -11,7 +12,11 @@ from freshd.ports import Connector, Remote
 _OUTSTANDING = 16
 """Reads begun and not yet used, of one source; bounds memory and what is read in vain after a crash."""
 
-_Key = tuple[DocumentId, str]
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    fingerprint: str
+    future: Future[Document]
 
 
 class ReadAhead:
@@ -26,7 +31,7 @@ class ReadAhead:
         self._connector = connector
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._lock = threading.Lock()
-        self._begun: dict[_Key, Future[Document]] = {}
+        self._begun: dict[DocumentId, _Begun] = {}
 
     @property
     def is_full(self) -> bool:
@@ -34,18 +39,28 @@ class ReadAhead:
         return len(self._begun) >= _OUTSTANDING
 
     def begin(self, ref: DocumentRef, on_read: Callable[[], None]) -> None:
-        """Begin to read; `on_read` is called once `read` will answer at once, be it with an error."""
+        """Begin to read; `on_read` is called once `read` will answer at once, be it with an error.
+
+        What was begun of another state of the document is let go of: nobody will ask for that any more.
+        """
         with self._lock:
-            future = self._begun.get(_key(ref))
-            if future is None:
-                future = self._begun[_key(ref)] = self._threads.submit(self._connector.read, ref)
-        future.add_done_callback(lambda _: on_read())
+            begun = self._begun.get(ref.document_id)
+            if begun is None or begun.fingerprint != ref.fingerprint:
+                if begun is not None:
+                    begun.future.cancel()
+                begun = _Begun(ref.fingerprint, self._threads.submit(self._connector.read, ref))
+                self._begun[ref.document_id] = begun
+        begun.future.add_done_callback(lambda _: on_read())
 
     def read(self, ref: DocumentRef) -> Document:
         """Give what was read ahead, else read now; see `ports.Connector.read`."""
         with self._lock:
-            future = self._begun.pop(_key(ref), None)
-        return self._connector.read(ref) if future is None else future.result()
+            begun = self._begun.get(ref.document_id)
+            if begun is not None and begun.fingerprint == ref.fingerprint:
+                del self._begun[ref.document_id]
+            else:
+                begun = None
+        return self._connector.read(ref) if begun is None else begun.future.result()
 
     def list(self, scope: str | None = None, cursor: str | None = None) -> Listing:
         """Show what the source holds now; see `ports.Connector.list`."""
@@ -59,7 +74,3 @@ class ReadAhead:
         """Let go of everything; a read under way ends by its own deadline; idempotent."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._connector.close()
-
-
-def _key(ref: DocumentRef) -> _Key:
-    return ref.document_id, ref.fingerprint

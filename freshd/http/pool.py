@@ -1,6 +1,6 @@
 """Lets an event loop call what blocks, on a few threads kept for one purpose.
 
-Each purpose has a lane, so that searches which hang in the store hold up searches and nothing else.
+Each purpose has a pool, so that searches which hang in the store hold up searches and nothing else.
 The threads are daemons: the interpreter's own pools are waited for at exit, and one hung call would keep a
 daemon from ending. They stay, because the ledger opens a connection for each thread that reads it.
 """
@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Lane:
+class Pool:
     """Calls in the order they came, at most `width` at once. Owned by one event loop."""
 
     def __init__(self, name: str, width: int) -> None:

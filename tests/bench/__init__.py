@@ -1,0 +1,12 @@
+"""What freshd costs, each figure beside a baseline taken in the same run: `python -m tests.bench`.
+
+Machines are noisy, so contenders take turns, each is measured several times, and ratios are what counts.
+Nothing here is a test: no figure is asserted, only that both sides did the same work.
+
+    first-index    a first index               beside embedding the same texts and nothing else
+    rescan         a pass that finds nothing   beside `git status`, and beside a bare walk
+    amplification  what an update re-embeds    beside a fixed-size splitter, and beside what was written
+    latency        write → found by search     beside embedding one chunk
+
+`python -m tests.bench.retrieval` scores search against a set of questions, which lie outside this project.
+"""

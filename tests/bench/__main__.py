@@ -1,0 +1,45 @@
+"""Runs the benchmarks: `python -m tests.bench [NAME…] [--json FILE]`."""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import amplification, first_index, latency, rescan
+from tests.bench.corpus import DjangoDocs
+from tests.bench.report import Table, machine, say, show_machine
+
+BENCHMARKS: dict[str, Callable[[DjangoDocs, Path], Table]] = {
+    "first-index": first_index.run,
+    "rescan": rescan.run,
+    "amplification": amplification.run,
+    "latency": latency.run,
+}
+
+
+def main() -> None:
+    """Run those that were named, all of them for none, and show what each saw."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure freshd beside baselines.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHMARKS)}; all when left out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - BENCHMARKS.keys():
+        parser.error(f"got {sorted(unknown)[0]!r}, expected one of: {', '.join(BENCHMARKS)}")
+    facts, tables = machine(), {}
+    show_machine(facts)
+    with tempfile.TemporaryDirectory(prefix="freshd-bench-") as folder:
+        docs = DjangoDocs(Path(folder) / "corpus")
+        for name in arguments.names or BENCHMARKS:
+            began_s = time.perf_counter()
+            tables[name] = BENCHMARKS[name](docs, Path(folder) / name)
+            tables[name].show()
+            say(f"{name} took {time.perf_counter() - began_s:.0f} s\n")
+            if arguments.json:  # after each, so that one that fails takes none of the others along
+                report = {"machine": facts, **{done: table.as_json() for done, table in tables.items()}}
+                arguments.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
