@@ -121,11 +121,14 @@ class Search:
 
 
 def fuse(answers: Sequence[Sequence[Match]]) -> list[tuple[Match, float]]:
-    """Fuse ranked answers: each match scores the sum of 1 / (60 + rank); ties go by chunk id."""
+    """Fuse ranked answers: each match scores the sum of 1 / (60 + rank); ties go by chunk id, within an answer too.
+
+    An engine gives equal scores in the order of its storage, which is another one in an index made from scratch.
+    """
     scores: dict[ChunkId, float] = {}
     matches: dict[ChunkId, Match] = {}
     for answer in answers:
-        for rank, match in enumerate(answer, start=1):
+        for rank, match in enumerate(sorted(answer, key=lambda m: (-m.score, m.chunk_id)), start=1):
             scores[match.chunk_id] = scores.get(match.chunk_id, 0.0) + 1 / (_RANK_CONSTANT + rank)
             matches.setdefault(match.chunk_id, match)
     ranked = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))

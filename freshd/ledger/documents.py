@@ -13,6 +13,7 @@ from freshd.ledger import history, rows, steps
 from freshd.ledger.database import Database, to_us
 from freshd.model import (
     Change,
+    ChangeKind,
     ChunkId,
     Digest,
     DocumentId,
@@ -178,12 +179,14 @@ class SqliteLedger:
         found = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
         return int(found[0]["seq"]) if found else 0
 
-    def is_through(self, source: SourceName, seq: int, due_by: datetime | None = None) -> bool:
+    def is_through(
+        self, source: SourceName, seq: int, *, due_by: datetime | None = None, with_migration: bool = False
+    ) -> bool:
         """Look for a change that is still under way."""
         found = self._database.read(
             "SELECT 1 FROM pending WHERE source = ? AND is_held = 0 AND is_quarantined = 0 AND seq <= ?"
-            " AND (? IS NULL OR due_at <= ?) LIMIT 1",
-            (source, seq, to_us(due_by), to_us(due_by)),
+            " AND (? IS NULL OR due_at <= ?) AND (? OR NOT is_migration) LIMIT 1",
+            (source, seq, to_us(due_by), to_us(due_by), with_migration),
         )
         return not found
 
@@ -215,17 +218,25 @@ class SqliteLedger:
             )
 
     def drop(self, pending: Pending) -> None:
-        """Forget a recording; a fingerprint that equals no other makes the next look see the document afresh."""
+        """Forget a recording; a fingerprint that equals no other makes the next look see the document afresh.
+
+        A document that never came into the index leaves what broken attempts wrote of it, and nobody would look again:
+        a feed does not show what rolled off. So that becomes a deletion, and the recording stays for it.
+        """
         with self._database.write() as tx:
-            row = tx.execute("SELECT d.* FROM pending JOIN documents d USING (doc) WHERE seq = ?", (pending.seq,))
+            row = tx.execute("SELECT d.*, kind FROM pending JOIN documents d USING (doc) WHERE seq = ?", (pending.seq,))
             found = row.fetchone()
             if found is None:
                 return
-            tx.execute("DELETE FROM pending WHERE seq = ?", (pending.seq,))
-            if found["is_applied"] or steps.has_unknown(tx, found["doc"]):
-                tx.execute("UPDATE documents SET fingerprint = '' WHERE doc = ?", (found["doc"],))
+            doc, is_deletion = found["doc"], found["kind"] == ChangeKind.DELETED
+            if found["is_applied"] or (is_deletion and steps.has_unknown(tx, doc)):
+                tx.execute("DELETE FROM pending WHERE seq = ?", (pending.seq,))
+                tx.execute("UPDATE documents SET fingerprint = '' WHERE doc = ?", (doc,))
+            elif steps.has_unknown(tx, doc):
+                tx.execute("UPDATE pending SET kind = 'deleted', fingerprint = NULL WHERE seq = ?", (pending.seq,))
+                tx.execute("UPDATE documents SET fingerprint = NULL WHERE doc = ?", (doc,))
             else:
-                steps.forget(tx, found["doc"])
+                steps.forget(tx, doc)
 
     def approve(self, source: SourceName) -> int:
         """Let the held deletions of a source pass; give how many."""
@@ -258,8 +269,9 @@ class SqliteLedger:
             if recipe is None:
                 tx.execute(f"UPDATE documents SET recipe = '' WHERE is_applied AND source IN ({marks})", sources)
             return tx.execute(
-                "INSERT INTO pending (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped)"
-                " SELECT doc, source, 'modified', fingerprint, identity, ?, ?, 1 FROM documents"
+                "INSERT INTO pending"
+                " (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped, is_migration)"
+                " SELECT doc, source, 'modified', fingerprint, identity, ?, ?, 1, 1 FROM documents"
                 " WHERE is_applied AND fingerprint IS NOT NULL AND (? IS NULL OR recipe != ?)"
                 f" AND doc NOT IN (SELECT doc FROM pending) AND source IN ({marks})",
                 (to_us(now), to_us(now), recipe, recipe, *sources),

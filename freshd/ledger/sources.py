@@ -12,7 +12,7 @@ _STATE = (
     "SELECT s.*, p.* FROM (SELECT count(*) FILTER (WHERE is_held = 0 AND is_quarantined = 0) AS n_pending,"
     " count(*) FILTER (WHERE is_held) AS n_held,"
     " count(*) FILTER (WHERE is_quarantined AND NOT is_held) AS n_quarantined,"
-    " min(changed_at) FILTER (WHERE is_held OR NOT is_quarantined) AS oldest"
+    " min(changed_at) FILTER (WHERE NOT is_migration AND (is_held OR NOT is_quarantined)) AS oldest"
     " FROM pending WHERE source = ?) AS p LEFT JOIN sources AS s ON s.name = ?"
 )
 

@@ -102,7 +102,7 @@ def _kept_of(old: sqlite3.Row, new: dict[str, Any]) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {"first_seen_at": old["first_seen_at"]}
     if old["fingerprint"] == new["fingerprint"]:
-        names = ("target_us", "deadline", "attempts", "due_at", "is_held", "is_quarantined", "error")
+        names = ("target_us", "deadline", "attempts", "due_at", "is_held", "is_quarantined", "is_migration", "error")
         kept |= {name: old[name] for name in names}
     elif new["target_us"] is None:
         kept |= {"target_us": old["target_us"], "deadline": old["deadline"]}

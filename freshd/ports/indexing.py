@@ -147,7 +147,7 @@ class Store(Protocol):
         ...
 
     def relabel(self, labels: Sequence[Relabel]) -> None:
-        """Set payload fields of points that certainly exist; vectors stay."""
+        """Set payload fields of points that certainly exist; vectors stay. A field set to None may be removed."""
         ...
 
     def remove(self, chunk_ids: Sequence[ChunkId]) -> None:

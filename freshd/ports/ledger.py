@@ -174,7 +174,10 @@ class Ledger(Protocol):
         ...
 
     def drop(self, pending: Pending) -> None:
-        """Forget a recording that turned out to be none; the next look sees the document afresh."""
+        """Forget a recording that turned out to be none; the next look sees the document afresh.
+
+        Where a broken attempt may have left points of a document that is nowhere, it becomes a deletion instead.
+        """
         ...
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
@@ -185,13 +188,17 @@ class Ledger(Protocol):
         """Give the highest sequence number that a recording ever got, in any source; 0 before the first."""
         ...
 
-    def is_through(self, source: SourceName, seq: int, due_by: datetime | None = None) -> bool:
+    def is_through(
+        self, source: SourceName, seq: int, *, due_by: datetime | None = None, with_migration: bool = False
+    ) -> bool:
         """Tell whether every recording of the source up to a number is applied, held, quarantined or replaced.
 
         Args:
             source: Whose changes.
             seq: Newest recording that counts.
             due_by: With it, changes put off until later count as through.
+            with_migration: Documents that wait only because the recipe changed count as well;
+                nothing changed at their source, so nobody's freshness waits for them.
 
         """
         ...

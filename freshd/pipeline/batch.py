@@ -1,46 +1,35 @@
-"""One batch of changes through read → parse → chunk → diff → embed → store → ledger; decides nothing itself.
-
-plan    each change alone: a bad document fails here and its neighbours go on
-embed   every text that no cache remembers, in steps; something urgent may run between two of them
-begin   the ledger notes every id about to be touched        (a crash from here on leaves them unknown)
-upsert  new points                                           (both revisions are there, the old one is shown)
-switch  search shows the new revision                        ← searchable
-relabel, remove, flush
-commit  the ledger notes what the store now holds for sure   ← durable
-"""
+"""The pipeline itself: one batch at a time, in the order that `freshd.pipeline` draws."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from freshd import faults
 from freshd.admission import Admission
 from freshd.chunker import ChunkLimits, chunk
-from freshd.delta import Delta, Wanted, diff
+from freshd.delta import Wanted, diff
 from freshd.errors import DocumentGone, FreshdError, SourceUnavailable
 from freshd.model import (
     Change,
     ChangeKind,
-    Chunk,
     ChunkId,
     Coverage,
     Digest,
     Document,
-    DocumentRef,
     Fates,
     HeldChunk,
     Outcome,
     OutcomeKind,
     Pending,
     Point,
-    Relabel,
     Revision,
     SourceName,
     Vector,
 )
-from freshd.payload import DocumentFields, chunk_label, chunk_relabels, document_relabels, point_payload
-from freshd.ports import Applied, Clock, Connector, Embedder, Intent, Ledger, Parser, Store, VectorCache
+from freshd.payload import DocumentFields, chunk_label, point_payload
+from freshd.pipeline.plan import Plan
+from freshd.ports import Applied, Clock, Connector, Embedder, Ledger, Parser, Store, VectorCache
 
 MAX_BATCH_CHUNKS = 256
 """A batch takes no further document beyond so many chunks; bounds memory and the time to the next flush."""
@@ -65,34 +54,6 @@ class Recipe:
     limits: ChunkLimits
     embedder: Embedder
     identity: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What one change comes to, before anything is written.
-
-    Attributes:
-        held: What the ledger will hold of `chunks`.
-        added: Those of `chunks` that need a point.
-        previous: What a moved document leaves behind; None for every other.
-
-    """
-
-    pending: Pending
-    change: Change
-    revision: Revision
-    ref: DocumentRef | None = None
-    fields: DocumentFields | None = None
-    chunks: tuple[Chunk, ...] = ()
-    held: tuple[HeldChunk, ...] = ()
-    delta: Delta = field(default_factory=Delta)
-    added: tuple[Chunk, ...] = ()
-    previous: Revision | None = None
-    is_touched: bool = False
-
-    @property
-    def removed(self) -> tuple[ChunkId, ...]:
-        return (*self.delta.remove, *(_all_ids(self.previous) if self.previous else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +125,8 @@ class Pipeline:
 
     def _plan_all(
         self, batch: Sequence[Pending], between: Callable[[], None], max_chunks: int
-    ) -> tuple[list[_Plan], list[Outcome]]:
-        plans: list[_Plan] = []
+    ) -> tuple[list[Plan], list[Outcome]]:
+        plans: list[Plan] = []
         outcomes: list[Outcome] = []
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move.
         for pending in sorted(batch, key=lambda p: p.change.kind is ChangeKind.DELETED):
@@ -175,14 +136,14 @@ class Pipeline:
             if (pending.change.source, pending.change.document_id) in moved_away:
                 continue
             result = self._try_plan(pending)
-            if isinstance(result, _Plan):
+            if isinstance(result, Plan):
                 plans.append(result)
             else:
                 outcomes.append(result)
             between()
         return plans, outcomes
 
-    def _try_plan(self, pending: Pending) -> _Plan | Outcome:
+    def _try_plan(self, pending: Pending) -> Plan | Outcome:
         try:
             return self._plan(pending)
         except DocumentGone:
@@ -203,7 +164,7 @@ class Pipeline:
         self._ledger.defer(pending, str(error), self._clock.now() + delay, quarantine=is_poison)
         return Outcome(pending.change, OutcomeKind.FAILED, error=str(error))
 
-    def _plan(self, pending: Pending) -> _Plan | Outcome:
+    def _plan(self, pending: Pending) -> Plan | Outcome:
         change = pending.change
         connector = self._connectors[change.source]
         revision = self._ledger.revision(change.source, change.document_id)
@@ -211,15 +172,15 @@ class Pipeline:
             if connector.coverage is Coverage.FULL and not connector.is_gone(change.document_id):
                 self._ledger.drop(pending)
                 return Outcome(change, OutcomeKind.SUPERSEDED)
-            return _Plan(pending, change, revision, delta=diff(revision, ()))
+            return Plan(pending, change, revision, delta=diff(revision, ()))
         document = connector.read(change.ref)
         digest = Digest(hashlib.sha256(document.content).hexdigest())
         is_same = revision.digest == digest and revision.recipe == self._recipe.identity
         if is_same and not revision.unknown:
-            return _Plan(pending, change, revision, ref=document.ref, is_touched=True)
+            return Plan(pending, change, revision, ref=document.ref, is_touched=True)
         return self._plan_content(pending, revision, document, digest)
 
-    def _plan_content(self, pending: Pending, revision: Revision, document: Document, digest: Digest) -> _Plan:
+    def _plan_content(self, pending: Pending, revision: Revision, document: Document, digest: Digest) -> Plan:
         change, previous = self._moved(pending.change, digest)
         parsed = self._recipe.parser.parse(document)
         chunks = chunk(
@@ -241,7 +202,7 @@ class Pipeline:
         delta = diff(revision, [Wanted(c.chunk_id, c.label) for c in held])
         wanted = set(delta.add)
         added = tuple(c for c in chunks if c.chunk_id in wanted)
-        return _Plan(pending, change, revision, document.ref, fields, chunks, held, delta, added, previous)
+        return Plan(pending, change, revision, document.ref, fields, chunks, held, delta, added, previous)
 
     def _moved(self, change: Change, digest: Digest) -> tuple[Change, Revision | None]:
         if change.kind is not ChangeKind.ADDED:
@@ -255,7 +216,7 @@ class Pipeline:
 
     # Embed
 
-    def _embed(self, plans: Iterable[_Plan], between: Callable[[], None]) -> _Vectors:
+    def _embed(self, plans: Iterable[Plan], between: Callable[[], None]) -> _Vectors:
         texts: dict[Digest, str] = {}
         first: dict[Digest, ChunkId] = {}
         for piece in (piece for plan in plans for piece in plan.added):
@@ -276,26 +237,26 @@ class Pipeline:
 
     # Apply
 
-    def _apply(self, plans: Sequence[_Plan], vectors: _Vectors) -> list[Outcome]:
+    def _apply(self, plans: Sequence[Plan], vectors: _Vectors) -> list[Outcome]:
         faults.hit("before_intent")
         standing, outcomes = self._begin([plan for plan in plans if not plan.is_touched])
         now = self._clock.now()
         searchable_at = self._write(standing, vectors, now) if standing else now
         durable_at = self._clock.now()
         applied = [self._applied(plan, vectors, searchable_at, durable_at) for plan in standing]
-        applied += [_touched(plan, durable_at) for plan in plans if plan.is_touched]
+        applied += [plan.touched(durable_at) for plan in plans if plan.is_touched]
         faults.hit("before_applied")
         if applied:
             self._ledger.commit(applied)
         for plan in standing:
-            self._admission.settle(*_keys(plan))
+            self._admission.settle(*plan.key)
         return outcomes + [item.outcome for item in applied]
 
-    def _begin(self, plans: Sequence[_Plan]) -> tuple[list[_Plan], list[Outcome]]:
+    def _begin(self, plans: Sequence[Plan]) -> tuple[list[Plan], list[Outcome]]:
         """Note what is about to be touched; a plan stands only if all its documents are as it knew them."""
         if not plans:
             return [], []
-        intents = [_intents(plan) for plan in plans]
+        intents = [plan.intents() for plan in plans]
         answers = iter(self._ledger.begin([intent for group in intents for intent in group]))
         faults.hit("after_intent")
         standing, outcomes = [], []
@@ -307,15 +268,15 @@ class Pipeline:
                 outcomes.append(Outcome(plan.change, OutcomeKind.SUPERSEDED))
         return standing, outcomes
 
-    def _write(self, plans: Sequence[_Plan], vectors: _Vectors, now: datetime) -> datetime:
+    def _write(self, plans: Sequence[Plan], vectors: _Vectors, now: datetime) -> datetime:
         points = [point for plan in plans for point in self._points(plan, vectors, now)]
         if points:
             self._store.upsert(points)
         faults.hit("after_upsert")
         for plan in plans:
-            self._admission.switch(_keys(plan), frozenset(c.chunk_id for c in plan.chunks), _held_ids(plan))
+            self._admission.switch(plan.key, plan.wanted_ids, plan.held_ids)
         searchable_at = self._clock.now()
-        labels = [label for plan in plans for label in _relabels(plan, now)]
+        labels = [label for plan in plans for label in plan.relabels(now)]
         if labels:
             self._store.relabel(labels)
         faults.hit("before_delete")
@@ -326,7 +287,7 @@ class Pipeline:
         self._store.flush()
         return searchable_at
 
-    def _points(self, plan: _Plan, vectors: _Vectors, now: datetime) -> Iterable[Point]:
+    def _points(self, plan: Plan, vectors: _Vectors, now: datetime) -> Iterable[Point]:
         for piece in plan.added:
             if plan.fields is None:
                 raise RuntimeError("a plan that adds chunks has document fields")
@@ -337,7 +298,7 @@ class Pipeline:
                 point_payload(plan.fields, piece, now),
             )
 
-    def _applied(self, plan: _Plan, vectors: _Vectors, searchable_at: datetime, durable_at: datetime) -> Applied:
+    def _applied(self, plan: Plan, vectors: _Vectors, searchable_at: datetime, durable_at: datetime) -> Applied:
         embedded = [c for c in plan.added if vectors.computed.get(c.digest) == c.chunk_id]
         fates = Fates(
             embedded=len(embedded),
@@ -357,45 +318,3 @@ class Pipeline:
             chunks=plan.held,
             durable_at=durable_at,
         )
-
-
-def _all_ids(revision: Revision) -> tuple[ChunkId, ...]:
-    return tuple(sorted({c.chunk_id for c in revision.chunks} | revision.unknown))
-
-
-def _held_ids(plan: _Plan) -> frozenset[ChunkId]:
-    held = {c.chunk_id for c in plan.revision.chunks}
-    if plan.previous:
-        held |= {c.chunk_id for c in plan.previous.chunks}
-    return frozenset(held)
-
-
-def _keys(plan: _Plan) -> tuple[SourceName, str]:
-    return plan.change.source, plan.change.document_id
-
-
-def _intents(plan: _Plan) -> list[Intent]:
-    change = plan.change
-    intents = [Intent(change.source, change.document_id, plan.revision.version, plan.delta.touched)]
-    if plan.previous is not None and change.previous_id is not None:
-        left = frozenset(_all_ids(plan.previous))
-        intents.append(Intent(change.source, change.previous_id, plan.previous.version, left))
-    return intents
-
-
-def _relabels(plan: _Plan, now: datetime) -> Iterable[Relabel]:
-    relabelled = set(plan.delta.relabel)
-    for piece in plan.chunks:
-        if piece.chunk_id in relabelled:
-            yield from chunk_relabels(piece)
-    standing = (*plan.delta.keep, *plan.delta.relabel)
-    if standing and plan.fields and plan.fields.label() != plan.revision.label:
-        yield from document_relabels(plan.fields, standing, now)
-
-
-def _touched(plan: _Plan, now: datetime) -> Applied:
-    outcome = Outcome(plan.change, OutcomeKind.TOUCHED, searchable_at=now)
-    revision = plan.revision
-    return Applied(
-        plan.pending, outcome, plan.ref, revision.digest, revision.recipe, revision.label, revision.chunks, now
-    )

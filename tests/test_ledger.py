@@ -1,0 +1,831 @@
+"""The ledger: what is pending, what is certain, what is unknown, and a file that survives what happens to it."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from freshd.errors import StateUnusable
+from freshd.ledger.database import SCHEMA_VERSION, Database
+from freshd.ledger.documents import SqliteLedger, Waiting
+from freshd.ledger.history import SqliteHistory
+from freshd.ledger.sources import SqliteSources
+from freshd.model import (
+    Change,
+    ChangeKind,
+    ChunkId,
+    Digest,
+    DocumentId,
+    DocumentRef,
+    Fates,
+    HeldChunk,
+    Known,
+    Outcome,
+    OutcomeKind,
+    Pending,
+    Revision,
+    SourceName,
+)
+from freshd.ports import Applied, Intent, SourceState
+
+SOURCE, OTHER = SourceName("handbook"), SourceName("news")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+ADDED, MODIFIED, DELETED = ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DELETED
+RECIPE, LABEL = Digest("aa" * 32), Digest("bb" * 32)
+
+
+def digest(text: str) -> Digest:
+    return Digest(text.encode().hex().ljust(64, "0")[:64])
+
+
+def ids(*numbers: int) -> frozenset[ChunkId]:
+    return frozenset(ChunkId(str(UUID(int=number))) for number in numbers)
+
+
+def change(
+    name: str,
+    kind: ChangeKind = ADDED,
+    version: str = "1",
+    *,
+    at: datetime = NOON,
+    source: SourceName = SOURCE,
+    identity: str | None = None,
+) -> Change:
+    """A change seen a second after it came to be."""
+    document_id = DocumentId(name)
+    ref = None if kind is DELETED else DocumentRef(document_id, version, at, identity)
+    return Change(source, document_id, kind, ref, at, at + timedelta(seconds=1))
+
+
+def applied(
+    pending: Pending, *numbers: int, content: str = "text", kind: OutcomeKind | None = None, seconds: int = 5
+) -> Applied:
+    """What the pipeline says once the chunks with these numbers are in the store."""
+    what = pending.change
+    is_deleted = what.ref is None
+    at = what.changed_at + timedelta(seconds=seconds)
+    outcome = Outcome(what, kind or (OutcomeKind.DELETED if is_deleted else OutcomeKind.INDEXED), Fates(1), at, 10)
+    chunks = tuple(HeldChunk(chunk_id, LABEL) for chunk_id in sorted(ids(*numbers)))
+    described = (None, None, None) if is_deleted else (digest(content), RECIPE, LABEL)
+    return Applied(pending, outcome, what.ref, *described, chunks, at)
+
+
+class Books:
+    """A ledger with the tables around it, open on one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = Database(path)
+        self.ledger = SqliteLedger(self.database)
+        self.sources = SqliteSources(self.database)
+        self.history = SqliteHistory(self.database)
+
+    def taken(self, now: datetime = NOON + timedelta(days=9), **how: object) -> list[str]:
+        return [p.change.document_id for p in self.ledger.take(now, 100, **how)]
+
+    def pending(self, name: str) -> Pending:
+        (found,) = [p for p in self.ledger.take(NOON + timedelta(days=9), 1000) if p.change.document_id == name]
+        return found
+
+    def index(self, name: str, *numbers: int, content: str = "text", version: str = "1") -> None:
+        """Take a document the whole way, as first index."""
+        self.ledger.record([change(name, ADDED, version)], None)
+        self.apply(name, *numbers, content=content)
+
+    def apply(self, name: str, *numbers: int, content: str = "text") -> None:
+        pending = self.pending(name)
+        self.begin(name, *numbers)
+        self.ledger.commit([applied(pending, *numbers, content=content)])
+
+    def begin(self, name: str, *numbers: int) -> bool:
+        version = self.revision(name).version
+        return self.ledger.begin([Intent(SOURCE, DocumentId(name), version, ids(*numbers))])[0]
+
+    def revision(self, name: str) -> Revision:
+        return self.ledger.revision(SOURCE, DocumentId(name))
+
+    def waiting(self, name: str) -> Waiting | None:
+        return self.ledger.pending_of(SOURCE, DocumentId(name))
+
+    def known(self, scope: str | None = None) -> dict[str, Known]:
+        return {k.document_id: k for k in self.ledger.known(SOURCE, scope)}
+
+    def state(self) -> SourceState:
+        return self.sources.state(SOURCE)
+
+    def reopened(self) -> "Books":
+        self.database.close()
+        return Books(self.path)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    books = Books(tmp_path / "ledger.db")
+    yield books
+    books.database.close()
+
+
+# What is pending
+
+
+def test_what_is_due_goes_by_deadline_and_backfill_fills_what_is_left(books: Books):
+    books.ledger.record([change("backfill 1"), change("backfill 2")], None)
+    books.ledger.record([change("later", at=NOON + MINUTE)], MINUTE)
+    books.ledger.record([change("sooner")], MINUTE)
+    books.ledger.record([change("relaxed")], timedelta(hours=1))
+    assert books.taken() == ["sooner", "later", "relaxed", "backfill 1", "backfill 2"]
+    assert books.taken(urgent=True) == ["sooner", "later", "relaxed"]
+    assert [p.change.document_id for p in books.ledger.take(NOON, 4)] == ["sooner", "later", "relaxed", "backfill 1"]
+
+
+def test_taking_leaves_out_other_sources_and_what_is_being_worked_on(books: Books):
+    books.ledger.record([change("a"), change("b", source=OTHER)], MINUTE)
+    assert books.taken(sources=[OTHER]) == ["b"]
+    assert books.taken(sources=[]) == []
+    assert books.taken(skip=[books.pending("a").seq]) == ["b"]
+    assert books.taken() == ["a", "b"], "taking takes nothing away"
+
+
+def test_a_deletion_counts_from_when_it_was_seen_so_that_what_it_moved_to_goes_first(books: Books):
+    books.index("old", 1)
+    gone = replace(change("old", DELETED, at=NOON - MINUTE), first_seen_at=NOON + MINUTE)
+    books.ledger.record([gone, change("new", at=NOON)], MINUTE)
+    assert books.taken() == ["new", "old"]
+
+
+def test_of_two_recordings_the_newer_says_what_and_the_older_since_when(books: Books):
+    books.ledger.record([change("a", version="1")], MINUTE)
+    books.ledger.record([change("a", version="2", at=NOON + MINUTE)], MINUTE)
+    found = books.pending("a").change
+    assert found.ref is not None
+    assert (found.ref.fingerprint, found.changed_at) == ("2", NOON)
+    books.ledger.record([change("rival", at=NOON + timedelta(seconds=30))], MINUTE)
+    assert books.taken() == ["a", "rival"], "the deadline is still that of the older one"
+
+
+def test_a_recording_gets_a_number_above_all_others(books: Books):
+    assert books.ledger.last_seq() == 0
+    books.ledger.record([change("a"), change("b")], None)
+    first = books.pending("a").seq
+    books.ledger.record([change("a", version="2")], None)
+    assert books.pending("a").seq == books.ledger.last_seq() > first
+    highest = books.ledger.last_seq()
+    books.apply("a", 1)
+    books.apply("b", 2)
+    assert books.ledger.last_seq() == highest, "numbers are not given out again"
+
+
+def test_a_file_seen_twice_before_it_was_indexed_stays_backfill(books: Books):
+    """A file written just before the scan is looked at again by the next; it is no live edit for that."""
+    books.ledger.record([change("a")], None)
+    books.ledger.record([change("a", at=NOON + MINUTE)], MINUTE)
+    found = books.pending("a")
+    assert (found.target, found.change.changed_at) == (None, NOON)
+    assert books.taken(urgent=True) == []
+
+
+def test_a_file_seen_twice_keeps_its_deadline(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    books.ledger.record([change("a", at=NOON + MINUTE)], timedelta(hours=1))
+    books.ledger.record([change("rival", at=NOON + timedelta(seconds=1))], MINUTE)
+    assert books.pending("a").target == MINUTE
+    assert books.taken() == ["a", "rival"]
+
+
+def test_a_live_edit_of_a_document_that_waits_for_backfill_counts_for_itself(books: Books):
+    """The first index makes no lag: the file may be years old, and its edit is not late for that."""
+    edited_at = NOON + timedelta(days=1)
+    books.ledger.record([change("a", at=NOON - timedelta(days=900))], None)
+    books.ledger.record([change("a", version="2", at=edited_at)], MINUTE)
+    assert books.pending("a").change.changed_at == edited_at
+    books.apply("a", 1)
+    assert books.history.lags(SOURCE, NOON).changes_s == (5.0,)
+
+
+def test_what_had_a_deadline_does_not_fall_back_into_backfill(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    books.ledger.record([change("a", version="2", at=NOON + MINUTE)], None)
+    assert books.pending("a").target == MINUTE
+    assert books.taken(urgent=True) == ["a"]
+
+
+def test_a_document_added_and_deleted_before_anything_was_done_leaves_no_trace(books: Books):
+    books.ledger.record([change("a")], None)
+    books.ledger.record([change("a", DELETED)], None)
+    assert books.known() == {}
+    assert books.state().pending == 0
+
+
+def test_a_document_deleted_after_an_attempt_began_is_cleaned_up(books: Books):
+    books.ledger.record([change("a")], None)
+    books.begin("a", 1, 2)
+    books.ledger.record([change("a", DELETED)], None)
+    assert books.taken() == ["a"]
+    assert books.revision("a").unknown == ids(1, 2)
+
+
+def test_an_empty_document_deleted_while_it_is_indexed_is_simply_gone(books: Books):
+    """It touches no chunk, so nothing told the deletion that somebody is at work."""
+    books.ledger.record([change("a")], None)
+    pending = books.pending("a")
+    assert books.begin("a")
+    books.ledger.record([change("a", DELETED)], None)
+    books.ledger.commit([applied(pending)])
+    assert books.known() == {}
+    assert (books.state().documents, books.history.entries()) == (0, [])
+
+
+def test_what_failed_waits_for_its_time(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    books.ledger.defer(books.pending("a"), "no permission", NOON + MINUTE, quarantine=False)
+    assert books.taken(NOON) == []
+    assert books.taken(NOON + MINUTE) == ["a"]
+    assert books.pending("a").attempts == 1
+
+
+def test_pending_held_and_quarantined_are_counted_apart(books: Books):
+    for name in ("gone", "kept"):
+        books.index(name, 1 if name == "gone" else 2)
+    books.ledger.record([change("gone", DELETED)], MINUTE, held=True)
+    books.ledger.record([change("bad"), change("new")], MINUTE)
+    books.ledger.defer(books.pending("bad"), "no text", NOON, quarantine=True)
+    state = books.state()
+    assert (state.documents, state.pending, state.held, state.quarantined) == (2, 1, 1, 1)
+    assert books.waiting("gone") == Waiting(books.ledger.last_seq() - 2, True, False, None)
+    assert books.waiting("bad") == Waiting(books.pending("bad").seq, False, True, "no text")
+    assert books.waiting("kept") is None
+    assert books.waiting("never heard of") is None
+
+
+def test_seeing_a_bad_document_again_gives_it_no_new_chance_but_an_edit_does(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    books.ledger.defer(books.pending("a"), "no text", NOON + timedelta(hours=1), quarantine=True)
+    books.ledger.record([change("a")], MINUTE)
+    assert books.taken(NOON) == []
+    assert books.pending("a").attempts == 1
+    books.ledger.record([change("a", version="2")], MINUTE)
+    assert books.taken(NOON) == ["a"]
+    assert books.waiting("a") == Waiting(books.pending("a").seq, False, False, None)
+
+
+def test_a_failure_of_an_older_recording_does_not_delay_a_newer_one(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    older = books.pending("a")
+    books.ledger.record([change("a", version="2")], MINUTE)
+    books.ledger.defer(older, "changing", NOON + timedelta(hours=1), quarantine=True)
+    books.ledger.drop(older)
+    assert books.taken(NOON) == ["a"]
+
+
+def test_a_held_deletion_waits_until_a_person_approves(books: Books):
+    books.index("a", 1)
+    books.ledger.record([change("a", DELETED)], MINUTE, held=True)
+    assert (books.taken(), books.ledger.held(SOURCE)) == ([], ["a"])
+    assert books.ledger.approve(OTHER) == 0
+    assert books.ledger.approve(SOURCE) == 1
+    assert (books.taken(), books.ledger.held(SOURCE)) == (["a"], [])
+
+
+def test_a_held_deletion_is_off_when_the_document_is_back(books: Books):
+    books.index("a", 1)
+    books.ledger.record([change("a", DELETED)], MINUTE, held=True)
+    books.ledger.record([change("a", MODIFIED, "2")], MINUTE)
+    assert (books.taken(), books.ledger.held(SOURCE)) == (["a"], [])
+
+
+def test_a_dropped_recording_makes_the_next_look_see_the_document_afresh(books: Books):
+    books.index("held", 1)
+    books.ledger.record([change("held", DELETED), change("new")], MINUTE)
+    books.ledger.drop(books.pending("held"))
+    books.ledger.drop(books.pending("new"))
+    assert books.known() == {"held": Known(DocumentId("held"), "", None, False, True)}
+    assert books.taken() == []
+
+
+def test_what_a_broken_attempt_wrote_is_removed_when_the_document_is_gone_for_good(books: Books):
+    """A feed does not show an entry that rolled off, so that no later look would find it absent."""
+    books.ledger.record([change("entry")], None)
+    books.begin("entry", 1, 2)
+    books = books.reopened()
+    books.ledger.drop(books.pending("entry"))
+    (left,) = books.ledger.take(NOON, 10)
+    assert (left.change.kind, left.change.ref) == (DELETED, None)
+    assert books.revision("entry").unknown == ids(1, 2)
+    books.ledger.commit([applied(left)])
+    assert books.known() == {}
+    books.database.close()
+
+
+def test_a_document_that_is_back_after_all_is_looked_at_afresh(books: Books):
+    """What broken attempts wrote of it stays unknown until then."""
+    books.ledger.record([change("a")], None)
+    books.begin("a", 1)
+    books.ledger.record([change("a", DELETED)], None)
+    books.ledger.drop(books.pending("a"))
+    assert books.taken() == []
+    assert books.known()["a"].fingerprint == ""
+    assert books.revision("a").unknown == ids(1)
+
+
+def test_everything_found_up_to_a_number_is_through_when_nothing_of_it_is_under_way(books: Books):
+    for name in ("applied", "gone"):
+        books.index(name, 1 if name == "applied" else 2)
+    books.ledger.record([change("applied", MODIFIED, "2"), change("bad")], MINUTE)
+    books.ledger.record([change("gone", DELETED)], MINUTE, held=True)
+    marked = books.ledger.last_seq()
+    books.ledger.record([change("later"), change("elsewhere", source=OTHER)], MINUTE)
+    assert not books.ledger.is_through(SOURCE, marked)
+    books.apply("applied", 1)
+    assert not books.ledger.is_through(SOURCE, marked)
+    books.ledger.defer(books.pending("bad"), "no text", NOON, quarantine=True)
+    assert books.ledger.is_through(SOURCE, marked)
+    assert not books.ledger.is_through(SOURCE, books.ledger.last_seq())
+    assert not books.ledger.is_through(OTHER, books.ledger.last_seq())
+
+
+def test_another_recipe_makes_every_document_backfill_once(books: Books):
+    books.index("a", 1)
+    books.index("b", 2)
+    assert books.ledger.invalidate(RECIPE, NOON, [SOURCE]) == 0
+    assert books.ledger.invalidate(digest("another"), NOON, [OTHER]) == 0
+    books.ledger.record([change("b", MODIFIED, "2")], MINUTE)
+    assert books.ledger.invalidate(digest("another"), NOON, [SOURCE]) == 1, "the other one is pending already"
+    assert books.ledger.invalidate(digest("another"), NOON, [SOURCE]) == 0
+    assert books.taken() == ["b", "a"]
+    assert books.pending("a").target is None
+
+
+# What is certain, and what is not
+
+
+def test_applied_chunks_are_certain_and_nothing_is_pending(books: Books):
+    books.index("a", 1, 2, 3)
+    revision = books.revision("a")
+    assert {c.chunk_id for c in revision.chunks} == ids(1, 2, 3)
+    assert (revision.version, revision.unknown, revision.recipe) == (1, frozenset(), RECIPE)
+    assert (books.state().documents, books.state().chunks, books.state().pending) == (1, 3, 0)
+
+
+def test_what_broken_attempts_touched_stays_unknown_until_one_succeeds(books: Books):
+    books.index("a", 1, 2)
+    books.ledger.record([change("a", MODIFIED, "2")], MINUTE)
+    books.begin("a", 2, 3)
+    books = books.reopened()
+    books.begin("a", 3, 4)
+    assert books.revision("a").unknown == ids(2, 3, 4)
+    assert {c.chunk_id for c in books.revision("a").chunks} == ids(1, 2)
+    books.apply("a", 4)
+    assert books.revision("a").unknown == frozenset()
+    assert books.ledger.admitted(sorted(ids(1, 2, 3, 4))) == ids(4)
+    books.database.close()
+
+
+def test_after_a_crash_broken_attempts_go_before_all_backfill(books: Books):
+    books.ledger.record([change("a"), change("b"), change("c")], None)
+    books.ledger.defer(books.pending("c"), "store down", NOON + timedelta(days=30), quarantine=False)
+    books.begin("c", 1)
+    books = books.reopened()
+    assert books.taken(NOON) == ["c", "a", "b"]
+    assert books.taken(NOON, urgent=True) == ["c"]
+    books.database.close()
+
+
+def test_an_attempt_planned_against_an_older_revision_does_not_begin(books: Books):
+    books.index("a", 1)
+    old = Intent(SOURCE, DocumentId("a"), 0, ids(9))
+    unheard = Intent(SOURCE, DocumentId("b"), 0, ids(8))
+    current = Intent(SOURCE, DocumentId("a"), 1, ids(7))
+    assert books.ledger.begin([old, unheard, current]) == [False, False, True]
+    assert books.revision("a").unknown == ids(7)
+
+
+def test_a_newer_recording_stays_pending_when_the_older_one_is_applied(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    older = books.pending("a")
+    books.begin("a", 1)
+    books.ledger.record([change("a", version="2")], MINUTE)
+    books.ledger.commit([applied(older, 1)])
+    assert books.pending("a").change.kind is MODIFIED, "it is no longer new"
+    assert books.known()["a"].fingerprint == "2", "the newest look counts, or the next would see a change"
+
+
+def test_a_document_that_is_back_before_its_deletion_is_applied_becomes_new(books: Books):
+    books.index("a", 1, 2)
+    books.ledger.record([change("a", DELETED)], MINUTE)
+    gone = books.pending("a")
+    books.ledger.record([change("a", MODIFIED, "2")], MINUTE)
+    books.ledger.commit([applied(gone)])
+    assert books.pending("a").change.kind is ADDED
+    assert (books.revision("a").chunks, books.known()["a"].is_applied) == ((), False)
+    assert (books.state().documents, books.state().chunks) == (0, 0)
+
+
+def test_a_touched_document_keeps_its_revision_and_makes_no_history(books: Books):
+    books.index("a", 1)
+    before = books.revision("a")
+    books.ledger.record([change("a", MODIFIED, "2")], MINUTE)
+    books.ledger.commit([applied(books.pending("a"), 1, kind=OutcomeKind.TOUCHED)])
+    assert books.revision("a") == before
+    assert books.known()["a"].fingerprint == "2"
+    assert len(books.history.entries()) == 1
+
+
+def test_a_move_takes_the_old_place_away_with_it(books: Books):
+    books.index("old", 1, 2, content="same")
+    books.ledger.record([change("new"), change("old", DELETED)], MINUTE)
+    assert books.ledger.vanished_twin(SOURCE, digest("same")) == "old"
+    assert books.ledger.vanished_twin(OTHER, digest("same")) is None
+    done = applied(books.pending("new"), 3, 4, content="same")
+    moved = replace(done.outcome.change, kind=ChangeKind.MOVED, previous_id=DocumentId("old"))
+    books.ledger.commit([replace(done, outcome=replace(done.outcome, change=moved))])
+    assert list(books.known()) == ["new"]
+    assert books.taken() == []
+    assert (books.state().documents, books.state().chunks) == (1, 2)
+    assert books.ledger.deleted_since(SOURCE, NOON) == 0
+
+
+def test_a_held_deletion_is_no_place_to_move_from(books: Books):
+    books.index("old", 1, content="same")
+    books.ledger.record([change("old", DELETED)], MINUTE, held=True)
+    assert books.ledger.vanished_twin(SOURCE, digest("same")) is None
+
+
+@pytest.mark.parametrize(
+    ("twin", "found"),
+    [
+        (change("twin", identity="inode 7"), "twin"),
+        (change("twin", identity="inode 8"), None),
+        (change("twin", identity="inode 7", source=OTHER), None),
+    ],
+    ids=["same inode", "other inode", "other source"],
+)
+def test_a_successor_carries_the_same_identity(books: Books, twin: Change, found: str | None):
+    books.ledger.record([change("a", identity="inode 7"), twin], MINUTE)
+    assert books.ledger.successor(SOURCE, DocumentId("a")) == found
+
+
+def test_a_successor_may_carry_the_same_content_but_must_be_present(books: Books):
+    books.index("a", 1, content="same")
+    books.index("twin", 2, content="same")
+    assert books.ledger.successor(SOURCE, DocumentId("a")) == "twin"
+    books.ledger.record([change("twin", DELETED)], MINUTE)
+    assert books.ledger.successor(SOURCE, DocumentId("a")) is None
+
+
+def test_more_ids_than_fit_one_statement_are_looked_up(books: Books):
+    books.index("a", *range(1200))
+    asked = sorted(ids(*range(600, 2400)))
+    assert books.ledger.admitted(asked) == ids(*range(600, 1200))
+    assert books.ledger.admitted([]) == set()
+
+
+# What is remembered
+
+
+def test_documents_are_streamed_in_order_while_others_are_recorded(books: Books):
+    names = [f"{number:05}" for number in range(2500)]
+    books.ledger.record([change(name) for name in reversed(names)], None)
+    seen = []
+    for known in books.ledger.known(SOURCE):
+        if not seen:
+            books.ledger.record([change("zz late"), change("! early")], None)
+        seen.append(known.document_id)
+    assert seen == [*names, "zz late"]
+
+
+def test_a_scope_holds_a_document_and_what_lies_below_it_and_no_neighbour(books: Books):
+    names = ["a", "a-b", "a.md", "a/b", "a/b/c", "a/z", "a0", "ab", "b/a/b"]
+    books.ledger.record([change(name) for name in names], None)
+    assert list(books.known("a")) == ["a", "a/b", "a/b/c", "a/z"]
+    assert list(books.known("a/b")) == ["a/b", "a/b/c"]
+    assert list(books.known("c")) == []
+
+
+def test_lag_counts_changes_and_deletions_apart_and_no_backfill(books: Books):
+    books.index("old", 1)
+    books.ledger.record([change("quick"), change("slow"), change("old", DELETED)], MINUTE)
+    books.ledger.commit(
+        [
+            applied(books.pending("quick"), 2, seconds=5),
+            applied(books.pending("slow"), 3, seconds=70),
+            applied(books.pending("old"), seconds=9),
+        ]
+    )
+    lags = books.history.lags(SOURCE, NOON)
+    assert (lags.changes_s, lags.deletions_s, lags.within_target, lags.total) == ((5.0, 70.0), (9.0,), 2, 3)
+    assert books.history.lags(SOURCE, NOON + timedelta(seconds=9)).total == 2
+    assert books.history.lags(OTHER, NOON).total == 0
+    assert [entry.lag_s for entry in books.history.entries()] == [None, 5.0, 70.0, 9.0]
+    assert books.history.entries(after=books.history.last_seq()) == []
+
+
+def test_deletions_are_counted_from_the_instant_they_were_durable(books: Books):
+    for number, name in enumerate(("a", "b", "c")):
+        books.index(name, number)
+    for name, seconds in (("a", 10), ("b", 20)):
+        books.ledger.record([change(name, DELETED)], MINUTE)
+        books.ledger.commit([applied(books.pending(name), seconds=seconds)])
+    counts = [books.ledger.deleted_since(SOURCE, NOON + timedelta(seconds=s)) for s in (0, 10, 11, 20, 21)]
+    assert counts == [2, 2, 1, 1, 0]
+    assert books.ledger.deleted_since(OTHER, NOON) == 0
+
+
+# Sources
+
+
+def test_the_watermark_waits_for_the_first_marker_and_never_goes_back(books: Books):
+    books.ledger.record([change("a", at=NOON - MINUTE)], None)
+    assert books.sources.raise_watermark(SOURCE) is None
+    books.apply("a", 1)
+    books.sources.marker_out(SOURCE, NOON)
+    assert books.sources.raise_watermark(SOURCE) == NOON
+    books.ledger.record([change("a", MODIFIED, "2", at=NOON - MINUTE)], MINUTE)
+    books.sources.marker_out(SOURCE, NOON - MINUTE)
+    assert books.sources.raise_watermark(SOURCE) == NOON
+    assert books.state().listed_through == NOON
+    assert books.reopened().state().watermark == NOON
+
+
+def test_held_and_pending_bound_the_watermark_and_quarantined_do_not(books: Books):
+    books.index("a", 1)
+    books.sources.marker_out(SOURCE, NOON + timedelta(hours=1))
+    books.ledger.record([change("a", DELETED, at=NOON + MINUTE)], MINUTE, held=True)
+    books.ledger.record([change("b", at=NOON)], MINUTE)
+    assert books.sources.raise_watermark(SOURCE) == NOON
+    books.ledger.defer(books.pending("b"), "no text", NOON, quarantine=True)
+    assert books.sources.raise_watermark(SOURCE) == NOON + MINUTE
+    books.ledger.approve(SOURCE)
+    books.apply("a")
+    assert books.sources.raise_watermark(SOURCE) == NOON + timedelta(hours=1)
+
+
+def test_a_source_fails_since_its_first_failure_until_it_is_listed_whole(books: Books):
+    books.sources.scan_failed(SOURCE, NOON, "no such folder")
+    books.sources.scan_failed(SOURCE, NOON + MINUTE, "still none")
+    assert (books.state().failing_since, books.state().last_error) == (NOON, "still none")
+    books.sources.scan_began(SOURCE, NOON + 2 * MINUTE)
+    assert books.state().failing_since == NOON
+    books.sources.scan_completed(SOURCE, NOON + 2 * MINUTE, timedelta(seconds=3))
+    state = books.state()
+    assert (state.failing_since, state.last_error, state.scan_s) == (None, None, 3.0)
+    assert state.last_complete_scan_at == state.last_scan_at == NOON + 2 * MINUTE
+    assert books.sources.state(OTHER) == SourceState(OTHER)
+    assert books.sources.names() == [SOURCE]
+
+
+names = st.sampled_from(["a", "b", "c"])
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["record", "record", "delete", "hold", "begin", "commit", "commit", "defer", "drop", "approve"]
+        ),
+        names,
+        st.sets(st.integers(0, 9), max_size=3),
+        st.booleans(),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=operations)
+def test_the_counts_are_those_of_the_rows_whatever_happened(tmp_path: Path, history: list[tuple]):
+    (tmp_path / "ledger.db").unlink(missing_ok=True)
+    books = Books(tmp_path / "ledger.db")
+    books.sources.marker_out(SOURCE, NOON - MINUTE)
+    marks = []
+    with closing(books.database):
+        for number, (what, name, numbers, flag) in enumerate(history):
+            _do(books, what, name, sorted(numbers), flag, number)
+            marks.append(books.sources.raise_watermark(SOURCE))
+            _check(books)
+    assert marks == sorted(marks)
+
+
+def _do(books: Books, what: str, name: str, numbers: list[int], flag: bool, number: int) -> None:
+    offset = {"a": 0, "b": 100, "c": 200}[name]  # chunk ids hold the document's: no two documents share one
+    found = [p for p in books.ledger.take(NOON + timedelta(days=9), 100) if p.change.document_id == name]
+    if what == "record":
+        kind = MODIFIED if books.revision(name).chunks else ADDED
+        books.ledger.record([change(name, kind, str(number), at=NOON + number * MINUTE)], MINUTE if flag else None)
+        books.sources.marker_out(SOURCE, NOON + number * MINUTE)
+    elif what in ("delete", "hold"):
+        if name in books.known():
+            books.ledger.record([change(name, DELETED, at=NOON)], MINUTE if flag else None, held=what == "hold")
+    elif what == "approve":
+        books.ledger.approve(SOURCE)
+    elif not found:
+        return
+    elif what == "begin":
+        books.begin(name, *(n + offset for n in numbers))
+    elif what == "commit":
+        is_deletion = found[0].change.ref is None
+        books.ledger.commit([applied(found[0], *([] if is_deletion else [n + offset for n in numbers]))])
+    elif what == "defer":
+        books.ledger.defer(found[0], "in vain", NOON, quarantine=flag)
+    elif what == "drop":
+        books.ledger.drop(found[0])
+
+
+def _check(books: Books) -> None:
+    state, known = books.state(), books.known()
+    revisions = {name: books.revision(name) for name in known}
+    waiting = [w for w in map(books.waiting, known) if w]
+    assert state.documents == sum(k.is_applied for k in known.values())
+    assert state.chunks == sum(len(revision.chunks) for revision in revisions.values())
+    assert state.held == sum(w.is_held for w in waiting)
+    assert state.quarantined == sum(w.is_quarantined and not w.is_held for w in waiting)
+    assert state.pending + state.held + state.quarantined == len(waiting)
+    for name, one in known.items():
+        is_to_be_seen_afresh = one.fingerprint == ""
+        assert one.is_applied or books.waiting(name) or is_to_be_seen_afresh, f"{name} is lost"
+    assert books.ledger.is_through(SOURCE, books.ledger.last_seq()) == (state.pending == 0)
+
+
+# The file
+
+
+def test_everything_is_there_after_reopening_and_the_instance_is_the_same(books: Books):
+    books.index("a", 1, 2)
+    books.ledger.record([change("b")], MINUTE)
+    instance, revision, pending = books.ledger.instance, books.revision("a"), books.pending("b")
+    books = books.reopened()
+    assert (books.ledger.instance, books.revision("a"), books.pending("b")) == (instance, revision, pending)
+    books.database.close()
+
+
+def test_a_fact_about_the_ledger_is_claimed_once(books: Books):
+    assert books.database.claim("embedder", "one") == "one"
+    assert books.database.claim("embedder", "two") == "one"
+
+
+def foreign(path: Path, version: int) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (name TEXT)")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.commit()
+
+
+def newer(path: Path) -> None:
+    Database(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+
+
+def truncated(path: Path) -> None:
+    Database(path).close()
+    path.write_bytes(path.read_bytes()[:6000])
+
+
+def without_identity(path: Path) -> None:
+    Database(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM meta")
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda path: path.write_bytes(b"It was a dark and stormy night. " * 200), "not a database"),
+        (lambda path: foreign(path, 0), "another program's"),
+        (lambda path: foreign(path, SCHEMA_VERSION), "meta"),
+        (newer, f"knows up to {SCHEMA_VERSION}"),
+        (truncated, "malformed"),
+        (without_identity, "whose"),
+    ],
+    ids=["no database", "another program's", "another program's, same version", "newer", "truncated", "nobody's"],
+)
+def test_a_file_that_is_no_ledger_of_ours_is_refused_and_left_as_it_was(tmp_path: Path, spoil, says: str):
+    path = tmp_path / "ledger.db"
+    spoil(path)
+    before = path.read_bytes()
+    with pytest.raises(StateUnusable, match=says) as refused:
+        Database(path)
+    assert refused.value.hint
+    assert str(path) in str(refused.value)
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_becomes_a_ledger(tmp_path: Path):
+    """A crash right after the file was made leaves it so."""
+    (tmp_path / "ledger.db").touch()
+    Database(tmp_path / "ledger.db").close()
+    with closing(Database(tmp_path / "ledger.db")) as database:
+        assert UUID(database.instance)
+
+
+_KILLED_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from freshd.ledger.database import Database
+database = Database(Path(sys.argv[1]))
+with database.write() as tx:
+    tx.executemany("INSERT INTO sources (name) VALUES (?)", [(f"source {n}",) for n in range(50_000)])
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_killed_in_the_middle_of_a_transaction_leaves_nothing_of_it(books: Books):
+    books.index("a", 1, 2)
+    before = (books.state(), books.revision("a"))
+    books.database.close()
+    killed = subprocess.run([sys.executable, "-c", _KILLED_WRITING, books.path], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    books = Books(books.path)
+    assert (books.state(), books.revision("a")) == before
+    assert books.sources.names() == [SOURCE]
+    books.database.close()
+
+
+def test_a_transaction_that_raises_leaves_nothing_of_it(books: Books):
+    def write() -> None:
+        with books.database.write() as tx:
+            tx.execute("INSERT INTO sources (name) VALUES ('half')")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
+    assert books.sources.names() == []
+    books.index("a", 1)
+    assert books.sources.names() == [SOURCE]
+
+
+def test_a_full_disk_costs_the_transaction_and_not_the_ledger(books: Books):
+    books.index("a", 1)
+    with books.database.write() as tx:
+        pages = tx.execute("PRAGMA page_count").fetchone()[0]
+        tx.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        books.ledger.record([change(f"{n:0900}") for n in range(500)], None)
+    books.database._writer.execute("PRAGMA max_page_count = 1000000")
+    books.index("b", 2)
+    assert (books.state().documents, books.sources.names()) == (2, [SOURCE])
+
+
+def test_readers_see_whole_transactions_while_a_writer_writes(books: Books):
+    batch, rounds = 20, 40
+    books.ledger.record([change("seed")], MINUTE)
+    done = threading.Event()
+    torn: list[object] = []
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                state = books.state()
+                if (state.pending - 1) % batch:
+                    torn.append(state.pending)
+        except sqlite3.Error as error:
+            torn.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(rounds):
+        books.ledger.record([change(f"{number}/{n}") for n in range(batch)], MINUTE)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert torn == []
+    assert books.state().pending == batch * rounds + 1
+
+
+def test_a_reader_does_not_wait_for_a_transaction_that_is_under_way(books: Books):
+    books.index("a", 1)
+    answers: list[int] = []
+    with books.database.write() as tx:
+        tx.execute("UPDATE sources SET documents = 99")
+        reader = threading.Thread(target=lambda: answers.append(books.state().documents), daemon=True)
+        reader.start()
+        reader.join(5)
+        assert answers == [1]
+
+
+def test_threads_that_come_and_go_leave_no_open_files_behind(books: Books):
+    books.index("a", 1)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(30):
+        thread = threading.Thread(target=books.state)
+        thread.start()
+        thread.join()
+    assert len(os.listdir("/proc/self/fd")) <= before + 3, "a database, its log and its index"
+
+
+def test_a_closed_ledger_says_so(books: Books):
+    books.ledger.close()
+    books.ledger.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        books.state()
