@@ -96,6 +96,8 @@ class Client:
     def _ask(self, method: str, path: str, **arguments: Any) -> Any:
         try:
             answer = self._http.request(method, path, **arguments)
+        except UnicodeEncodeError as error:  # bytes of a command line that are no UTF-8
+            raise ConfigError(f"got '{printable(error.object)}', expected UTF-8 text") from error
         except httpx.HTTPError as error:
             raise StoreUnavailable(
                 f"the daemon (process {self.pid}) at {self._address} does not answer: {error}",

@@ -1,8 +1,9 @@
 """Everything that runs under one config; a reload replaces it whole."""
 
 import os
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timedelta
 
 from freshd.compose import Whole
 from freshd.config import Config
@@ -78,8 +79,13 @@ class Live:
         statuses = {source["name"]: source["status"] for source in self.status()["sources"]}
         self.reporter.statuses(statuses)
 
-    def stop(self) -> bool:
-        """Finish the batch in hand and end; tell whether everything ended in time."""
+    @property
+    def is_writing(self) -> bool:
+        """Whether the store is still written, although `stop` was called."""
+        return self._scheduler.is_writing
+
+    def stop(self) -> list[SourceName]:
+        """Finish the batch in hand and end; give the sources that still hang in a look, which will record nothing."""
         self._is_stopping = True
         with self.reporter.news:
             self.reporter.news.notify_all()
@@ -135,9 +141,13 @@ class Live:
         chosen = self._chosen(names)
 
         def work(progress: Progress) -> tuple[ReindexReport, int]:
-            if full:
-                self._whole.ledger.invalidate(None, self._clock.now(), chosen)
-            report = reindex_report(self._reindexer(chosen, progress).run())
+            tallies = {name: Tally(name) for name in chosen}
+            with ExitStack() as stack:
+                for tally in tallies.values():  # before anything is found: the indexer may be quicker than the scan
+                    stack.enter_context(self.reporter.counting(tally))
+                if full:
+                    self._whole.ledger.invalidate(None, self._clock.now(), chosen)
+                report = reindex_report(self._reindexer(tallies, progress).run())
             return report, exit_code(report)
 
         return self._jobs.begin(work)
@@ -168,38 +178,48 @@ class Live:
                 raise ValueError(f"source: got {name!r}, expected one of: {', '.join(known)}")
         return list(dict.fromkeys(names)) or known
 
-    def _reindexer(self, names: Sequence[SourceName], progress: Progress) -> Reindexer:
+    def _reindexer(self, tallies: Mapping[SourceName, Tally], progress: Progress) -> Reindexer:
         def see_through(source: SourceName, seq: int, tally: Tally) -> None:
-            with self.reporter.counting(tally):
-                self._scheduler.wake()
-                self._await(lambda: self._is_through(source, seq, progress))
+            del tally  # the reporter counts into it all the while
+            self._scheduler.wake()
+            self._await(lambda: self._is_through(source, seq, progress))
 
         return Reindexer(
-            scanners=[self._scheduler.scanners[name] for name in names],
+            scanners=[self._scheduler.scanners[name] for name in tallies],
             ledger=self._whole.ledger,
             sources=self._whole.sources,
             see_through=see_through,
             on_scan=lambda scan: self._scheduler.lanes[scan.source].take(scan),
             clock=self._clock,
+            tally_of=tallies.__getitem__,
         )
 
     def _is_through(self, source: SourceName, seq: int, progress: Progress) -> bool:
         left = self._whole.sources.state(source).pending
         progress.total = max(progress.total, progress.done + left)
         progress.done = progress.total - left
-        return self._whole.ledger.is_through(source, seq, self._clock.now())
+        return self._whole.ledger.is_through(source, seq, due_by=self._clock.now(), with_migration=True)
 
     def _waiting_for_all(self, timeout_s: float) -> Work:
         def work(progress: Progress) -> tuple[WaitReport, int]:
             names = self._chosen([])
-            marks = {name: self._whole.sources.state(name).listed_through for name in names}
+            marks, asked_at = (
+                {name: self._whole.sources.state(name).listed_through for name in names},
+                self._clock.now(),
+            )
             self._scheduler.scan_now(names)
+
+            def has_been_listed(through: datetime | None, before: datetime | None) -> bool:
+                """Tell whether a listing that began after the question came out; a clock set back proves nothing."""
+                return through is not None and through != before and through >= asked_at
 
             def is_done() -> bool:
                 states = [self._whole.sources.state(name) for name in names]
                 progress.total = max(progress.total, sum(state.pending for state in states))
                 progress.done = progress.total - sum(state.pending for state in states)
-                return all(state.listed_through != marks[state.name] and not state.pending for state in states)
+                return all(
+                    not state.pending and has_been_listed(state.listed_through, marks[state.name]) for state in states
+                )
 
             done = self._await(is_done, timeout_s)
             return {"is_done": done, "documents": []}, 0 if done else 1

@@ -8,11 +8,13 @@ import os
 import secrets as random
 import select
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from freshd import __version__, logs
 from freshd.compose import open_whole
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _TICK_S = 1.0
 _TICKS_PER_STATUS = 5
+_THREADS_S = 1.0
+"""For threads to end that were told to; those that wait for a server may take half a minute."""
+
 _INTERRUPTED = 130
 
 
@@ -117,7 +122,9 @@ class _Daemon:
             code = self._serve(server, is_first=True)
             while code is None:
                 code = self._serve_again(server)
-            return code
+        if _is_held_up():
+            _leave(code)
+        return code
 
     def _serve_again(self, server: "Server") -> int | None:
         """Run under the new config, or under the old one if it turns out that the new one cannot be opened."""
@@ -150,10 +157,12 @@ class _Daemon:
                 code = self._watch_over(live)
             finally:
                 self._control.live = None
-                has_ended = live.stop()
-            if not has_ended:
-                self._log.error(Event.DAEMON_STOPPED, reason="something did not end in time and was left behind")
-                _leave(code or 0)
+                hanging = live.stop()
+            for name in hanging:
+                self._log.warning(Event.SOURCE_FAILED, source=name, error="hangs in a look, which was left behind")
+            if live.is_writing:
+                self._log.error(Event.DAEMON_STOPPED, reason="the store or a source did not answer in time")
+                _leave(1 if code is None else code)
         if code is not None:
             self._log.info(Event.DAEMON_STOPPED)
         return code
@@ -197,6 +206,18 @@ class _Daemon:
         self._log.error(Event.CONFIG_REFUSED, error=str(error), hint=error.hint or None)
 
 
-def _leave(code: int) -> None:
+def _is_held_up() -> bool:
+    """Tell whether a thread hangs in somebody else's code: the interpreter would wait for it at its exit.
+
+    For daemon threads as well, where they belong to a pool: pools inherit that from whoever made them.
+    """
+    ends_s = time.monotonic() + _THREADS_S
+    others = [one for one in threading.enumerate() if one is not threading.current_thread()]
+    for thread in others:
+        thread.join(max(0.0, ends_s - time.monotonic()))
+    return any(thread.is_alive() for thread in others)
+
+
+def _leave(code: int) -> NoReturn:
     """End although a thread hangs in somebody else's code; everything of ours is durable or redone."""
     os._exit(code)

@@ -30,6 +30,9 @@ _LOOK_THREADS = 8
 _STOP_S = 12.0
 """The batch in hand is given up after 8 s; the rest is for its flush."""
 
+_LOOK_STOP_S = 2.0
+"""A look ends at the next document it sees; one that takes longer hangs in its source, and has nothing to lose."""
+
 
 @dataclass(frozen=True, slots=True)
 class Vital:
@@ -147,8 +150,18 @@ class Scheduler:
         for lane in self.lanes.values():
             lane.look_at_watch()
 
-    def stop(self) -> bool:
-        """Finish the batch in hand and end; tell whether everything ended in time."""
+    @property
+    def is_writing(self) -> bool:
+        """Whether the thread that writes the store runs."""
+        return self._threads[0].is_alive()
+
+    def stop(self) -> list[SourceName]:
+        """Finish the batch in hand and end, unless that takes too long: then `is_writing` stays true.
+
+        Returns:
+            Sources that still hang in a look; it will record nothing, whenever it ends.
+
+        """
         self._timetable.stop()
         for scanner in self.scanners.values():
             scanner.stop()
@@ -161,8 +174,8 @@ class Scheduler:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, ends_s - self._clock.monotonic()))
-        joined = [lane.join(max(0.0, ends_s - self._clock.monotonic())) for lane in self.lanes.values()]
-        return all(joined) and not any(thread.is_alive() for thread in self._threads)
+        ends_s = self._clock.monotonic() + _LOOK_STOP_S
+        return [name for name, lane in self.lanes.items() if not lane.join(max(0.0, ends_s - self._clock.monotonic()))]
 
     def _scanning(self, lane: Lane) -> Callable[[], None]:
         def run() -> None:

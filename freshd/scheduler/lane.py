@@ -15,7 +15,7 @@ from freshd.scheduler.hints import Due, Hints
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.observer import Observer
 from freshd.scheduler.pace import SHORTEST, Pace
-from freshd.scheduler.scanner import Scan, Scanner, ScanStopped
+from freshd.scheduler.scanner import Scan, Scanner
 
 _REARM_S = 60.0
 """A degraded watch is begun anew at most so often: on a large tree that costs as much as a scan."""
@@ -88,10 +88,8 @@ class Lane:
             try:
                 self._arm()
                 scan = self._scanner.scan()
-            except ScanStopped:
-                return began_at
             except Exception as error:  # noqa: BLE001 - a fault of one connector must cost no other source its turn
-                return self._failed(began_at, error)
+                return began_at if self._scanner.is_stopped else self._failed(began_at, error)
             self._failures = 0
             self.take(scan)
             self.look_at_watch()
@@ -122,6 +120,8 @@ class Lane:
         except SourceUnavailable:
             return True  # the scan says what is wrong, and when to try again
         except Exception as error:  # noqa: BLE001 - as above
+            if self._scanner.is_stopped:
+                return False
             self._observer.scan_failed(self.name, error, max(1, self._failures))
             return True
         return wants_scan

@@ -41,6 +41,7 @@ class Reindexer:
         see_through: SeeThrough,
         on_scan: Callable[[Scan], None],
         clock: Clock,
+        tally_of: Callable[[SourceName], Tally] = Tally,
     ) -> None:
         """Work on open parts.
 
@@ -51,8 +52,10 @@ class Reindexer:
             see_through: Applies changes, or waits until they are.
             on_scan: Takes every complete look that holds nothing back.
             clock: Measures.
+            tally_of: Gives the tally of a source, which somebody else may count into as well.
 
         """
+        self._tally_of = tally_of
         self._scanners = scanners
         self._ledger = ledger
         self._sources = sources
@@ -71,7 +74,7 @@ class Reindexer:
 
     def _run_one(self, scanner: Scanner) -> Tally:
         name = scanner.target.name
-        tally, began_s = Tally(name), self._clock.monotonic()
+        tally, began_s = self._tally_of(name), self._clock.monotonic()
         try:
             scan = scanner.scan()
             tally.documents["unchanged"] = scan.unchanged

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from freshd.changes import Look, change_of, deletion_of, is_proof, merge
+from freshd.errors import FreshdError
 from freshd.guard import Guard, Verdict
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
@@ -62,8 +63,8 @@ class Looked:
     wants_scan: bool = False
 
 
-class ScanStopped(Exception):
-    """A scan was ended before its end; what it saw is recorded, and nothing follows from what it did not."""
+class ScanStopped(FreshdError):
+    """A look was ended before its end; what it saw may be recorded, and nothing follows from what it did not."""
 
 
 _Absent = tuple[Known, datetime | None]
@@ -93,8 +94,13 @@ class Scanner:
         self._turn = threading.Lock()
         self._is_stopping = False
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._is_stopping
+
     def stop(self) -> None:
-        """End the scan in hand, and every later one, with ScanStopped."""
+        """End the look in hand, and every later one, with ScanStopped."""
         self._is_stopping = True
 
     def join(self, timeout_s: float) -> bool:
@@ -124,6 +130,7 @@ class Scanner:
 
         Raises:
             SourceUnavailable: Nothing may be concluded from what was not seen.
+            ScanStopped: `stop` was called.
 
         """
         with self._turn:
@@ -139,8 +146,7 @@ class Scanner:
         listing = self.target.connector.list(cursor=state.cursor)
         found = _Found()
         for pair in merge(listing, self._ledger.known(name)):
-            if self._is_stopping:
-                raise ScanStopped(name)
+            self._go_on()
             if pair.ref is None:
                 found.absent += [(pair.known, None)] if pair.known else []
                 continue
@@ -151,6 +157,7 @@ class Scanner:
             found.changes.append(change)
             if len(found.changes) >= _RECORDED_AT_ONCE:
                 self._record(found, freshness)
+        self._go_on()
         self._record(found, freshness)
         gone = self._proved(found.absent, listing.report)
         lost = len(self._without_successor(gone)[0])
@@ -174,6 +181,7 @@ class Scanner:
             listing = self.target.connector.list(place, state.cursor)
             missing: list[_Absent] = []
             for pair in merge(listing, self._ledger.known(self.target.name, place)):
+                self._go_on()
                 if pair.ref is not None:
                     change = change_of(pair, look)
                     changes += [change] if change else []
@@ -181,6 +189,7 @@ class Scanner:
                     missing.append((pair.known, seen_at))
             absent += self._proved(missing, listing.report)
             suspicion = suspicion or listing.report.suspicion
+        self._go_on()
         lost, moved = self._without_successor(absent, changes)
         # In one transaction, so that nobody applies the new half of a move before the old one is known.
         together = _once_each([*changes, *(deletion_of(known, look, seen_at) for known, seen_at in moved)])
@@ -190,6 +199,13 @@ class Scanner:
         verdict = self._judge(len(lost), state, suspicion, since=state.last_complete_scan_at)
         self._record_deletions(lost, look, self.target.freshness, verdict)
         return Looked(len(together) + len(lost), wants_scan=verdict is Verdict.WAIT)
+
+    def _go_on(self) -> None:
+        """Ask before anything is concluded: a source may answer long after the end, when the ledger is closed."""
+        if self._is_stopping:
+            raise ScanStopped(
+                f"source '{self.target.name}': the look was ended", hint="start freshd again, then ask again"
+            )
 
     def _record(self, found: _Found, freshness: timedelta | None) -> None:
         self._ledger.record(found.changes, freshness)

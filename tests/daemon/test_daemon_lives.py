@@ -1,0 +1,308 @@
+"""How a daemon begins, reloads and ends: by signal, by force, and in the way of another."""
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.daemon.instance import FILES, Instance, eventually, instance
+from tests.scripted_server import Reply, ScriptedServer
+
+MANY = 150
+"""Documents of a first index that takes some seconds: more than two batches."""
+
+OTHER = '[[sources]]\nname = "other"\ntype = "files"\npath = "more"\nfreshness_target = "1m"\n'
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Instance]:
+    with instance(tmp_path / "one") as made:
+        yield made
+
+
+def write_many(one: Instance, n_documents: int = MANY) -> None:
+    for n in range(n_documents):
+        words = " ".join(f"text{n}x{i}" for i in range(30))
+        one.write(f"many{n:03}.md", f"# Document {n}\n\nThe many{n}word. {words}\n")
+
+
+def is_in_the_middle(one: Instance) -> bool:
+    return 0 < one.source()["documents"] < MANY
+
+
+def has_no_process_left(one: Instance, children: list[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_daemon_asked_to_end_in_the_middle_of_a_first_index_ends_well_and_goes_on_next_time(
+    one: Instance, number: signal.Signals
+):
+    write_many(one)
+    one.start()
+    eventually(lambda: is_in_the_middle(one), 30)
+    children, began_s = one.children(), time.monotonic()
+    one.signal(number)
+    assert one.ended() == 0
+    assert time.monotonic() - began_s < 10
+    assert children
+    eventually(lambda: has_no_process_left(one, children), 5)
+    assert one.state.read_daemon() is None
+    assert [event["event"] for event in one.events("daemon_stopped")] == ["daemon_stopped"]
+    if number == signal.SIGINT:
+        return
+    one.start()
+    kept = one.source()["documents"]
+    assert kept > 0
+    assert one.settled()["documents"] == MANY
+    assert one.embedded() <= MANY - kept
+
+
+def test_a_second_signal_leaves_at_once(one: Instance):
+    """While the first one waits for a store that hangs."""
+    one.write("a.md", "# A\n\nText.\n")
+    one.start()
+    one.settled()
+    store = one.children()
+    for pid in store:
+        os.kill(pid, signal.SIGSTOP)
+    one.write("b.md", "# B\n\nText.\n")
+    eventually(lambda: one.source()["pending"])
+    one.signal(signal.SIGTERM)
+    eventually(lambda: one.get("/readyz").status_code == 503)
+    assert one.process.poll() is None
+    began_s = time.monotonic()
+    one.signal(signal.SIGTERM)
+    assert one.ended() == 130
+    assert time.monotonic() - began_s < 2
+    eventually(lambda: has_no_process_left(one, store), 5)
+
+
+def _state_of(one: Instance) -> str:
+    return Path(f"/proc/{one.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def dump(one: Instance) -> dict[str, object]:
+    """Every point and its payload without times, read from the stopped instance's own store."""
+    from freshd.compose import open_whole
+    from freshd.config import Secrets, load
+    from tests.kit.world import without_times
+
+    points: dict[str, object] = {}
+    with open_whole(load(one.root / "freshd.toml"), Secrets()) as whole:
+        while page := whole.store.scroll(max(points, default=None), 500):
+            points |= {point.chunk_id: without_times(point.payload) for point in page}
+    return points
+
+
+def test_a_daemon_killed_in_the_middle_converges_to_the_index_made_from_scratch(one: Instance, tmp_path: Path):
+    write_many(one)
+    one.start()
+    eventually(lambda: is_in_the_middle(one), 30)
+    one.kill()
+    one.start()
+    eventually(lambda: one.source()["documents"])
+    for n in range(10):
+        one.write(f"many{n:03}.md", f"# Document {n}\n\nEdited while it was killed.\n")
+    (one.docs / "many011.md").unlink()
+    (one.docs / "many012.md").rename(one.docs / "renamed012.md")
+    one.kill()
+    one.start()
+    assert one.settled()["documents"] == MANY - 1
+    assert one.places("many12word") == {"renamed012.md"}
+    assert not one.places("many11word")
+    assert one.stop() == 0
+    after_kills = dump(one)
+    one.state.path.rename(tmp_path / "killed")
+    one.state.path.mkdir(0o700)
+    shutil.copy(tmp_path / "killed/vectors.db", one.state.vectors_path)  # the same vectors, without the wait for them
+    one.start()
+    one.settled()
+    one.stop()
+    assert after_kills == dump(one)
+
+
+@pytest.mark.parametrize("point", ["before_delete", "before_applied"])
+def test_a_daemon_killed_at_a_step_of_an_edit_finishes_it_next_time(one: Instance, point: str):
+    path = one.write("a.md", "# A\n\nThe oldword.\n\n## B\n\nThe sameword.\n")
+    one.start()
+    one.settled()
+    one.stop()
+    path.write_text("# A\n\nThe newword.\n\n## B\n\nThe sameword.\n")
+    one.launch(FRESHD_FAULTS=f"{point}:kill")
+    assert one.ended() == -signal.SIGKILL
+    one.start()
+    one.settled()
+    assert one.places("newword") == one.places("sameword") == {"a.md"}
+    assert not one.places("oldword")
+
+
+def test_text_whose_deletion_hangs_half_way_is_found_no_more(one: Instance):
+    """The daemon stops between the switch and the removal of the old points; what it said before stays so."""
+    path = one.write("a.md", "# A\n\nThe oldword.\n")
+    one.start(FRESHD_FAULTS="before_delete:stop@2")
+    one.settled()
+    path.write_text("# A\n\nThe newword.\n")
+    eventually(lambda: _state_of(one) == "T")
+    one.signal(signal.SIGCONT)
+    for _ in range(20):
+        assert not one.places("oldword")
+    assert one.places("newword") == {"a.md"}
+    one.settled()
+    assert not one.places("oldword")
+
+
+def test_a_changed_config_takes_effect(one: Instance):
+    one.write("a.md", "# A\n\nThe firstword.\n")
+    (one.root / "more").mkdir()
+    (one.root / "more/b.md").write_text("# B\n\nThe secondword.\n")
+    one.start()
+    one.settled()
+    address = one.record.address
+    one.configure(FILES + OTHER)
+    one.signal(signal.SIGHUP)
+    eventually(lambda: one.get("/status").is_success and len(one.status()["sources"]) == 2)
+    one.settled("other")
+    assert one.places("secondword") == {"b.md"}
+    assert one.places("firstword") == {"a.md"}
+    assert one.state.read_daemon().address == address
+    one.write("c.md", "# C\n\nThe thirdword.\n")
+    eventually(lambda: one.places("thirdword"))
+    assert one.metric("freshd_config_last_reload_successful") == 1
+    one.configure(FILES)
+    one.signal(signal.SIGHUP)
+    eventually(lambda: one.get("/status").is_success and len(one.status()["sources"]) == 1)
+    assert not one.places("secondword")
+    assert one.stop() == 0
+
+
+BAD_CONFIGS = {
+    "no TOML": "nonsense = [",
+    "unknown key": f"unknown = 1\n{FILES}",
+    "other address": f'[http]\nlisten = "127.0.0.1:1"\n{FILES}',
+    "other state": f'state_dir = "elsewhere"\n[http]\nlisten = "127.0.0.1:0"\n{FILES}',
+    "no such model": f'[http]\nlisten = "127.0.0.1:0"\n[embedding]\nmodel = "no-such-model"\n{FILES}',
+}
+
+
+def test_a_bad_config_keeps_the_old_one_and_says_so(one: Instance):
+    """One after the other, and then none at all; the last one is only found out when it is opened."""
+    one.write("a.md", "# A\n\nThe firstword.\n")
+    one.start()
+    one.settled()
+    for n, (name, config) in enumerate(BAD_CONFIGS.items(), start=1):
+        (one.root / "freshd.toml").write_text(config)
+        one.signal(signal.SIGHUP)
+        eventually(lambda n=n: len(one.events("config_refused")) == n, 30)
+        assert one.events("config_refused")[-1]["error"], name
+        eventually(lambda: one.get("/metrics").is_success)
+        assert one.metric("freshd_config_last_reload_successful") == 0, name
+        one.write(f"edit{n}.md", f"# Edit\n\nThe editword{n}.\n")
+        eventually(lambda n=n: one.get("/readyz").is_success and one.places(f"editword{n}"))
+    (one.root / "freshd.toml").unlink()
+    one.signal(signal.SIGHUP)
+    eventually(lambda: len(one.events("config_refused")) == len(BAD_CONFIGS) + 1)
+    one.configure(FILES)
+    one.signal(signal.SIGHUP)
+    eventually(lambda: one.get("/metrics").is_success and one.metric("freshd_config_last_reload_successful") == 1, 30)
+    one.settled()
+    assert one.places("firstword") == {"a.md"}
+
+
+@pytest.fixture
+def silent_server() -> Iterator[ScriptedServer]:
+    """A server that takes connections and never answers."""
+    with ScriptedServer() as server:
+        server.on("/feed", Reply(delay_s=60))
+        yield server
+
+
+def feed(server: ScriptedServer) -> str:
+    return (
+        f'[[sources]]\nname = "news"\ntype = "feed"\nurl = "{server.url("/feed")}"\n'
+        f'allow_private_hosts = ["{server.host}"]\nfreshness_target = "10s"\n'
+    )
+
+
+def test_a_source_that_hangs_does_not_end_the_daemon_when_the_config_is_read_again(
+    one: Instance, silent_server: ScriptedServer
+):
+    one.configure(FILES + feed(silent_server))
+    one.write("a.md", "# A\n\nThe firstword.\n")
+    one.start()
+    eventually(lambda: silent_server.asked("/feed"))
+    one.settled()
+    pid = one.process.pid
+    one.configure(FILES + feed(silent_server).replace("10s", "20s"))
+    one.signal(signal.SIGHUP)
+
+    def has_reloaded() -> bool:
+        assert one.process.poll() is None, "the daemon ended"
+        answer = one.get("/status")
+        return answer.is_success and answer.json()["sources"][1]["freshness_target_seconds"] == 20
+
+    eventually(has_reloaded)
+    assert one.status()["daemon"] == pid
+    one.write("b.md", "# B\n\nThe secondword.\n")
+    eventually(lambda: one.places("secondword"))
+    began_s = time.monotonic()
+    assert one.stop() == 0
+    assert time.monotonic() - began_s < 8
+
+
+def test_a_port_in_use_is_said_before_the_state_directory_is_touched(one: Instance):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (one.root / "freshd.toml").write_text(f'[http]\nlisten = "127.0.0.1:{port}"\n{FILES}')
+        done = one.command("run")
+    assert done.returncode == 13
+    assert f"127.0.0.1:{port}" in done.stderr.splitlines()[0]
+    assert not one.state.path.exists()
+
+
+def test_a_state_of_a_newer_version_is_refused_and_left_as_it_is(one: Instance):
+    one.write("a.md", "# A\n\nText.\n")
+    assert one.command("reindex").returncode == 0
+    with sqlite3.connect(one.state.ledger_path) as ledger:
+        ledger.execute("PRAGMA user_version = 99")
+        ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    ledger.close()
+    before = one.state.ledger_path.read_bytes()
+    done = one.command("run")
+    assert done.returncode == 12
+    assert "99" in done.stderr.splitlines()[0]
+    assert done.stderr.splitlines()[-1].startswith("try:   ")
+    assert one.state.ledger_path.read_bytes() == before
+
+
+def test_a_daemon_can_be_asked_from_its_first_moment(one: Instance):
+    """Probes, status and metrics answer while the model still loads; a search says that it is too early."""
+    write_many(one, 50)
+    one.start()
+    with one.http() as client:
+        assert client.get("/healthz").status_code == 200
+        answers = {client.get(path).status_code for path in ("/status", "/metrics", "/readyz", "/search?q=x")}
+    assert answers <= {200, 503}
+    one.settled()
+    assert one.get("/readyz").status_code == 200
+
+
+def test_a_client_that_is_cut_off_by_the_end_is_told_so(one: Instance):
+    one.write("a.md", "# A\n\nText.\n")
+    one.start()
+    one.settled()
+    with one.http() as client:
+        job = client.post("/wait", json={"documents": [], "timeout_seconds": 60}).json()["job"]
+        eventually(lambda: client.get(f"/jobs/{job}").json()["state"] != "running")
+    assert one.stop() == 0
+    with pytest.raises(httpx.ConnectError):
+        one.get("/healthz")

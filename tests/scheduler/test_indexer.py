@@ -1,0 +1,350 @@
+"""The one thread that writes: the most urgent first, nothing lost when store, model, disk or server fail."""
+
+import sqlite3
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from freshd.errors import EmbedderUnavailable, FreshdError, StoreUnavailable
+from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, OutcomeKind, SourceName
+from freshd.scheduler import ReadAhead, Trouble
+from tests.scheduler.parts import SOURCE, Bench, Gate, MemorySource, down, eventually, store_down
+
+FEED = SourceName("news")
+
+
+class RemoteSource(MemorySource):
+    """Somebody else's server."""
+
+    least_interval = timedelta(seconds=1)
+
+
+def edit(bench: Bench, name: str, text: str = "# New\n\nNew text.\n") -> None:
+    """Edit a document, as a hint tells of it."""
+    bench.source.write(name, text)
+    bench.scanner.look({name: bench.clock.now()})
+
+
+def add_feed(bench: Bench, n_entries: int) -> MemorySource:
+    """Put a source read ahead beside the other; everything in it is pending."""
+    feed = RemoteSource(bench.clock)
+    bench.connectors[FEED] = ReadAhead(feed)
+    for n in range(n_entries):
+        feed.write(f"entry{n:02}.md")
+    bench.scan(bench.scanner_of(FEED, feed))
+    return feed
+
+
+def readers(bench: Bench) -> dict[SourceName, ReadAhead]:
+    return {name: one for name, one in bench.connectors.items() if isinstance(one, ReadAhead)}
+
+
+def finished(bench: Bench) -> list[str]:
+    return [outcome.change.document_id for outcome, _ in bench.outcomes]
+
+
+# What goes first
+
+
+def test_what_is_pending_when_it_begins_is_applied_without_being_told(bench: Bench):
+    bench.source.write("a.md")
+    bench.scan()
+    with bench.running():
+        eventually(lambda: bench.store.documents() == {"a.md"})
+
+
+def test_urgent_work_runs_in_the_middle_of_a_backfill_batch(bench: Bench):
+    """A million documents wait to be indexed for the first time, and somebody saves one."""
+    bench.index_all(["live.md"])
+    names = [f"{n:03}.md" for n in range(60)]
+    for name in names:
+        bench.source.write(name)
+    bench.ledger.record(_added(bench, names), None)
+    gate = Gate()
+    bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
+    with bench.running() as indexer:
+        assert gate.arrived.wait(10)
+        edit(bench, "live.md")
+        indexer.wake()
+        gate.opened.set()
+        eventually(lambda: len(bench.outcomes) == 61)
+    assert finished(bench)[0] == "live.md"
+    assert bench.store.documents() == {"live.md", *names}
+
+
+def test_a_live_edit_of_a_document_in_the_batch_at_hand_wins(bench: Bench):
+    names = [f"{n:03}.md" for n in range(20)]
+    for name in names:
+        bench.source.write(name)
+    bench.scan()
+    gate = Gate()
+    bench.source.before_read = lambda ref: gate() if ref.document_id == "010.md" and not gate.opened.is_set() else None
+    with bench.running() as indexer:
+        assert gate.arrived.wait(10)
+        edit(bench, "005.md", "# Edited\n\nThe newest text.\n")
+        indexer.wake()
+        gate.opened.set()
+        eventually(lambda: bench.pending() == {})
+        eventually(lambda: len(bench.outcomes) == 21)
+    kinds = {(o.change.document_id, o.kind) for o, _ in bench.outcomes}
+    assert ("005.md", OutcomeKind.SUPERSEDED) in kinds
+    texts = [p.payload["page_content"] for p in bench.store.points.values() if "005.md" in p.payload["doc_id"]]
+    assert texts == ["The newest text."]
+
+
+def test_the_first_of_many_urgent_changes_does_not_wait_for_the_last(bench: Bench):
+    """Each adds as many chunks as an urgent batch may have."""
+    bench.index_all(["a.md"])
+    long = "\n\n".join(f"# Part {n}\n\n{' '.join(f'word{n}x{i}' for i in range(60))}" for n in range(70))
+    for name in ("1.md", "2.md", "3.md"):
+        bench.source.write(name, f"{long}\n\n{name}\n")
+    bench.scanner.look(dict.fromkeys(("1.md", "2.md", "3.md"), bench.clock.now()))
+    with bench.running():
+        eventually(lambda: len(bench.outcomes) == 3)
+    assert bench.store.calls.count("flush") >= 1 + 3
+
+
+def test_a_deadline_is_kept_before_an_older_backfill(bench: Bench):
+    bench.index_all(["a.md"])
+    bench.source.write("old.md")
+    bench.ledger.record(_added(bench, ["old.md"]), None)
+    edit(bench, "a.md")
+    with bench.running():
+        eventually(lambda: len(bench.outcomes) == 2)
+    assert finished(bench) == ["a.md", "old.md"]
+
+
+# What fails
+
+
+@pytest.mark.parametrize("call", ["upsert", "flush"])
+def test_a_store_that_fails_costs_a_pause_and_the_batch_is_redone(bench: Bench, call: str):
+    for n in range(5):
+        bench.source.write(f"{n}.md")
+    bench.marks.put(bench.scan())
+    told: list[Trouble | None] = []
+    bench.store.fails[call] = store_down()
+    with bench.running(on_trouble=told.append) as indexer:
+        eventually(lambda: bench.store.calls.count(call) >= 2)
+        assert indexer.trouble is not None
+        assert indexer.trouble.is_store
+        assert bench.outcomes == []
+        assert bench.sources.state(SOURCE).watermark is None
+        assert len(bench.pending()) == 5
+        del bench.store.fails[call]
+        eventually(lambda: bench.sources.state(SOURCE).watermark)
+        assert indexer.trouble is None
+    assert bench.store.documents() == {f"{n}.md" for n in range(5)}
+    assert [trouble is None for trouble in told] == [False, True]
+
+
+def test_a_store_that_is_down_is_not_asked_without_pause(bench: Bench):
+    bench.source.write("a.md")
+    bench.scan()
+    bench.store.fails["upsert"] = store_down()
+    with bench.running():
+        eventually(lambda: bench.store.calls.count("upsert") >= 3)
+        threading.Event().wait(0.5)
+    assert bench.store.calls.count("upsert") <= 5
+
+
+def test_changes_found_while_the_store_is_away_do_not_end_its_pause(bench: Bench):
+    bench.source.write("a.md")
+    bench.scan()
+    bench.store.fails["upsert"] = store_down()
+    with bench.running() as indexer:
+        for n in range(200):
+            indexer.wake()
+            threading.Event().wait(0.002)
+            if n == 100:
+                edit(bench, "b.md")
+    assert bench.store.calls.count("upsert") <= 4
+
+
+def test_a_model_that_fails_is_no_fault_of_the_store(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    def fail(_: object) -> None:
+        raise EmbedderUnavailable("the model does not answer")
+
+    bench.source.write("a.md")
+    bench.scan()
+    monkeypatch.setattr(bench.embedder, "embed_passages", fail)
+    with bench.running() as indexer:
+        trouble = eventually(lambda: indexer.trouble)
+        assert not trouble.is_store
+        monkeypatch.undo()
+        eventually(lambda: bench.store.documents())
+        eventually(lambda: indexer.trouble is None)
+
+
+def test_nothing_is_written_while_there_is_a_reason_not_to(bench: Bench):
+    bench.source.write("a.md")
+    bench.scan()
+    reasons: list[FreshdError | None] = [StoreUnavailable("disk almost full")]
+    with bench.running(cannot_write=lambda: reasons[0]) as indexer:
+        eventually(lambda: indexer.trouble)
+        assert bench.store.calls == []
+        reasons[0] = None
+        eventually(lambda: bench.store.documents())
+
+
+def test_trouble_that_is_over_is_over_although_nothing_waits(bench: Bench):
+    """Nothing to apply and no mark on its way: the next scan may be hours away."""
+    reasons: list[FreshdError | None] = [StoreUnavailable("disk almost full")]
+    told: list[Trouble | None] = []
+    with bench.running(cannot_write=lambda: reasons[0], on_trouble=told.append) as indexer:
+        eventually(lambda: indexer.trouble)
+        reasons[0] = None
+        bench.store.fails["ping"] = store_down()
+        eventually(lambda: bench.store.calls.count("ping") >= 1)
+        assert indexer.trouble is not None
+        del bench.store.fails["ping"]
+        eventually(lambda: indexer.trouble is None)
+        eventually(lambda: told[-1:] == [None])
+
+
+def test_a_ledger_that_another_program_holds_costs_a_pause(bench: Bench, tmp_path: Path):
+    """A backup program may hold it for longer than anybody waits."""
+    bench.source.write("a.md")
+    bench.scan()
+    holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
+    try:
+        holder.execute("BEGIN IMMEDIATE")
+        with bench.running() as indexer:
+            trouble = eventually(lambda: indexer.trouble)
+            assert not trouble.is_store
+            holder.execute("ROLLBACK")
+            eventually(lambda: bench.store.documents())
+            eventually(lambda: bench.pending() == {})
+    finally:
+        holder.close()
+
+
+def test_a_document_that_fails_holds_up_no_other(bench: Bench):
+    for n in range(5):
+        bench.source.write(f"{n}.md", "\0" * 99 if n == 2 else None)
+    bench.marks.put(bench.scan())
+    with bench.running():
+        eventually(lambda: len(bench.outcomes) == 5)
+        eventually(lambda: bench.sources.state(SOURCE).watermark)
+    assert bench.sources.state(SOURCE).quarantined == 1
+    assert bench.store.documents() == {"0.md", "1.md", "3.md", "4.md"}
+
+
+def test_a_source_that_stops_answering_keeps_its_changes_pending(bench: Bench):
+    def refuse(_: DocumentRef) -> None:
+        raise down()
+
+    bench.source.write("a.md")
+    bench.scan()
+    bench.source.before_read = refuse
+    with bench.running():
+        eventually(lambda: bench.outcomes)
+    assert bench.outcomes[0][0].kind is OutcomeKind.FAILED
+    state = bench.sources.state(SOURCE)
+    assert (state.pending, state.quarantined) == (1, 0)
+
+
+# How it ends
+
+
+def test_the_batch_in_hand_is_finished_before_the_end(bench: Bench):
+    bench.source.write("a.md")
+    bench.scan()
+    gate = Gate()
+    bench.source.before_read = gate
+    indexer = bench.indexer()
+    thread = threading.Thread(target=indexer.run)
+    thread.start()
+    assert gate.arrived.wait(10)
+    indexer.stop()
+    gate.opened.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert bench.pending() == {}
+    assert bench.store.calls == ["upsert", "flush"]
+
+
+def test_a_batch_that_takes_too_long_is_given_up_and_stays_pending(bench: Bench):
+    for n in range(3):
+        bench.source.write(f"{n}.md")
+    bench.scan()
+    gate = Gate()
+    bench.source.before_read = gate
+    indexer = bench.indexer()
+    thread = threading.Thread(target=indexer.run)
+    thread.start()
+    assert gate.arrived.wait(10)
+    indexer.stop()
+    bench.clock.advance(timedelta(seconds=9))
+    gate.opened.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(bench.pending()) == 3
+    assert bench.store.calls == []
+
+
+# Servers
+
+
+def test_a_server_that_hangs_in_read_holds_up_no_other_source(bench: Bench):
+    feed = add_feed(bench, 3)
+    gate = Gate()
+    feed.before_read = gate
+    with bench.running(readers=readers(bench)) as indexer:
+        assert gate.arrived.wait(10)
+        for n in range(5):
+            bench.source.write(f"{n}.md")
+            bench.scan()
+            indexer.wake()
+            eventually(lambda wanted=n + 1: len(bench.store.documents()) == wanted)
+        assert len(bench.ledger.take(bench.clock.now(), 10, sources=(FEED,))) == 3
+        gate.opened.set()
+        eventually(lambda: len(bench.store.documents()) == 8)
+    assert sorted(feed.reads) == sorted({*feed.reads})
+
+
+def test_a_server_is_read_from_one_document_at_a_time_and_not_all_at_once(bench: Bench):
+    feed = add_feed(bench, 100)
+    reading = threading.Lock()
+
+    def alone(_: DocumentRef) -> None:
+        assert reading.acquire(blocking=False)
+        threading.Event().wait(0.001)
+        reading.release()
+
+    feed.before_read = alone
+    with bench.running(readers=readers(bench)):
+        eventually(lambda: len(bench.store.documents()) == 100)
+    assert len(feed.reads) == 100
+
+
+def test_entries_that_change_while_they_are_read_are_indexed_as_they_ended(bench: Bench):
+    """Every entry is edited again and again under a slow server; none may be forgotten, and the rest goes on."""
+    feed = add_feed(bench, 20)
+    scanner = bench.scanner_of(FEED, feed)
+    gate = Gate()
+    bench.source.before_read = gate
+    bench.source.write("slow.md")
+    bench.scan()
+    with bench.running(readers=readers(bench)) as indexer:
+        for _ in range(3):
+            for n in range(20):
+                feed.write(f"entry{n:02}.md")
+            bench.scan(scanner)
+            indexer.wake()
+            threading.Event().wait(0.05)
+        gate.opened.set()
+        for n in range(20):
+            feed.write(f"entry{n:02}.md", f"# Entry {n}\n\nLast text of {n}.\n")
+        bench.scan(scanner)
+        indexer.wake()
+        eventually(lambda: bench.pending() == {})
+    texts = {point.payload["page_content"] for point in bench.store.points.values()}
+    assert {f"Last text of {n}." for n in range(20)} <= texts
+
+
+def _added(bench: Bench, names: list[str]) -> list[Change]:
+    now = bench.clock.now()
+    return [Change(SOURCE, DocumentId(name), ChangeKind.ADDED, bench.source.ref(name), now, now) for name in names]
