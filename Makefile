@@ -61,7 +61,7 @@ format: install ## mend what ruff can mend
 	@$(BIN)/ruff format
 
 test: check ## everything CI runs: check, then the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 bench: install ## measure, each figure beside a baseline of the same run
 	@$(BIN)/python -m tests.bench

@@ -383,7 +383,7 @@ def test_a_dry_run_says_what_the_real_run_then_does_and_changes_nothing(world: W
         done.embedded_characters,
         done.errors,
     )
-    assert embedder.texts == done.fates.embedded - (1 if when is edits else 0)  # twin.md: one text, two chunks
+    assert embedder.texts == done.fates.embedded
     assert (embedder.estimated_seconds() > 0) == (done.fates.embedded > 0)
 
 

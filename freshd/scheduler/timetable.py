@@ -39,6 +39,7 @@ class Timetable:
         self._lock = threading.Lock()
         self._bookings: dict[SourceName, _Booking] = {}
         self._running: set[SourceName] = set()
+        self._is_stopped = False
         self._offset = self._measured_offset()
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(_MAX_THREADS)},
@@ -87,10 +88,16 @@ class Timetable:
 
     def stop(self) -> None:
         """Begin nothing any more, without waiting for what runs; idempotent."""
+        with self._lock:
+            self._is_stopped = True
         if self._scheduler.running:
+            # First: its thread would trip over a job that falls due while it is told to end.
+            self._scheduler.remove_all_jobs()
             self._scheduler.shutdown(wait=False)
 
     def _add(self, name: SourceName, at: datetime) -> None:
+        if self._is_stopped:
+            return
         # Replaced by hand: a job that has just been taken out to run is not there to be replaced.
         with suppress(JobLookupError):
             self._scheduler.remove_job(name)

@@ -137,6 +137,11 @@ class Instance:
         answer: dict[str, Any] = self.get("/status").raise_for_status().json()
         return answer
 
+    def sources(self) -> list[dict[str, Any]]:
+        """Every source, or none while one config takes over from another."""
+        answer = self.get("/status")
+        return answer.json()["sources"] if answer.is_success else []
+
     def source(self, name: str = "handbook") -> dict[str, Any]:
         return next(source for source in self.status()["sources"] if source["name"] == name)
 

@@ -3,13 +3,10 @@
 import os
 import shutil
 import signal
-import socket
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.daemon.instance import FILES, Instance, eventually, instance
@@ -29,7 +26,7 @@ def one(tmp_path: Path) -> Iterator[Instance]:
 
 def write_many(one: Instance, n_documents: int = MANY) -> None:
     for n in range(n_documents):
-        words = " ".join(f"text{n}x{i}" for i in range(30))
+        words = " ".join(f"text{n}x{i}" for i in range(12))
         one.write(f"many{n:03}.md", f"# Document {n}\n\nThe many{n}word. {words}\n")
 
 
@@ -129,14 +126,14 @@ def test_a_daemon_killed_in_the_middle_converges_to_the_index_made_from_scratch(
     assert after_kills == dump(one)
 
 
-@pytest.mark.parametrize("point", ["before_delete", "before_applied"])
-def test_a_daemon_killed_at_a_step_of_an_edit_finishes_it_next_time(one: Instance, point: str):
+def test_a_daemon_killed_in_the_middle_of_an_edit_finishes_it_next_time(one: Instance):
+    """Half a deletion is done: the new points are written, the old ones not yet removed."""
     path = one.write("a.md", "# A\n\nThe oldword.\n\n## B\n\nThe sameword.\n")
     one.start()
     one.settled()
     one.stop()
     path.write_text("# A\n\nThe newword.\n\n## B\n\nThe sameword.\n")
-    one.launch(FRESHD_FAULTS=f"{point}:kill")
+    one.launch(FRESHD_FAULTS="before_delete:kill")
     assert one.ended() == -signal.SIGKILL
     one.start()
     one.settled()
@@ -168,7 +165,7 @@ def test_a_changed_config_takes_effect(one: Instance):
     address = one.record.address
     one.configure(FILES + OTHER)
     one.signal(signal.SIGHUP)
-    eventually(lambda: one.get("/status").is_success and len(one.status()["sources"]) == 2)
+    eventually(lambda: len(one.sources()) == 2)
     one.settled("other")
     assert one.places("secondword") == {"b.md"}
     assert one.places("firstword") == {"a.md"}
@@ -178,7 +175,7 @@ def test_a_changed_config_takes_effect(one: Instance):
     assert one.metric("freshd_config_last_reload_successful") == 1
     one.configure(FILES)
     one.signal(signal.SIGHUP)
-    eventually(lambda: one.get("/status").is_success and len(one.status()["sources"]) == 1)
+    eventually(lambda: len(one.sources()) == 1)
     assert not one.places("secondword")
     assert one.stop() == 0
 
@@ -202,16 +199,17 @@ def test_a_bad_config_keeps_the_old_one_and_says_so(one: Instance):
         one.signal(signal.SIGHUP)
         eventually(lambda n=n: len(one.events("config_refused")) == n, 30)
         assert one.events("config_refused")[-1]["error"], name
-        eventually(lambda: one.get("/metrics").is_success)
+        eventually(lambda: one.get("/readyz").is_success)
         assert one.metric("freshd_config_last_reload_successful") == 0, name
         one.write(f"edit{n}.md", f"# Edit\n\nThe editword{n}.\n")
-        eventually(lambda n=n: one.get("/readyz").is_success and one.places(f"editword{n}"))
+        eventually(lambda n=n: one.places(f"editword{n}"))
     (one.root / "freshd.toml").unlink()
     one.signal(signal.SIGHUP)
     eventually(lambda: len(one.events("config_refused")) == len(BAD_CONFIGS) + 1)
     one.configure(FILES)
     one.signal(signal.SIGHUP)
-    eventually(lambda: one.get("/metrics").is_success and one.metric("freshd_config_last_reload_successful") == 1, 30)
+    eventually(lambda: one.events("config_reloaded")[-1:] and one.get("/readyz").is_success)
+    eventually(lambda: one.metric("freshd_config_last_reload_successful") == 1)
     one.settled()
     assert one.places("firstword") == {"a.md"}
 
@@ -245,8 +243,7 @@ def test_a_source_that_hangs_does_not_end_the_daemon_when_the_config_is_read_aga
 
     def has_reloaded() -> bool:
         assert one.process.poll() is None, "the daemon ended"
-        answer = one.get("/status")
-        return answer.is_success and answer.json()["sources"][1]["freshness_target_seconds"] == 20
+        return [source["freshness_target_seconds"] for source in one.sources()] == [60, 20]
 
     eventually(has_reloaded)
     assert one.status()["daemon"] == pid
@@ -255,33 +252,6 @@ def test_a_source_that_hangs_does_not_end_the_daemon_when_the_config_is_read_aga
     began_s = time.monotonic()
     assert one.stop() == 0
     assert time.monotonic() - began_s < 8
-
-
-def test_a_port_in_use_is_said_before_the_state_directory_is_touched(one: Instance):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        (one.root / "freshd.toml").write_text(f'[http]\nlisten = "127.0.0.1:{port}"\n{FILES}')
-        done = one.command("run")
-    assert done.returncode == 13
-    assert f"127.0.0.1:{port}" in done.stderr.splitlines()[0]
-    assert not one.state.path.exists()
-
-
-def test_a_state_of_a_newer_version_is_refused_and_left_as_it_is(one: Instance):
-    one.write("a.md", "# A\n\nText.\n")
-    assert one.command("reindex").returncode == 0
-    with sqlite3.connect(one.state.ledger_path) as ledger:
-        ledger.execute("PRAGMA user_version = 99")
-        ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    ledger.close()
-    before = one.state.ledger_path.read_bytes()
-    done = one.command("run")
-    assert done.returncode == 12
-    assert "99" in done.stderr.splitlines()[0]
-    assert done.stderr.splitlines()[-1].startswith("try:   ")
-    assert one.state.ledger_path.read_bytes() == before
 
 
 def test_a_daemon_can_be_asked_from_its_first_moment(one: Instance):
@@ -294,15 +264,3 @@ def test_a_daemon_can_be_asked_from_its_first_moment(one: Instance):
     assert answers <= {200, 503}
     one.settled()
     assert one.get("/readyz").status_code == 200
-
-
-def test_a_client_that_is_cut_off_by_the_end_is_told_so(one: Instance):
-    one.write("a.md", "# A\n\nText.\n")
-    one.start()
-    one.settled()
-    with one.http() as client:
-        job = client.post("/wait", json={"documents": [], "timeout_seconds": 60}).json()["job"]
-        eventually(lambda: client.get(f"/jobs/{job}").json()["state"] != "running")
-    assert one.stop() == 0
-    with pytest.raises(httpx.ConnectError):
-        one.get("/healthz")

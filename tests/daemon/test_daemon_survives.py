@@ -167,7 +167,7 @@ def test_a_feed_that_became_a_page_is_an_error_and_deletes_nothing(one: Instance
     server.on("/feed", Reply(200, rss("feedword"), RSS), login)
     one.configure(FILES + feed(server))
     one.start()
-    eventually(lambda: one.source("news")["last_error"])
+    eventually(lambda: one.source("news")["last_error"] and not one.source("news")["pending"])
     source = one.source("news")
     assert (source["documents"], source["held"], source["pending"]) == (1, 0, 0)
     assert one.places("feedword")

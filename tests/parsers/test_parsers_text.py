@@ -41,7 +41,7 @@ def test_a_large_text_takes_time_in_proportion(parse):
         return time.perf_counter() - started
 
     small = min(seconds(1000) for _ in range(3))
-    assert seconds(10_000) < 40 * small
+    assert min(seconds(10_000) for _ in range(3)) < 60 * small
 
 
 @given(st.lists(st.text(alphabet="ab \t\n\r\x0b\x0c\x85\u2028é", max_size=8), max_size=30).map("\n".join))
