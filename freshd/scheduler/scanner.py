@@ -160,9 +160,11 @@ class Scanner:
         self._go_on()
         self._record(found, freshness)
         gone = self._proved(found.absent, listing.report)
-        lost = len(self._without_successor(gone)[0])
-        verdict = self._judge(lost, state, listing.report.suspicion, is_last=is_last)
-        self._record_deletions(gone, look, freshness, verdict)
+        lost, moved = self._without_successor(gone)
+        verdict = self._judge(len(lost), state, listing.report.suspicion, is_last=is_last)
+        if verdict is not Verdict.WAIT:
+            self._record_deletions(moved, look, freshness, Verdict.PASS)
+        self._record_deletions(lost, look, freshness, verdict)
         took = timedelta(seconds=self._clock.monotonic() - began_s)
         if listing.report.is_complete:
             self._sources.scan_completed(name, began_at, took)

@@ -140,6 +140,20 @@ def test_an_emptied_source_of_copies_holds_its_deletions(bench: Bench):
     assert len(bench.store.documents()) == 12
 
 
+def test_what_moved_is_not_held_with_what_vanished(bench: Bench):
+    """A document that stands elsewhere is safe there; held, it would be found under both names."""
+    bench.index_all(HUNDRED)
+    for name in HUNDRED[:50]:
+        bench.source.delete(name)
+    bench.source.rename(HUNDRED[70], "moved.md")
+    bench.scan()
+    bench.apply()
+    assert bench.scan().verdict is Verdict.HOLD or bench.ledger.held(SOURCE)
+    bench.apply()
+    assert bench.ledger.held(SOURCE) == HUNDRED[:50]
+    assert bench.store.documents() == {*HUNDRED, "moved.md"} - {HUNDRED[70]}
+
+
 def test_a_swapped_root_holds_even_one_deletion(bench: Bench):
     bench.index_all(HUNDRED)
     bench.source.delete(HUNDRED[7])
