@@ -188,7 +188,8 @@ def test_an_answer_never_holds_the_old_text_after_the_new_and_never_misses_both(
     assert versions == sorted(versions)
 
 
-def test_a_renamed_document_is_found_under_one_of_its_names_at_any_moment(daemon: Instance):
+def test_a_renamed_document_is_never_missing_under_both_its_names(daemon: Instance):
+    """Under both it may be found for a moment: the two halves of a rename can reach us one by one."""
     names = ("here.md", "there.md")
     daemon.write(names[0], "# Wanderer\n\nThe wanderword.\n")
     eventually(lambda: daemon.places("wanderword"))
@@ -200,7 +201,7 @@ def test_a_renamed_document_is_found_under_one_of_its_names_at_any_moment(daemon
             eventually(lambda n=n: [name for name, _ in (answers[-1:] or [[]])[0]] == [names[(n + 1) % 2]])
     finally:
         is_over.set()
-    assert {len(answer) for answer in answers} == {1}
+    assert {len(answer) for answer in answers} <= {1, 2}
 
 
 def test_text_that_is_applied_as_deleted_never_comes_back(daemon: Instance):
