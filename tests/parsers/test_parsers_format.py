@@ -104,7 +104,7 @@ def zipped() -> bytes:
     [
         (b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\n", "PDF"),
         (zipped(), "zip"),
-        (gzip.compress(b"text"), "gzip"),
+        (gzip.compress(b"text", mtime=0), "gzip"),
         (b"\x89PNG\r\n\x1a\n", "PNG"),
         (b"{\\rtf1\\ansi text}", "RTF"),
         (b"\x7fELF\2\1\1\0\0\0", "NUL"),
