@@ -47,6 +47,7 @@ def clamp(claimed: datetime | None, lower: datetime | None, upper: datetime) -> 
     Args:
         claimed: According to the source; None if it does not say.
         lower: Start of the previous complete listing, which did not show the change; None without one.
+            One that lies ahead of `upper` is from a clock that was set back, and bounds nothing.
         upper: When freshd first saw the change.
 
     Returns:
@@ -57,7 +58,7 @@ def clamp(claimed: datetime | None, lower: datetime | None, upper: datetime) -> 
         return upper, True
     if claimed > upper:
         return upper, True
-    if lower is not None and claimed < lower:
+    if lower is not None and claimed < lower <= upper:
         return lower, True
     return claimed, False
 

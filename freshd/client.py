@@ -1,19 +1,48 @@
 """How a command asks the daemon that has the state directory, instead of opening it itself."""
 
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import httpx
 
 from freshd.errors import ConfigError, FreshdError, StoreUnavailable
 from freshd.redaction import printable
-from freshd.shapes import HeldDeletions, JobReport, ReindexReport, SearchAnswer, StatusReport, WaitReport
+from freshd.shapes import (
+    ChangeEntry,
+    ChangesAnswer,
+    HeldDeletions,
+    JobReport,
+    ReindexReport,
+    SearchAnswer,
+    StatusReport,
+    VerifyReport,
+    WaitReport,
+)
 from freshd.state import DaemonRecord, StateDirectory
 
 _ANSWER_S = 30.0
+_SILENCE_S = 45.0
+"""A stream of changes says something every 15 s: three times in a row is not chance."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 """Between two looks at a job: short jobs are answered at once, long ones ask little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event of the stream of changes.
+
+    Attributes:
+        seq: Where to go on from.
+        change: None where some were forgotten: whoever keeps copies lets go of all of them.
+
+    """
+
+    seq: int
+    change: ChangeEntry | None
 
 
 class JobFailed(FreshdError):
@@ -66,6 +95,39 @@ class Client:
         order = {"documents": list(documents), "timeout_seconds": timeout_s}
         return cast(WaitReport, self._job("/wait", order, lambda *_: None))
 
+    def verify(self, on_progress: Callable[[int, int], None]) -> VerifyReport:
+        """Have the ledger held against the store; `on_progress` hears done and total."""
+        return cast(VerifyReport, self._job("/verify", {}, on_progress))
+
+    def changes(self, after: int, limit: int, source: str | None, document_id: str | None) -> ChangesAnswer:
+        """Ask for applied changes after a sequence number; a negative one counts from the newest back."""
+        parameters = {"after": after, "limit": limit, **_whose(source, document_id)}
+        answer: ChangesAnswer = self._ask("GET", "/changes", params=parameters)
+        return answer
+
+    def follow(self, after: int, source: str | None, document_id: str | None) -> Iterator[Told]:
+        """Hear of changes after a sequence number as they are applied, until the stream ends or breaks off.
+
+        Raises:
+            StoreUnavailable: It could not begin.
+
+        """
+        has_begun = False
+        headers = {"accept": "text/event-stream", "last-event-id": str(after)}
+        timeout = httpx.Timeout(_ANSWER_S, read=_SILENCE_S)
+        try:
+            with self._http.stream(
+                "GET", "/changes", params=_whose(source, document_id), headers=headers, timeout=timeout
+            ) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer)
+                has_begun = True
+                yield from _told(answer.iter_lines())
+        except httpx.HTTPError as error:
+            if not has_begun:
+                raise self._unreachable(error) from error
+
     def deletions(self, source: str, approve: bool | None) -> HeldDeletions:
         """Ask for the held deletions of a source, after approving or rejecting them if asked to."""
         if approve is None:
@@ -99,19 +161,41 @@ class Client:
         except UnicodeEncodeError as error:  # bytes of a command line that are no UTF-8
             raise ConfigError(f"got '{printable(error.object)}', expected UTF-8 text") from error
         except httpx.HTTPError as error:
-            raise StoreUnavailable(
-                f"the daemon (process {self.pid}) at {self._address} does not answer: {error}",
-                hint="look at its log; if it hangs, stop that process and start freshd run again",
-            ) from error
+            raise self._unreachable(error) from error
         if answer.is_success:
             return answer.json()
         raise _refusal(answer)
+
+    def _unreachable(self, error: httpx.HTTPError) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the daemon (process {self.pid}) at {self._address} does not answer: {error}",
+            hint="look at its log; if it hangs, stop that process and start freshd run again",
+        )
 
 
 def connect(state: StateDirectory) -> Client | None:
     """Find the daemon that works in a state directory; None if none runs."""
     record = state.read_daemon()
     return None if record is None else Client(record)
+
+
+def _whose(source: str | None, document_id: str | None) -> dict[str, str]:
+    asked = {"source": source, "document": document_id}
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _told(lines: Iterable[str]) -> Iterator[Told]:
+    """Read server-sent events, the few fields of them that freshd sends."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if line:
+            fields[name] = value
+            continue
+        if "data" in fields:
+            is_change = fields["event"] == "change"
+            yield Told(int(fields["id"]), json.loads(fields["data"]) if is_change else None)
+        fields = {}
 
 
 def _refusal(answer: httpx.Response) -> FreshdError:

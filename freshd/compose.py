@@ -1,6 +1,7 @@
 """The only room that knows all classes: builds a running whole from a config."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -14,20 +15,23 @@ from freshd.clock import SystemClock
 from freshd.config import Config, Secrets, SourceConfig
 from freshd.dryrun import MeasuringEmbedder, NullStore, ReadOnlyCache, copy_ledger
 from freshd.embedder import open_embedder
-from freshd.errors import CollectionMismatch, FreshdError, StateUnusable
+from freshd.errors import CollectionMismatch, FreshdError, StateUnusable, StoreUnavailable
 from freshd.guard import Guard
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
-from freshd.model import Digest, SourceName
+from freshd.logs import Event, get_logger
+from freshd.model import Digest, DocumentId, SourceName
 from freshd.parsers import Parsers
 from freshd.pipeline import Pipeline, Recipe
 from freshd.ports import Connector, ConnectorContext, Embedder, Fetcher, Remote, Store, VectorCache
 from freshd.scheduler import Drain, Marks, Observer, ReadAhead, Reindexer, Scan, Scanner, Scheduler, Target
-from freshd.search import Search
+from freshd.scheduler.hints import LONGEST_S
+from freshd.search import Search, SearchProof
 from freshd.state import StateDirectory
 from freshd.stores.edge import EdgeStore
 from freshd.vectors import SqliteVectorCache, VectorCacheView
+from freshd.verify import Verified, Verifier
 
 _MIN_TOKENS, _MAX_TOKENS = 48, 256
 """Largest chunks that re-embed less than twice what changed between two releases of a large documentation tree."""
@@ -35,7 +39,13 @@ _MIN_TOKENS, _MAX_TOKENS = 48, 256
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Everything open and connected."""
+    """Everything open and connected.
+
+    Attributes:
+        proof: Reads back what is written; None where nothing is kept.
+        canaries: Documents that freshd writes itself.
+
+    """
 
     config: Config
     clock: SystemClock
@@ -44,9 +54,15 @@ class Whole:
     sources: SqliteSources
     store: Store
     search: Search
+    proof: SearchProof | None
     recipe: Recipe
     pipeline: Pipeline
     targets: tuple[Target, ...]
+    canaries: frozenset[tuple[SourceName, DocumentId]]
+
+    def is_canary(self, source: str, document_id: str) -> bool:
+        """Tell whether freshd writes this document itself, so that it counts nowhere."""
+        return (source, document_id) in self.canaries
 
     def reindexer(
         self,
@@ -67,7 +83,7 @@ class Whole:
         if full:
             chosen = [target.name for target in self.targets if not names or target.name in names]
             self.ledger.invalidate(None, self.clock.now(), chosen)
-        marks = Marks(ledger=self.ledger, sources=self.sources, store=self.store)
+        marks = Marks(ledger=self.ledger, sources=self.sources, store=self.store, clock=self.clock)
 
         def mark(scan: Scan) -> None:
             marks.put(scan)
@@ -83,6 +99,7 @@ class Whole:
                 pipeline=self.pipeline,
                 clock=self.clock,
                 on_progress=on_progress,
+                cannot_write=(lambda: disk_shortage(self.config)) if self.proof else (lambda: None),
             ),
             on_scan=mark,
             clock=self.clock,
@@ -91,12 +108,40 @@ class Whole:
     def open_store(self) -> None:
         """Open the store, where `open_whole` was told not to; idempotent.
 
+        One that is empty although the ledger says otherwise was lost and made anew:
+        nothing the ledger says of it holds any more, and everything is put back, vectors from the cache.
+
         Raises:
             StoreUnavailable: It does not answer now.
             CollectionMismatch: It belongs to another recipe or another instance.
 
         """
         self.store.open(self.ledger.instance)
+        if self.ledger.holds_chunks() and not self.store.count():
+            documents = self.ledger.doubt_all(self.clock.now())
+            get_logger().warning(Event.STORE_EMPTY, documents=documents)
+
+    def verify(
+        self,
+        on_progress: Callable[[int, int], None] = lambda *_: None,
+        *,
+        go_on: Callable[[], None] = lambda: None,
+        pause: Callable[[float], object] = lambda _: None,
+    ) -> Verified:
+        """Hold the ledger against the store, point by point, changing neither.
+
+        Args:
+            on_progress: Hears points looked at, and points in all, about.
+            go_on: Called before every look; what it raises ends the run.
+            pause: Waits some seconds after every answer, so that others get most of the store's time.
+
+        Raises:
+            StoreUnavailable: The store did not answer.
+
+        """
+        return Verifier(
+            ledger=self.ledger, store=self.store, clock=self.clock, go_on=go_on, pause=pause, on_progress=on_progress
+        ).run()
 
     def scheduler(self, observer: Observer, cannot_write: Callable[[], FreshdError | None]) -> Scheduler:
         """Build the engine of a daemon; it begins with `start`.
@@ -107,7 +152,7 @@ class Whole:
 
         """
         self._follow_recipe()
-        return Scheduler(
+        scheduler = Scheduler(
             targets=self.targets,
             ledger=self.ledger,
             sources=self.sources,
@@ -118,6 +163,9 @@ class Whole:
             observer=observer,
             cannot_write=cannot_write,
         )
+        lanes = scheduler.lanes.values()
+        self.ledger.spare(lambda: [one for lane in lanes for one in lane.being_written()], timedelta(seconds=LONGEST_S))
+        return scheduler
 
     def _follow_recipe(self) -> None:
         """Have documents of a former recipe chunked again; vectors of equal text come from the cache."""
@@ -131,16 +179,32 @@ class Whole:
         return Scanner(target=target, ledger=self.ledger, sources=self.sources, guard=self._guard, clock=self.clock)
 
 
+def disk_shortage(config: Config) -> StoreUnavailable | None:
+    """Say why nothing may be written where less disk is free than the config reserves; None while there is enough."""
+    free, reserve = StateDirectory(config.state_dir).free_bytes(), config.disk.reserve_bytes
+    if free >= reserve:
+        return None
+    return StoreUnavailable(
+        f"state directory {config.state_dir}: {free >> 20} MiB free, expected at least the reserve of"
+        f" {reserve >> 20} MiB",
+        hint="free some disk space, or lower [disk] reserve_bytes",
+    )
+
+
 @contextmanager
-def open_whole(config: Config, secrets: Secrets, *, must_open_store: bool = True) -> Iterator[Whole]:
+def open_whole(
+    config: Config, secrets: Secrets, *, must_open_store: bool = True, must_have_room: bool = False
+) -> Iterator[Whole]:
     """Open the state directory and everything in it; close it all at the end.
 
     Args:
         config: What to open.
         secrets: For the store.
         must_open_store: False leaves that to `open_store`, so that a daemon can begin while the store is down.
+        must_have_room: Refuse, before anything but the directory itself is made, where the disk is almost full.
 
     Raises:
+        StoreUnavailable: The store does not answer now, or there is too little room.
         StateInUse: Another process has it.
         StateUnusable: It is corrupt or from a newer freshd.
         CollectionMismatch: The index belongs to another recipe or another instance.
@@ -149,6 +213,9 @@ def open_whole(config: Config, secrets: Secrets, *, must_open_store: bool = True
     clock, state = SystemClock(), StateDirectory(config.state_dir)
     with ExitStack() as stack:
         stack.enter_context(state.lock())
+        shortage = disk_shortage(config) if must_have_room else None
+        if shortage is not None:
+            raise shortage
         database = stack.enter_context(closing(Database(state.ledger_path)))
         embedder = open_embedder(config.embedding.model, state.models_dir, config.base)
         cache = SqliteVectorCache(state.vectors_path, clock=clock, max_bytes=config.cache.max_bytes)
@@ -180,7 +247,7 @@ def open_dry_run(config: Config) -> Iterator[tuple[Whole, Callable[[], timedelta
         models_dir = state.models_dir if state.models_dir.exists() else scratch.models_dir
         embedder = MeasuringEmbedder(open_embedder(config.embedding.model, models_dir, config.base), clock)
         cache = ReadOnlyCache(VectorCacheView(state.vectors_path).get)
-        whole = _connected(stack, config, clock, database, embedder, cache, NullStore())
+        whole = _connected(stack, config, clock, database, embedder, cache, NullStore(), is_kept=False)
         yield whole, lambda: timedelta(seconds=embedder.estimated_seconds())
 
 
@@ -192,14 +259,17 @@ def _connected(
     embedder: Embedder,
     cache: VectorCache,
     store: Store,
+    *,
+    is_kept: bool = True,
 ) -> Whole:
     """Connect open parts; the connectors it makes are closed with the stack."""
     _check_embedder(database, embedder)
     ledger, sources = SqliteLedger(database), SqliteSources(database)
-    recipe, admission = _recipe(embedder), Admission(ledger)
+    recipe, admission = _recipe(embedder, config.sources), Admission(ledger)
     targets = tuple(_target(source, config, clock) for source in config.sources)
     for target in targets:
         stack.enter_context(closing(target.connector))
+    proof = SearchProof(store, admission, embedder.dimension) if is_kept else None
     pipeline = Pipeline(
         connectors={target.name: target.connector for target in targets},
         recipe=recipe,
@@ -208,20 +278,28 @@ def _connected(
         ledger=ledger,
         admission=admission,
         clock=clock,
+        proof=proof,
+    )
+    canaries = frozenset(
+        (SourceName(source.name), DocumentId(source.canary_path)) for source in config.sources if source.canary_path
     )
     search = Search(
         embedder=embedder,
         store=store,
         admission=admission,
         sources=[target.name for target in targets],
-        watermark=lambda name: sources.state(name).watermark,
+        watermark=lambda name: sources.state(name).watermark_at(clock.now()),
+        canaries=canaries,
     )
-    return Whole(config, clock, database, ledger, sources, store, search, recipe, pipeline, targets)
+    return Whole(config, clock, database, ledger, sources, store, search, proof, recipe, pipeline, targets, canaries)
 
 
-def _recipe(embedder: Embedder) -> Recipe:
+def _recipe(embedder: Embedder, sources: Sequence[SourceConfig]) -> Recipe:
     parser, limits = Parsers(), ChunkLimits(_MIN_TOKENS, min(_MAX_TOKENS, embedder.max_tokens))
-    parts = (parser.identity, CHUNKER, str(limits), embedder.identity)
+    parts = [parser.identity, CHUNKER, str(limits), embedder.identity]
+    # The config has a say in how bytes are taken apart; where it says nothing, the recipe is the one it always was.
+    declared = {source.name: list(source.raw.get("media_types", {}).items()) for source in sources}
+    parts += [json.dumps([name, kinds]) for name, kinds in sorted(declared.items()) if kinds]
     return Recipe(parser, limits, embedder, Digest(hashlib.sha256("\n".join(parts).encode()).hexdigest()))
 
 
@@ -254,4 +332,4 @@ def _target(source: SourceConfig, config: Config, clock: SystemClock) -> Target:
     connector: Connector = source.connector(source.options, ConnectorContext(name, config.base, clock, fetcher))
     if isinstance(connector, Remote):
         connector = ReadAhead(connector)
-    return Target(name, connector, source.freshness_target, source.poll_interval)
+    return Target(name, connector, source.freshness_target, source.poll_interval, source.keep_for)

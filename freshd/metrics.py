@@ -4,18 +4,17 @@ An exported age freezes at its last good value when a loop hangs; an instant goe
 Counters and histograms are counted as things happen, gauges are read from the facts at every scrape.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from freshd import __version__
-from freshd.freshness import watermark
 from freshd.model import ChangeKind, Outcome, OutcomeKind, SourceName
-from freshd.ports import SourceState
+from freshd.shapes import SourceStatus, StatusReport, VerifyReport
 
 # A second series for each counter, which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -24,34 +23,27 @@ _LAG_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFacts:
-    """What the gauges of one source are read from.
-
-    Attributes:
-        is_degraded: Its watch may miss hints.
-
-    """
-
-    state: SourceState
-    freshness: timedelta
-    is_degraded: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
-    """What all gauges are read from; instants by freshd's clock.
+    """What all gauges are read from.
 
     Attributes:
+        status: As `/status` answers it at this moment, so that the two never tell two stories.
         heartbeat_at: Every thread the daemon lives by was seen alive.
+        is_store_up: Open, and answering.
+        is_config_good: The newest config could be used.
         free_bytes: Where the state directory lies.
+        reserve_bytes: Free bytes below which nothing is written.
+        proofs: Changes that were read back, by source and by what became of that.
 
     """
 
-    sources: Sequence[SourceFacts]
+    status: StatusReport
     heartbeat_at: datetime
     is_store_up: bool
     is_config_good: bool
     free_bytes: int
+    reserve_bytes: int
+    proofs: Mapping[tuple[SourceName, str], int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -94,8 +86,8 @@ class Metrics:
         self._changes.labels(source, change.kind.value).inc()
         if change.is_clamped:
             self._distrusted.labels(source).inc()
-        if outcome.searchable_at is not None:
-            lag = outcome.searchable_at - change.changed_at
+        lag = None if outcome.searchable_at is None else outcome.searchable_at - change.changed_at
+        if lag is not None and lag >= timedelta(0):  # else the clock was set back in between, and nobody knows
             histogram = self._forget_s if change.kind is ChangeKind.DELETED else self._lag_s
             histogram.labels(source).observe(lag.total_seconds())
             self._within.labels(source).inc(lag <= target)
@@ -122,49 +114,118 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         facts = self._facts()
         yield _gauge("freshd_build_info", "Which freshd runs.", {"version": __version__}, 1)
-        yield _gauge("freshd_scheduler_heartbeat_timestamp_seconds", "Last seen alive.", {}, _s(facts.heartbeat_at))
+        heartbeat_s = facts.heartbeat_at.timestamp()
+        yield _gauge("freshd_scheduler_heartbeat_timestamp_seconds", "Last seen alive.", {}, heartbeat_s)
         yield _gauge("freshd_store_up", "Whether the store answers.", {}, facts.is_store_up)
         yield _gauge("freshd_config_last_reload_successful", "Whether the config is good.", {}, facts.is_config_good)
         yield _gauge("freshd_state_free_bytes", "Free where the state directory lies.", {}, facts.free_bytes)
-        yield from _source_gauges(facts.sources)
+        yield _gauge("freshd_state_reserve_bytes", "Nothing is written with less free.", {}, facts.reserve_bytes)
+        yield from _proofs(facts)
+        yield from _verify_gauges(facts.status["verify"])
+        yield from _source_gauges(facts.status["sources"])
+        yield from _canary_gauges(facts.status["sources"])
 
 
-def _source_gauges(sources: Sequence[SourceFacts]) -> Iterator[Metric]:
-    rows: list[tuple[str, str, Callable[[SourceFacts], float | datetime | None]]] = [
-        ("freshd_source_watermark_timestamp_seconds", "The index holds every change up to here.", _watermark),
-        (
-            "freshd_source_oldest_pending_timestamp_seconds",
-            "Oldest change not applied; absent without one.",
-            lambda one: one.state.oldest_unapplied_at,
-        ),
-        (
-            "freshd_source_last_success_timestamp_seconds",
-            "Start of the last complete listing.",
-            lambda one: one.state.last_complete_scan_at,
-        ),
-        ("freshd_source_up", "Whether the source answers.", lambda one: one.state.failing_since is None),
-        (
-            "freshd_source_freshness_target_seconds",
-            "Within which a change should be searchable.",
-            lambda one: one.freshness.total_seconds(),
-        ),
-        ("freshd_documents", "Documents in the index.", lambda one: one.state.documents),
-        ("freshd_pending_documents", "Changes not applied yet.", lambda one: one.state.pending),
-        ("freshd_deletions_held", "Deletions that wait for a person.", lambda one: one.state.held),
-        ("freshd_quarantined_documents", "Documents that failed repeatedly.", lambda one: one.state.quarantined),
-        ("freshd_watcher_degraded", "Whether the watch may miss hints.", lambda one: one.is_degraded),
-    ]
-    for name, words, value_of in rows:
+_SOURCE_GAUGES: list[tuple[str, str, Callable[[SourceStatus], float | str | None]]] = [
+    (
+        "freshd_source_watermark_timestamp_seconds",
+        "The index holds every change up to here; absent while unknown.",
+        lambda source: source["watermark"],
+    ),
+    (
+        "freshd_source_oldest_pending_timestamp_seconds",
+        "Oldest change not applied; absent without one.",
+        lambda source: source["oldest_pending_at"],
+    ),
+    (
+        "freshd_source_last_success_timestamp_seconds",
+        "Start of the last complete listing; absent before the first.",
+        lambda source: source["last_complete_scan_at"],
+    ),
+    ("freshd_source_up", "Whether the source answers.", lambda source: source["failing_since"] is None),
+    (
+        "freshd_source_freshness_target_seconds",
+        "Within which a change should be searchable.",
+        lambda source: source["freshness_target_seconds"],
+    ),
+    ("freshd_source_objective_ratio", "Share that should be.", lambda source: source["objective"]),
+    (
+        "freshd_source_error_budget_remaining_ratio",
+        "Share of the objective's error budget that is left; absent where nothing changed.",
+        lambda source: source["error_budget_remaining"],
+    ),
+    (
+        "freshd_source_overdue",
+        "Whether the source is silent for longer than its habit.",
+        lambda source: source["overdue_since"] is not None,
+    ),
+    ("freshd_documents", "Documents in the index.", lambda source: source["documents"]),
+    ("freshd_pending_documents", "Changes not applied yet.", lambda source: source["pending"]),
+    ("freshd_late_documents", "Changes not applied within the target yet.", lambda source: source["late"]),
+    ("freshd_deletions_held", "Deletions that wait for a person.", lambda source: source["held"]),
+    ("freshd_quarantined_documents", "Documents that failed repeatedly.", lambda source: source["quarantined"]),
+    ("freshd_watcher_degraded", "Whether the watch may miss hints.", lambda source: source["is_watch_degraded"]),
+]
+
+
+def _source_gauges(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
+    for name, words, value_of in _SOURCE_GAUGES:
         family = GaugeMetricFamily(name, words, labels=["source"])
-        for one in sources:
-            value = value_of(one)
+        for source in sources:
+            value = value_of(source)
             if value is not None:
-                family.add_metric([one.state.name], _s(value) if isinstance(value, datetime) else float(value))
+                family.add_metric([source["name"]], _s(value) if isinstance(value, str) else float(value))
         yield family
 
 
-def _watermark(one: SourceFacts) -> datetime | None:
-    return watermark(one.state.listed_through, one.state.oldest_unapplied_at, one.state.watermark)
+def _proofs(facts: Facts) -> Iterator[Metric]:
+    family = CounterMetricFamily(
+        "freshd_proofs", "Changes read back the way a search does, by what became of it.", labels=["source", "result"]
+    )
+    for source in facts.status["sources"]:
+        for result in ("found", "missing", "orphaned", "hidden"):
+            family.add_metric([source["name"], result], facts.proofs.get((SourceName(source["name"]), result), 0))
+    yield family
+
+
+def _verify_gauges(verify: VerifyReport) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "freshd_verify_divergent_points",
+        "Points in which store and ledger differed at the last verify.",
+        labels=["kind"],
+    )
+    if verify["checked_at"] is not None:
+        at_s = _s(verify["checked_at"])
+        yield _gauge("freshd_verify_last_success_timestamp_seconds", "When the last whole verify began.", {}, at_s)
+        for kind in ("missing", "orphaned", "damaged"):
+            family.add_metric([kind], verify[kind])
+    yield family
+
+
+def _canary_gauges(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
+    lag = GaugeMetricFamily(
+        "freshd_canary_lag_seconds", "What the last round of the canary took, step by step.", labels=["source", "step"]
+    )
+    failed = GaugeMetricFamily(
+        "freshd_canary_failed", "Whether the last round of the canary broke off.", labels=["source"]
+    )
+    success = GaugeMetricFamily(
+        "freshd_canary_last_success_timestamp_seconds",
+        "When the canary was last found and forgotten.",
+        labels=["source"],
+    )
+    for source in sources:
+        canary = source["canary"]
+        if canary is None:
+            continue
+        steps = {"found": canary["found_seconds"], "edited": canary["edited_seconds"], "gone": canary["gone_seconds"]}
+        for step, seconds in steps.items():
+            if seconds is not None:
+                lag.add_metric([source["name"], step], seconds)
+        failed.add_metric([source["name"]], canary["error"] is not None)
+        if canary["succeeded_at"] is not None:
+            success.add_metric([source["name"]], _s(canary["succeeded_at"]))
+    yield from (lag, failed, success)
 
 
 def _gauge(name: str, words: str, labels: dict[str, str], value: float) -> Metric:
@@ -173,5 +234,6 @@ def _gauge(name: str, words: str, labels: dict[str, str], value: float) -> Metri
     return family
 
 
-def _s(instant: datetime) -> float:
-    return instant.timestamp()
+def _s(instant: str) -> float:
+    """Give RFC 3339 as seconds since 1970."""
+    return datetime.fromisoformat(instant).timestamp()

@@ -86,6 +86,8 @@ class ListingReport:
             it is kept only once everything this listing showed is applied.
         suspicion: Why absence should not be believed without a person, such as another mount; None if none.
         not_before: The source asks not to be looked at earlier; None if it does not say.
+        reason: Why it is not complete, with what was got and what was expected, in one line; None while it is.
+        hint: What mends that; empty when nothing but waiting does.
 
     """
 
@@ -94,6 +96,18 @@ class ListingReport:
     cursor: str | None = None
     suspicion: str | None = None
     not_before: datetime | None = None
+    reason: str | None = None
+    hint: str = ""
+
+    @property
+    def shortfall(self) -> str | None:
+        """Say in one line why not everything was seen; None when it was."""
+        if not self.is_complete:
+            return self.reason or "got a listing that broke off, expected one of everything"
+        if self.unreadable:
+            more = f", and {len(self.unreadable) - 1:,} more" if len(self.unreadable) > 1 else ""
+            return f"{self.unreadable[0]}: cannot be read{more}"
+        return None
 
 
 class Listing:
@@ -326,6 +340,7 @@ class Known:
     Attributes:
         fingerprint: Of the newest look that was recorded, applied or not; None after a deletion was recorded.
         is_applied: Whether the store holds a revision of it.
+        absent_since: Since when a window has not shown it, where that is remembered; None while it does.
 
     """
 
@@ -334,6 +349,7 @@ class Known:
     identity: str | None = None
     is_racy: bool = False
     is_applied: bool = False
+    absent_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +439,7 @@ class Outcome:
         searchable_at: When search began to answer with it; None if it never did.
         embedded_characters: Characters given to the model for it.
         error: Why it failed, in one line.
+        hint: What mends that; None when nothing but waiting does.
 
     """
 
@@ -432,3 +449,4 @@ class Outcome:
     searchable_at: datetime | None = None
     embedded_characters: int = 0
     error: str | None = None
+    hint: str | None = None

@@ -17,7 +17,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 from freshd.model import Chunk, ChunkId, Digest, DocumentId, Relabel, SourceName
 
@@ -138,6 +138,10 @@ def citation(payload: Mapping[str, Any]) -> Citation:
     )
 
 
+@overload
+def rfc3339(instant: datetime) -> str: ...
+@overload
+def rfc3339(instant: datetime | None) -> str | None: ...
 def rfc3339(instant: datetime | None) -> str | None:
     """Write an aware instant as RFC 3339 in UTC, to the microsecond where it has one; None stays None."""
     return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -12,6 +12,7 @@ import pytest
 KNOWN_SKIPS = (
     "FRESHD_TEST_QDRANT_URL is not set",  # a real Qdrant server; none is a package of a registry
     "promtool is not installed",
+    "prometheus is not installed",
     "systemd-analyze is not installed",
     "chromium is not installed",
     "not running as root",

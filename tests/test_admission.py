@@ -1,14 +1,20 @@
 """Which chunks a search may show while a document is being replaced."""
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from freshd.admission import Admission
-from freshd.model import ChunkId, SourceName
+from freshd.chunker import ChunkLimits
+from freshd.model import ChunkId, Digest, SourceName
+from freshd.parsers import Parsers
+from freshd.pipeline import Pipeline, Recipe
+from tests.scheduler.parts import FAR, Bench
 
 SOURCE = SourceName("handbook")
 KEY = (SOURCE, "a.md")
@@ -149,3 +155,35 @@ def test_a_search_between_two_equal_epochs_never_sees_two_revisions_or_none(admi
         reader.join()
     assert torn == []
     assert seen
+
+
+def test_nothing_of_a_batch_is_left_behind_once_the_ledger_has_it(tmp_path: Path):
+    """Else every document ever edited would stay in memory, and be gone through by every search."""
+    with closing(Bench(tmp_path)) as bench:
+        applied = Applied()
+        admission = Admission(applied)
+        pipeline = Pipeline(
+            connectors=bench.connectors,
+            recipe=Recipe(Parsers(), ChunkLimits(48, 256), bench.embedder, Digest("ab" * 32)),
+            cache=bench.cache,
+            store=bench.store,
+            ledger=bench.ledger,
+            admission=admission,
+            clock=bench.clock,
+        )
+        acts: list[Callable[[], None]] = [
+            lambda: bench.source.write("a.md"),
+            lambda: bench.source.write("a.md", "# New\n\nNew.\n"),
+            lambda: bench.source.rename("a.md", "b.md"),
+            lambda: bench.source.delete("b.md"),
+        ]
+        seen: set[ChunkId] = set()
+        for act in acts:
+            act()
+            bench.scan()
+            pipeline.run(bench.ledger.take(FAR, 10))
+            seen |= bench.store.points.keys()
+            for said in (frozenset[ChunkId](), frozenset(seen)):
+                applied.chunks = said
+                assert admission.admits(sorted(seen)) == said
+    assert (len(seen), admission.epoch) == (3, len(acts))

@@ -22,6 +22,7 @@ from freshd.config import TEMPLATE, Listen, Secrets, check_listen, load, load_se
 from freshd.config.loading import MAX_FILE_BYTES
 from freshd.config.values import parse_duration, parse_size
 from freshd.errors import ConfigError
+from freshd.model import Coverage
 
 INVALID = sorted((Path(__file__).parent / "configs").glob("invalid-*.toml"))
 SOURCE = '[[sources]]\nname = "handbook"\ntype = "files"\npath = "docs"\n'
@@ -38,7 +39,11 @@ class FilesOptions(BaseModel):
 
 
 class FilesConnector:
+    coverage = Coverage.FULL
     Options = FilesOptions
+
+    def write(self) -> None:
+        """A canary could be written."""
 
 
 def without_user(url: str) -> str:
@@ -237,7 +242,7 @@ KEYS = {
     "embedding.model": ["BAAI/bge-small-en-v1.5", "models/mine"],
     "http.listen": ["127.0.0.1:0", "[::1]:8377", "localhost:1", "0.0.0.0:65535", "freshd.example.org:80"],
     "http.allowed_hosts": [[], ["Freshd.Example.org", "10.0.0.1", "::1", "my_host"]],
-    "history.keep_for": ["1d", "3650d"],
+    "history.keep_for": ["28d", "3650d"],
     "guard.documents": [0, 1_000],
     "guard.share": [0, 0.5, 1],
     "log.format": ["console", "json"],
@@ -249,7 +254,6 @@ KEYS = {
     "source.objective_window": ["7d"],
     "source.poll_interval": ["30s"],
     "source.canary_path": ["canary/freshd.md"],
-    "source.keep_for": ["365d"],
     "source.watch": [True, False],
     "source.include": [["**/*.md"]],
 }

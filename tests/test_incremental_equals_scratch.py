@@ -22,6 +22,7 @@ from freshd.chunker import ChunkLimits
 from freshd.model import Document, DocumentRef
 from tests.kit.clock import ShiftedClock
 from tests.kit.embedder import HashEmbedder
+from tests.kit.failpoints import STEPS
 from tests.kit.world import Index, Settings, assert_same_index
 
 PARAGRAPHS = (
@@ -43,18 +44,6 @@ NAMES = ("a.md", "a.rst", "b.md", "notes.txt", "page.html", "sub/a.md", "sub/dee
 """`z.md` is a file at one time and a folder at another."""
 
 QUERIES = ("days of leave", "who reports a lost key", "größer", "trains and flights", "for key in keys", "front door")
-
-STEPS = (
-    "mid_embed",
-    "before_intent",
-    "after_intent",
-    "mid_upsert",
-    "after_upsert",
-    "before_delete",
-    "before_flush",
-    "before_applied",
-)
-"""Every fail point between having read a file and knowing that the index has it."""
 
 paragraphs = st.sampled_from(PARAGRAPHS)
 texts = st.lists(paragraphs, max_size=8)

@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freshd.errors import StateUnusable
+from freshd.freshness import Tried
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.documents import SqliteLedger, Waiting
-from freshd.ledger.history import SqliteHistory
+from freshd.ledger.history import Lags, SqliteHistory
 from freshd.ledger.sources import SqliteSources
 from freshd.model import (
     Change,
@@ -125,6 +126,9 @@ class Books:
 
     def state(self) -> SourceState:
         return self.sources.state(SOURCE)
+
+    def mark(self, through: datetime, now: datetime | None = None) -> datetime | None:
+        return self.sources.marker_out(SOURCE, through, None, now or through)
 
     def reopened(self) -> "Books":
         self.database.close()
@@ -485,6 +489,25 @@ def test_a_successor_may_carry_the_same_content_but_must_be_present(books: Books
     assert books.ledger.successor(SOURCE, DocumentId("a")) is None
 
 
+def test_what_is_gone_succeeds_nothing_and_what_is_left_of_many_copies_succeeds_them_all(books: Books):
+    names = [DocumentId(f"{n:05}") for n in range(1_500)]
+    books.ledger.record([change(name, identity="inode 7") for name in names], MINUTE)
+    books.ledger.record([change("apart", identity="inode 8")], MINUTE)
+    assert books.ledger.successors(SOURCE, {*names}) == {}
+    assert books.ledger.successors(SOURCE, {*names[:-1], DocumentId("apart")}) == dict.fromkeys(names[:-1], names[-1])
+    assert books.ledger.successors(SOURCE, {DocumentId("never heard of")}) == {}
+
+
+def test_every_present_document_of_an_identity_is_found(books: Books):
+    books.ledger.record([change("gone", identity="inode 7")], None)
+    books.apply("gone", 1)
+    books.ledger.record([change("gone", DELETED)], MINUTE)
+    names = [f"{n:05}" for n in range(1_500)]
+    books.ledger.record([change(name, identity="inode 7") for name in names], MINUTE)
+    books.ledger.record([change("a", identity="inode 7", source=OTHER), change("b", identity="inode 8")], MINUTE)
+    assert [known.document_id for known in books.ledger.holders(SOURCE, "inode 7")] == names
+
+
 def test_more_ids_than_fit_one_statement_are_looked_up(books: Books):
     books.index("a", *range(1200))
     asked = sorted(ids(*range(600, 2400)))
@@ -524,12 +547,49 @@ def test_lag_counts_changes_and_deletions_apart_and_no_backfill(books: Books):
             applied(books.pending("old"), seconds=9),
         ]
     )
-    lags = books.history.lags(SOURCE, NOON)
-    assert (lags.changes_s, lags.deletions_s, lags.within_target, lags.total) == ((5.0, 70.0), (9.0,), 2, 3)
-    assert books.history.lags(SOURCE, NOON + timedelta(seconds=9)).total == 2
-    assert books.history.lags(OTHER, NOON).total == 0
+    assert books.history.lags(SOURCE, NOON) == Lags((70.0, 5.0), (9.0,))
+    assert books.history.tried(SOURCE, NOON) == Tried(2, 3)
+    assert books.history.tried(SOURCE, NOON + timedelta(seconds=9)) == Tried(1, 2)
+    assert books.history.tried(OTHER, NOON) == Tried(0, 0)
     assert [entry.lag_s for entry in books.history.entries()] == [None, 5.0, 70.0, 9.0]
     assert books.history.entries(after=books.history.last_seq()) == []
+
+
+def test_history_is_read_forwards_from_a_number_or_back_from_the_newest(books: Books):
+    for number, name in enumerate("abc"):
+        books.index(name, number)
+    seqs = [entry.seq for entry in books.history.entries()]
+    assert seqs == sorted(seqs)
+    assert [entry.document_id for entry in books.history.entries(after=seqs[0], limit=1)] == ["b"]
+    assert [entry.document_id for entry in books.history.entries(after=-2)] == ["b", "c"]
+    assert [entry.document_id for entry in books.history.entries(-9, 2)] == ["b", "c"]
+    assert [entry.seq for entry in books.history.entries(source=SOURCE, document_id=DocumentId("c"))] == [seqs[2]]
+    assert books.history.entries(source=OTHER) == []
+    assert books.history.last_seq() == seqs[2]
+
+
+def test_what_is_forgotten_leaves_a_gap_for_those_who_had_not_read_it(books: Books):
+    assert books.history.is_gapless(0)
+    for number, name in enumerate("abc"):
+        books.ledger.record([change(name)], None)
+        books.ledger.commit([applied(books.pending(name), number, seconds=number)])
+    first, second, third = (entry.seq for entry in books.history.entries())
+    assert books.history.forget(NOON + timedelta(seconds=2)) == 2
+    assert [entry.seq for entry in books.history.entries()] == [third]
+    gapless = [books.history.is_gapless(after) for after in (0, first, second, third, -1)]
+    assert gapless == [False, False, True, True, True]
+    assert books.history.forget(NOON + timedelta(days=1)) == 1
+    assert [books.history.is_gapless(after) for after in (second, third)] == [False, True]
+    assert books.history.last_seq() == third, "numbers are not given out again"
+
+
+def test_arrivals_are_the_newest_instants_at_which_something_came_or_changed(books: Books):
+    for minute, name in enumerate("abcb"):
+        books.ledger.record([change(name, version=str(minute), at=NOON + minute * MINUTE)], None)
+        books.apply(name, minute)
+    books.ledger.record([change("a", DELETED, at=NOON + 9 * MINUTE)], None)
+    books.apply("a")
+    assert books.history.arrivals(SOURCE, 3) == [NOON + n * MINUTE for n in (3, 2, 1)]
 
 
 def test_deletions_are_counted_from_the_instant_they_were_durable(books: Books):
@@ -548,28 +608,53 @@ def test_deletions_are_counted_from_the_instant_they_were_durable(books: Books):
 
 def test_the_watermark_waits_for_the_first_marker_and_never_goes_back(books: Books):
     books.ledger.record([change("a", at=NOON - MINUTE)], None)
-    assert books.sources.raise_watermark(SOURCE) is None
+    assert books.state().watermark is None
     books.apply("a", 1)
-    books.sources.marker_out(SOURCE, NOON)
-    assert books.sources.raise_watermark(SOURCE) == NOON
+    assert books.mark(NOON) == NOON
     books.ledger.record([change("a", MODIFIED, "2", at=NOON - MINUTE)], MINUTE)
-    books.sources.marker_out(SOURCE, NOON - MINUTE)
-    assert books.sources.raise_watermark(SOURCE) == NOON
+    assert books.mark(NOON - MINUTE, now=NOON) == NOON
     assert books.state().listed_through == NOON
     assert books.reopened().state().watermark == NOON
 
 
+def test_a_watermark_of_a_clock_that_was_set_back_counts_for_nothing_until_the_next_mark(books: Books):
+    books.mark(NOON + timedelta(hours=3), now=NOON + timedelta(hours=3))
+    assert books.state().watermark_at(NOON + timedelta(hours=3)) == NOON + timedelta(hours=3)
+    assert books.state().watermark_at(NOON) is None
+    assert books.mark(NOON, now=NOON + MINUTE) == NOON
+    assert books.state().watermark_at(NOON + MINUTE) == NOON
+
+
+def test_the_trail_tells_where_a_watermark_stood_over_the_last_hours(books: Books):
+    for minute in (0, 1, 1, 2, 500):
+        at = NOON + minute * MINUTE
+        books.mark(at, now=at + timedelta(seconds=1))
+    books.mark(NOON, now=NOON + 501 * MINUTE)
+    trail = [((at - NOON) // MINUTE, (mark - NOON) // MINUTE) for at, mark in books.sources.trail(SOURCE)]
+    assert trail == [(500, 500)], "only what is newer than six hours, and only where it rose"
+    assert books.sources.trail(OTHER) == []
+
+
+def test_pending_changes_past_their_target_are_late_and_nothing_else_is(books: Books):
+    books.ledger.record([change("backfill", at=NOON)], None)
+    books.ledger.record([change("a", at=NOON), change("b", at=NOON + MINUTE), change("poison", at=NOON)], MINUTE)
+    books.ledger.defer(books.pending("poison"), "no text", NOON, quarantine=True)
+    late = [books.sources.late(SOURCE, NOON + n * MINUTE) for n in (0, 1, 2, 3)]
+    assert late == [0, 0, 1, 2]
+    assert books.sources.late(OTHER, NOON + 9 * MINUTE) == 0
+
+
 def test_held_and_pending_bound_the_watermark_and_quarantined_do_not(books: Books):
     books.index("a", 1)
-    books.sources.marker_out(SOURCE, NOON + timedelta(hours=1))
     books.ledger.record([change("a", DELETED, at=NOON + MINUTE)], MINUTE, held=True)
     books.ledger.record([change("b", at=NOON)], MINUTE)
-    assert books.sources.raise_watermark(SOURCE) == NOON
+    later = NOON + timedelta(hours=1)
+    assert books.mark(later) == NOON
     books.ledger.defer(books.pending("b"), "no text", NOON, quarantine=True)
-    assert books.sources.raise_watermark(SOURCE) == NOON + MINUTE
+    assert books.mark(later) == NOON + MINUTE
     books.ledger.approve(SOURCE)
     books.apply("a")
-    assert books.sources.raise_watermark(SOURCE) == NOON + timedelta(hours=1)
+    assert books.mark(later) == later
 
 
 def test_a_source_fails_since_its_first_failure_until_it_is_listed_whole(books: Books):
@@ -605,12 +690,11 @@ operations = st.lists(
 def test_the_counts_are_those_of_the_rows_whatever_happened(tmp_path: Path, history: list[tuple]):
     (tmp_path / "ledger.db").unlink(missing_ok=True)
     books = Books(tmp_path / "ledger.db")
-    books.sources.marker_out(SOURCE, NOON - MINUTE)
-    marks = []
+    marks = [books.mark(NOON - MINUTE)]
     with closing(books.database):
         for number, (what, name, numbers, flag) in enumerate(history):
             _do(books, what, name, sorted(numbers), flag, number)
-            marks.append(books.sources.raise_watermark(SOURCE))
+            marks.append(books.state().watermark)
             _check(books)
     assert marks == sorted(marks)
 
@@ -621,7 +705,7 @@ def _do(books: Books, what: str, name: str, numbers: list[int], flag: bool, numb
     if what == "record":
         kind = MODIFIED if books.revision(name).chunks else ADDED
         books.ledger.record([change(name, kind, str(number), at=NOON + number * MINUTE)], MINUTE if flag else None)
-        books.sources.marker_out(SOURCE, NOON + number * MINUTE)
+        books.mark(NOON + number * MINUTE)
     elif what in ("delete", "hold"):
         if name in books.known():
             books.ledger.record([change(name, DELETED, at=NOON)], MINUTE if flag else None, held=what == "hold")
@@ -685,6 +769,12 @@ def newer(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
 
 
+def older(path: Path) -> None:
+    Database(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+
+
 def truncated(path: Path) -> None:
     Database(path).close()
     path.write_bytes(path.read_bytes()[:6000])
@@ -703,11 +793,20 @@ def without_identity(path: Path) -> None:
         (lambda path: path.write_bytes(b"It was a dark and stormy night. " * 200), "not a database"),
         (lambda path: foreign(path, 0), "another program's"),
         (lambda path: foreign(path, SCHEMA_VERSION), "meta"),
-        (newer, f"knows up to {SCHEMA_VERSION}"),
+        (newer, f"got schema version {SCHEMA_VERSION + 1}, expected {SCHEMA_VERSION}"),
+        (older, f"got schema version {SCHEMA_VERSION - 1}, expected {SCHEMA_VERSION}"),
         (truncated, "malformed"),
         (without_identity, "whose"),
     ],
-    ids=["no database", "another program's", "another program's, same version", "newer", "truncated", "nobody's"],
+    ids=[
+        "no database",
+        "another program's",
+        "another program's, same version",
+        "newer",
+        "older",
+        "truncated",
+        "nobody's",
+    ],
 )
 def test_a_file_that_is_no_ledger_of_ours_is_refused_and_left_as_it_was(tmp_path: Path, spoil, says: str):
     path = tmp_path / "ledger.db"
@@ -829,3 +928,71 @@ def test_a_closed_ledger_says_so(books: Books):
     books.ledger.close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         books.state()
+
+
+# Where the text of what is gone may stand
+
+
+def whereabouts(books: Books, *changes: Change) -> tuple[str | None, list[str]]:
+    found = books.ledger.whereabouts(SOURCE, {DocumentId("gone")}, changes)[DocumentId("gone")]
+    return found.stands_in, [ref.document_id for ref in found.may_stand_in]
+
+
+@pytest.fixture
+def bereft(books: Books) -> Books:
+    """A document with the text "same" and inode 7 is applied; the tests say that it is gone."""
+    books.ledger.record([change("gone", identity="inode 7")], None)
+    books.apply("gone", 1, content="same")
+    return books
+
+
+def test_a_text_may_stand_where_its_identity_does_until_that_one_was_read(bereft: Books):
+    bereft.ledger.record([change("other", identity="inode 7")], MINUTE)
+    assert whereabouts(bereft) == (None, ["other"])
+    bereft.apply("other", 2, content="another text")
+    assert whereabouts(bereft) == (None, []), "the file system gave the identity out again"
+    bereft.ledger.record([change("other", MODIFIED, "2", identity="inode 7")], MINUTE)
+    assert whereabouts(bereft) == (None, ["other"])
+    bereft.apply("other", 2, content="same")
+    assert whereabouts(bereft) == ("other", [])
+
+
+def test_a_text_only_may_stand_in_a_copy_that_changed_since_it_was_read(bereft: Books):
+    bereft.index("copy", 2, content="same")
+    assert whereabouts(bereft) == ("copy", [])
+    assert whereabouts(bereft, change("copy", MODIFIED, "2")) == (None, ["copy"]), "seen, and not recorded yet"
+    bereft.ledger.record([change("copy", MODIFIED, "2")], MINUTE)
+    assert whereabouts(bereft) == (None, ["copy"])
+    bereft.index("second copy", 3, content="same")
+    assert whereabouts(bereft) == ("second copy", [])
+
+
+def test_a_document_that_cannot_be_read_carries_nobody_s_text(bereft: Books):
+    bereft.ledger.record([change("other", identity="inode 7")], MINUTE)
+    bereft.ledger.defer(bereft.pending("other"), "it is a folder", NOON + MINUTE, quarantine=True)
+    assert whereabouts(bereft) == (None, [])
+    assert whereabouts(bereft, change("other", version="2", identity="inode 7")) == (None, ["other", "other"])
+
+
+def test_a_document_that_waits_for_another_recipe_only_was_read(bereft: Books):
+    bereft.index("copy", 2, content="same")
+    bereft.ledger.invalidate(None, NOON, [SOURCE])
+    assert bereft.waiting("copy") is not None
+    assert whereabouts(bereft) == ("copy", [])
+
+
+def test_a_document_that_another_look_was_asked_for_is_unread(bereft: Books):
+    """It was away when it was to be read, and so may be what the last look saw."""
+    bereft.index("copy", 2, content="same")
+    bereft.ledger.record([change("copy", MODIFIED, "2")], MINUTE)
+    bereft.ledger.drop(bereft.pending("copy"))
+    assert whereabouts(bereft) == (None, ["copy"])
+
+
+def test_what_came_back_is_no_successor_of_itself(bereft: Books):
+    assert whereabouts(bereft, change("gone", MODIFIED, "2", identity="inode 7")) == (None, [])
+
+
+def test_of_many_unread_copies_some_are_named(bereft: Books):
+    bereft.ledger.record([change(f"{n:02}", identity="inode 7") for n in range(40)], MINUTE)
+    assert whereabouts(bereft) == (None, [f"{n:02}" for n in range(16)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from freshd.compose import Whole, open_whole
 from freshd.config import Secrets, load
 from freshd.model import SourceName
 from freshd.scheduler import Tally
+from freshd.verify import Verified
+from tests.kit.failpoints import STEPS
 
 CONFIG = """
 [[sources]]
@@ -174,7 +177,27 @@ def test_a_bad_document_is_reported_and_its_neighbours_go_on(world: World):
     world.write("broken.md", "\0\1\2" * 100)
     tally = world.reindex()
     assert (tally.documents["failed"], tally.documents["added"]) == (1, 3)
-    assert "broken.md" in tally.errors[0]
+    assert "broken.md" in tally.errors[0].error
+
+
+def test_documents_are_taken_apart_anew_when_the_config_calls_them_something_else(world: World):
+    """Only once, and what comes out as before is neither embedded nor written again."""
+    world.reindex()
+    as_markdown = world.points()
+    config = world.root / "freshd.toml"
+    config.write_text(CONFIG + 'media_types = { "travel.md" = "text/csv" }\n')
+    tally = world.reindex()
+    as_table = world.points()
+    assert {point["metadata"]["document_id"] for point in as_table.values() if point not in as_markdown.values()} == {
+        "travel.md"
+    }
+    assert tally.fates.embedded == len(as_table.keys() - as_markdown.keys())
+    assert tally.fates.kept == len(as_table.keys() & as_markdown.keys())
+    assert not world.reindex().documents["modified"]
+    assert world.points() == as_table
+    config.write_text(CONFIG)
+    assert world.reindex().fates.embedded == 0
+    assert world.points() == as_markdown
 
 
 def edits(world: World) -> None:
@@ -202,19 +225,7 @@ def test_an_index_kept_up_equals_one_made_from_scratch(world: World, tmp_path: P
     assert [world.hits(query) for query in QUERIES] == scratch_hits
 
 
-KILLED_AT = (
-    "mid_embed",
-    "before_intent",
-    "after_intent",
-    "mid_upsert",
-    "after_upsert",
-    "before_delete",
-    "before_flush",
-    "before_applied",
-)
-
-
-@pytest.mark.parametrize("point", KILLED_AT)
+@pytest.mark.parametrize("point", STEPS)
 def test_a_run_killed_at_any_step_is_finished_by_the_next(world: World, point: str):
     """A real kill -9 of a real process; afterwards the index is what it would have been."""
     world.reindex()
@@ -268,3 +279,24 @@ def test_what_cannot_be_done_is_refused_in_one_line_with_its_code(
     assert done.returncode == code
     assert done.stderr.startswith("error: ")
     assert says in done.stderr.splitlines()[0]
+
+
+def test_a_lost_store_is_put_back_from_the_cache_and_nothing_is_called_fresh_before_it_is(world: World):
+    world.reindex()
+    before = world.points()
+    shutil.rmtree(world.root / ".freshd/index")
+
+    def marks(whole: Whole) -> list[object]:
+        state = whole.sources.state(SourceName("handbook"))
+        return [state.watermark, state.last_complete_scan_at, whole.search.search("leave").watermark]
+
+    assert world.with_whole(marks) == [None, None, None]
+    world.write("leave.md", "A new first line.\n\n" + HANDBOOK["leave.md"])
+    tally = world.reindex()
+    assert (tally.fates.embedded, tally.fates.reused) == (1, len(before))
+    assert set(world.points()) >= set(before)
+    assert world.with_whole(marks)[0] is not None
+    found = world.with_whole(lambda whole: whole.verify())
+    assert isinstance(found, Verified)
+    assert not found.by_source
+    assert world.reindex().fates.embedded == 0

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -109,11 +109,13 @@ class FeedConnector:
             after = before.after(fetched)
             if fetched.status == 304 or _sha256(fetched.content) == before.sha256:
                 self._confirm(before.sha256)
-                return self._report(after, fetched, is_complete=True)
+                return self._report(after, fetched)
             feed, window = self._take(fetched)
         yield from (ref_of(name, entry) for name, entry in window.entries.items())
-        after = after.holding(_sha256(fetched.content), feed.ttl_s) if feed.is_whole else after.without_validators()
-        return self._report(after, fetched, is_complete=feed.is_whole)
+        if feed.flaw:
+            report = self._report(after.without_validators(), fetched)
+            return replace(report, is_complete=False, reason=feed.flaw, hint=feed.hint)
+        return self._report(after.holding(_sha256(fetched.content), feed.ttl_s), fetched)
 
     def _walk_scope(self, scope: str, cursor_text: str | None) -> Generator[DocumentRef, None, ListingReport]:
         with self._refreshing:
@@ -181,8 +183,8 @@ class FeedConnector:
                 self._refresh()
             return self._window.entries.get(document_id)
 
-    def _report(self, cursor: Cursor, fetched: Fetched, *, is_complete: bool) -> ListingReport:
-        return ListingReport(is_complete, cursor=cursor.dump(), not_before=self._not_before(cursor, fetched))
+    def _report(self, cursor: Cursor, fetched: Fetched) -> ListingReport:
+        return ListingReport(True, cursor=cursor.dump(), not_before=self._not_before(cursor, fetched))
 
     def _not_before(self, cursor: Cursor, fetched: Fetched) -> datetime | None:
         """Give the later of what the server and what the feed wish."""

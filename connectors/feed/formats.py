@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -26,6 +26,7 @@ _BELIEVABLE_YEARS = range(1990, 2100)
 
 _END_OF_FEED = re.compile(rb"</\s*(?:[\w-]+:)?(?:rss|rdf|feed)\s*>(?:\s|<!--.*?-->)*\Z", re.IGNORECASE | re.DOTALL)
 _TAIL_BYTES = 4_096
+_CUT_HINT = "if the next looks get no more of it, tell whoever runs the feed that its answers are cut"
 
 # feedparser resolves guids too, and ids would change when the feed moves; nothing is resolved against a URN.
 # With no base at all, one entry's xml:base would hold for all that follow.
@@ -40,13 +41,15 @@ class ParsedFeed:
     """What a feed holds.
 
     Attributes:
-        is_whole: The body was there to its end, and all entries are here.
+        flaw: Why not all entries are here, in one line; None when they are.
+        hint: What mends that.
         ttl_s: The feed's own wish between two polls; 0 if it has none.
 
     """
 
     entries: tuple[Entry, ...]
-    is_whole: bool
+    flaw: str | None = None
+    hint: str = ""
     ttl_s: float = 0.0
 
 
@@ -82,7 +85,10 @@ def parse_feed(body: FeedBody, max_entries: int) -> ParsedFeed:
     is_json = body.media_type in _JSON_TYPES or body.content[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
     parsed = _parse_json(body) if is_json else _parse_xml(body)
     entries = tuple(entry for entry in parsed.entries if entry.guid or entry.link or entry.title or entry.content)
-    return ParsedFeed(entries[:max_entries], parsed.is_whole and len(entries) <= max_entries, parsed.ttl_s)
+    if parsed.flaw is None and len(entries) > max_entries:
+        flaw = f"{shown_url(body.url)}: got {len(entries):,} entries, expected at most {max_entries:,}"
+        parsed = replace(parsed, flaw=flaw, hint="raise max_entries of the source")
+    return replace(parsed, entries=entries[:max_entries])
 
 
 def shown_url(url: str) -> str:
@@ -110,10 +116,16 @@ def _parse_xml(body: FeedBody) -> ParsedFeed:
         raise SourceUnavailable(f"{shown_url(body.url)}: cannot be parsed: {type(error).__name__}") from error
     if not feed.get("version"):
         raise NotAFeed(body, "is not a feed")
-    is_whole = _is_whole(feed, body.content)
+    flaw = None if _is_whole(feed, body.content) else _cut(body, feed["version"])
     # Of a body that was cut nobody can tell whether its last entry was.
-    raw = feed["entries"] if is_whole else feed["entries"][:-1]
-    return ParsedFeed(tuple(_xml_entry(entry, body.url) for entry in raw), is_whole, _ttl_s(feed["feed"].get("ttl")))
+    raw = feed["entries"][:-1] if flaw else feed["entries"]
+    entries, ttl_s = tuple(_xml_entry(entry, body.url) for entry in raw), _ttl_s(feed["feed"].get("ttl"))
+    return ParsedFeed(entries, flaw, _CUT_HINT if flaw else "", ttl_s)
+
+
+def _cut(body: FeedBody, version: str) -> str:
+    tag = "</feed>" if version.startswith("atom") else "</rdf:RDF>" if version in ("rss090", "rss10") else "</rss>"
+    return f"{shown_url(body.url)}: got {len(body.content):,} bytes that break off, expected them to end with {tag}"
 
 
 def _is_whole(feed: Mapping[str, Any], content: bytes) -> bool:
@@ -164,7 +176,7 @@ def _parse_json(body: FeedBody) -> ParsedFeed:
     items = feed.get("items")
     if not isinstance(items, list):
         raise NotAFeed(body, "has no list of items")
-    return ParsedFeed(tuple(_json_entry(item, body.url) for item in items if isinstance(item, dict)), is_whole=True)
+    return ParsedFeed(tuple(_json_entry(item, body.url) for item in items if isinstance(item, dict)))
 
 
 def _json_entry(item: Mapping[str, Any], base: str) -> Entry:

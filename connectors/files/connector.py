@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from connectors.files import names
+from connectors.files import names, writing
 from connectors.files.folders import identity_of, is_absence, open_beneath, opened_root, root_unavailable
 from connectors.files.globs import parse_glob, parse_lines
 from connectors.files.ignores import IgnoreFiles
@@ -126,6 +126,19 @@ class FilesConnector:
             self._watch.close()
         self._watch = FilesWatch(self._root, self._rules, self._clock, on_hint)
         return self._watch
+
+    def write(self, document_id: DocumentId, text: str) -> None:
+        """Put a file of freshd's own below the root; see `ports.Writable.write`."""
+        path = self._path_of(document_id)
+        with opened_root(self._root) as root_fd:
+            writing.check_is_listed(root_fd, path, self._rules, self._ignore_files, self._now_ns())
+            writing.write(root_fd, path, text.encode())
+
+    def delete(self, document_id: DocumentId) -> None:
+        """Delete a file of freshd's own; see `ports.Writable.delete`."""
+        path = self._path_of(document_id)
+        with opened_root(self._root) as root_fd:
+            writing.delete(root_fd, path)
 
     def close(self) -> None:
         """Stop watching; idempotent."""

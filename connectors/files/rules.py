@@ -102,6 +102,21 @@ class Folder:
             return False
         return not _is_temporary(name) and not self._is_ignored(name, is_folder=False)
 
+    def objection(self, name: str, *, is_folder: bool) -> str | None:
+        """Say what keeps an entry of this name from being a document, or from holding one; None if nothing does."""
+        if self.admits_folder(name) if is_folder else self.admits_file(name):
+            return None
+        place, what = self.path + name, "folder" if is_folder else "file"
+        if self.rules.exclude.decide(place, name, is_folder=is_folder):
+            return f"`exclude` of the source hides the {what} {place!r}"
+        if self._is_ignored(name, is_folder=is_folder):
+            layers = ((n, globs.decide(place[n:], name, is_folder=is_folder)) for n, globs in self.layers)
+            length = next(n for n, verdict in layers if verdict)
+            return f"an ignore file in {place[:length] or './'!r} hides the {what} {place!r}"
+        if is_folder or _is_temporary(name):
+            return f"{what}s named {name!r} are always left out"
+        return f"no glob of `include` of the source matches {place!r}"
+
     def admits_folder(self, name: str) -> bool:
         """Tell whether a folder of this name may hold documents."""
         return name not in LEFT_OUT_FOLDERS and not self._is_ignored(name, is_folder=True)

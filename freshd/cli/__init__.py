@@ -5,7 +5,7 @@ Each command asks the running daemon where there is one, and opens the state dir
 
 import typer
 
-from freshd.cli import asking, deletions, indexing, running
+from freshd.cli import asking, deletions, history, indexing, running, verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -19,5 +19,7 @@ for command in (running.init, running.run, indexing.reindex, indexing.wait, aski
     app.command()(command)
 app.add_typer(deletions.app, name="deletions")
 app.command(name="status")(asking.show_status)
+app.command()(history.history)
+app.command()(verify.verify)
 
 __all__ = ["app"]

@@ -1,9 +1,13 @@
 """Commands that bring the index up to date, or wait until it is."""
 
-from typing import Annotated
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from freshd.cli import show
 from freshd.cli.options import (
@@ -11,6 +15,7 @@ from freshd.cli.options import (
     ConfigOption,
     JsonOption,
     SourceNames,
+    check_documents,
     check_names,
     out,
     print_json,
@@ -21,9 +26,13 @@ from freshd.client import Client, connect
 from freshd.config import Config, load, load_secrets
 from freshd.config.values import parse_duration
 from freshd.errors import ConfigError, FreshdError
+from freshd.redaction import printable
 from freshd.report import exit_code, reindex_report
-from freshd.shapes import ReindexReport
+from freshd.report.answers import wait_exit_code
+from freshd.shapes import DocumentWaited, ReindexReport, Unread, WaitReport
 from freshd.state import StateDirectory
+
+_SHOWN_ERRORS = 20
 
 
 def reindex(
@@ -36,17 +45,14 @@ def reindex(
     """Look at the sources once, bring the index up to date, and leave."""
     loaded = load(config)
     check_names(loaded, names or [])
-    report = _plan(loaded, names or [], full) if dry_run else _reindex(loaded, names or [], full)
+    with _interruptible("run it again to go on"):
+        report = _plan(loaded, names or [], full) if dry_run else _reindex(loaded, names or [], full)
     if as_json:
         print_json(report)
     else:
         show.reindex_table(report, out)
-    for line in (line for source in report["sources"] for line in source["errors"]):
-        talk.print(f"error: {escape(line)}", style="red")
-    held = [source["name"] for source in report["sources"] if source["documents"]["held"]]
-    if held:
-        talk.print("deletions are held: more vanished at once than [guard] lets pass", style="yellow", markup=False)
-        talk.print(f"try:   freshd deletions list {held[0]}", markup=False)
+    _tell_unread([one for source in report["sources"] for one in source["errors"]])
+    _tell_held([source["name"] for source in report["sources"] if source["documents"]["held"]])
     raise typer.Exit(exit_code(report))
 
 
@@ -61,32 +67,89 @@ def wait(
 ) -> None:
     """Wait until edits are searchable; needs a running daemon."""
     if bool(documents) == everything:
-        raise ConfigError("wait: expected SOURCE/ID, or --all", hint="freshd wait handbook/leave.md")
+        got = "got both, " if documents else ""
+        raise ConfigError(f"wait: {got}expected either SOURCE/ID or --all", hint="freshd wait handbook/leave.md")
     try:
         timeout_s = parse_duration(timeout).total_seconds()
     except ValueError as error:
         raise ConfigError(f'--timeout: got "{timeout}", expected a duration such as "30s" or "2m"') from error
-    with _daemon(load(config, connectors=False)) as daemon:
+    loaded = load(config, connectors=False)
+    check_documents(loaded, documents or [])
+    with _daemon(loaded) as daemon:
         report = daemon.wait(documents or [], timeout_s)
     if as_json:
         print_json(report)
     else:
         for document in report["documents"]:
             reason = f": {document['error']}" if document["error"] else ""
-            out.print(f"{document['source']}/{document['document_id']}: {document['state']}{reason}", markup=False)
-    if not report["is_done"]:
+            out.print(printable(f"{_name(document)}: {document['state']}{reason}"), markup=False)
+    _judge_wait(report, timeout)
+
+
+def _judge_wait(report: WaitReport, timeout: str) -> None:
+    """Say what is in the way, and end as it deserves."""
+    wrong = [_why(document) for document in report["documents"] if document["error"]]
+    held = sorted({document["source"] for document in report["documents"] if document["state"] == "held"})
+    _tell_unread(wrong)
+    _tell_held(held)
+    is_late = any(document["state"] == "pending" for document in report["documents"]) or not (wrong or held)
+    if not report["is_done"] and is_late:
         raise FreshdError(f"not searchable within {timeout}", hint="freshd status   (tells what is in the way)")
+    raise typer.Exit(wait_exit_code(report))
+
+
+def _why(document: DocumentWaited) -> Unread:
+    failed = "failed: " if document["state"] == "failed" else ""
+    return {"error": f"{_name(document)}: {failed}{document['error']}", "try": None}
+
+
+def _name(document: DocumentWaited) -> str:
+    return f"{document['source']}/{document['document_id']}"
+
+
+def _tell_unread(errors: Sequence[Unread]) -> None:
+    """Say what could not be read, each on a line of its own however long, with what mends it."""
+    for one in errors[:_SHOWN_ERRORS]:
+        talk.print(Text(f"error: {printable(one['error'])}", "red"), soft_wrap=True)
+        if one["try"]:
+            talk.print(Text(f"try:   {one['try']}"), soft_wrap=True)
+    if len(errors) > _SHOWN_ERRORS:
+        talk.print(Text(f"… and {len(errors) - _SHOWN_ERRORS:,} more: freshd status"), soft_wrap=True)
+
+
+def _tell_held(names: Sequence[str]) -> None:
+    if names:
+        talk.print(Text("deletions are held: more vanished at once than [guard] lets pass", "yellow"), soft_wrap=True)
+        talk.print(Text(f"try:   freshd deletions list {names[0]}"), soft_wrap=True)
+
+
+@contextmanager
+def _interruptible(then: str) -> Iterator[None]:
+    """End with a word and with 130 on Ctrl-C, 143 on SIGTERM; everything open is closed in order before that."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        number = interruption.args[0] if interruption.args else signal.SIGINT
+        talk.print(f"interrupted; {then}")
+        raise typer.Exit(128 + number) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def _reindex(config: Config, names: list[str], full: bool) -> ReindexReport:
     with ProgressTalk(talk) as progress:
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
-            with daemon:
+            with daemon, _interruptible("the daemon goes on with it"):
                 return daemon.reindex(names, full=full, on_progress=lambda done, total: progress("daemon", done, total))
         from freshd.compose import open_whole
 
-        with open_whole(config, load_secrets()) as whole:
+        with open_whole(config, load_secrets(), must_have_room=True) as whole:
             return reindex_report(whole.reindexer(names, full=full, on_progress=progress).run())
 
 

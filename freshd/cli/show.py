@@ -3,80 +3,113 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from freshd.redaction import printable
-from freshd.shapes import ReindexReport, SearchAnswer, SearchHit, SourceReindexed, SourceStatus, StatusReport
+from freshd.shapes import (
+    ReindexReport,
+    SearchAnswer,
+    SearchHit,
+    SourceReindexed,
+    SourceStatus,
+    StatusReport,
+    VerifyReport,
+)
+from freshd.wording import duration, setting
 
 _COLOURS = {"pass": "green", "warn": "yellow", "error": "red", "unknown": "magenta"}
 _SHOWN_LINES = 4
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-
-
-def duration(seconds: float | None) -> str:
-    """Write seconds as people say them: `0.21 s`, `48 s`, `3.5 min`, `2.1 d`; a dash for unknown."""
-    if seconds is None:
-        return "–"
-    for size, unit in _UNITS:
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s" if seconds >= 0.01 else "0 s"
+_LEFT_OUT: Sequence[tuple[str, ...]] = ((), ("chunks",), ("chunks", "lag p50"), ("chunks", "lag p50", "target"))
+"""Columns to do without, the less room there is the more."""
 
 
 def status_table(report: StatusReport, console: Console) -> None:
     """Show how fresh each source is, and below the table what is wrong with any."""
+    console.print(status_view(report, console))
+
+
+def status_view(report: StatusReport, console: Console) -> Group:
+    """Lay out how fresh each source is, in as many columns as the console has room for."""
+    unbounded = console.options.update(max_width=1_000)  # else a table measures no more than it is given
+    for left_out in _LEFT_OUT:
+        table = _sources(report["sources"], left_out)
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            break
+    lines = [line for source in report["sources"] for line in _troubles(source)]
+    return Group(table, *lines, *_whole(report))
+
+
+def _sources(sources: Sequence[SourceStatus], left_out: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("source", overflow="fold")
     table.add_column("status")
-    for name in ("documents", "chunks", "pending", "stale", "target", "lag p50", "p99"):
+    rows = [_columns(source) for source in sources]
+    names = [name for name in _columns(sources[0]) if name not in left_out] if sources else []
+    for name in names:
         table.add_column(name, justify="right")
-    for source in report["sources"]:
-        lag = source["lag_seconds"]
-        table.add_row(
-            escape(printable(source["name"])),
-            Text(source["status"], _COLOURS[source["status"]]),
-            f"{source['documents']:,}",
-            f"{source['chunks']:,}",
-            f"{source['pending']:,}",
-            duration(source["staleness_seconds"]),
-            duration(source["freshness_target_seconds"]),
-            duration(lag["p50"]),
-            duration(lag["p99"]),
-        )
-    console.print(table)
-    for source in report["sources"]:
-        for line in _troubles(source):
-            console.print(f"[yellow]{escape(printable(source['name']))}[/]: {escape(line)}")
-    store = report["store"]
-    if store["error"]:
-        console.print(f"[red]store[/]: {escape(store['error'])}")
-    daemon = f"daemon: process {report['daemon']}" if report["daemon"] else "no daemon runs: freshd run"
-    console.print(f"[dim]{daemon}[/]")
+    for source, row in zip(sources, rows, strict=True):
+        status = Text(source["status"], _COLOURS[source["status"]])
+        table.add_row(printable(source["name"]), status, *(row[name] for name in names))
+    return table
 
 
-def _troubles(source: SourceStatus) -> list[str]:
-    lines = []
-    if source["held"]:
-        lines.append(f"{source['held']} deletions are held: freshd deletions list {source['name']}")
-    if source["quarantined"]:
-        lines.append(f"{source['quarantined']} documents failed repeatedly; their last good state stays")
-    if source["watch"] not in (None, "watching", "not watched"):
-        lines.append(f"changes are found by scans only: {source['watch']}")
-    if source["last_error"]:
-        lines.append(source["last_error"])
+def _columns(source: SourceStatus) -> dict[str, Text]:
+    lag, budget = source["lag_seconds"], source["error_budget_remaining"]
+    is_late = bool(source["late"])
+    return {
+        "documents": Text(f"{source['documents']:,}"),
+        "chunks": Text(f"{source['chunks']:,}"),
+        "pending": Text(f"{source['pending']:,}", "yellow" if is_late else ""),
+        "stale": Text(duration(source["staleness_seconds"])),
+        "target": Text(setting(source["freshness_target_seconds"])),
+        "lag p50": Text(duration(lag["p50"])),
+        "lag p99": Text(duration(lag["p99"])),
+        "budget": Text("–") if budget is None else Text("spent", "red") if budget <= 0 else Text(f"{budget:.0%}"),
+    }
+
+
+def _troubles(source: SourceStatus) -> list[Text]:
+    """Say why a source is not well, and what failed last where that says more."""
+    name, colour, error = printable(source["name"]), _COLOURS[source["status"]], source["last_error"]
+    lines = [Text.assemble((name, colour), f": {printable(reason)}") for reason in source["reasons"]]
+    if error and not any(error in reason for reason in source["reasons"]):
+        lines.append(Text.assemble((name, colour), f": last error: {printable(error)}"))
     return lines
+
+
+def _whole(report: StatusReport) -> list[Text]:
+    """Say what is not about one source."""
+    lines, store, work, proof = [], report["store"], report["indexing"], report["verify"]
+    if store["error"]:
+        lines.append(Text.assemble(("store", "red"), f": {printable(store['error'])}"))
+    if work:
+        left = "" if work["eta_seconds"] is None else f", about {duration(work['eta_seconds'])} left"
+        lines.append(Text(f"indexing {work['source']}: {work['done']:,} of {work['total']:,} documents{left}", "cyan"))
+    notes = [f"daemon: process {report['daemon']}" if report["daemon"] else "no daemon runs: freshd run"]
+    if proof["checked_at"]:
+        ago_s = (_instant(report["at"]) - _instant(proof["checked_at"])).total_seconds()
+        notes.append(
+            f"verified {duration(max(0.0, ago_s))} ago: {divergent(proof):,} of {proof['checked']:,} points differ"
+        )
+    return [*lines, Text(" · ".join(notes), "dim")]
+
+
+def divergent(report: VerifyReport) -> int:
+    """Count the points in which ledger and store still differ after a verify."""
+    return report["missing"] + report["orphaned"] + report["damaged"] - report["repaired"]
 
 
 def reindex_table(report: ReindexReport, console: Console) -> None:
     """Show what a run did, or would do: a line for each source, zeros left out."""
     for source in report["sources"]:
-        documents = _counted(source["documents"])
-        chunks = _counted(source["chunks"])
+        documents = _counted(source["documents"]) or "none"
+        chunks = _counted(source["chunks"]) or "none"
         name = escape(printable(source["name"]))
-        console.print(f"[bold]{name}[/]  documents: {documents or 'none'}  [dim]│[/]  chunks: {chunks or 'none'}")
+        looked = "" if source["is_available"] else "could not be looked at  [dim]│[/]  "
+        console.print(f"[bold]{name}[/]  {looked}documents: {documents}  [dim]│[/]  chunks: {chunks}")
     console.print(_summary(report))
 
 
@@ -88,7 +121,7 @@ def _summary(report: ReindexReport) -> str:
             f"would embed {embedded} chunks ({characters:,} characters), about {duration(report['estimated_seconds'])}"
         )
     elapsed = duration(sum(source["elapsed_seconds"] for source in report["sources"]))
-    if not embedded and not _has_changed(report["sources"]):
+    if not embedded and not _has_changed(report["sources"]) and not any(one["errors"] for one in report["sources"]):
         return f"nothing changed: 0 chunks embedded, {elapsed}"
     return f"{embedded} chunks embedded ({characters:,} characters) in {elapsed}"
 
@@ -124,4 +157,8 @@ def _freshness(hit: SearchHit) -> str:
 
 
 def _local(instant: str) -> str:
-    return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return f"{_instant(instant).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,7 +1,7 @@
 """Finds the connector each source names, and lets it judge the source's own keys."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from freshd.config.report import Fault, Place, faults_of, got_but_expected
 from freshd.config.schema import SourceConfig, SourceKeys, SourceTable
+from freshd.model import Coverage
 from freshd.redaction import printable, without_url_secrets
 
 GROUP = "freshd.connectors"
@@ -58,7 +59,17 @@ def resolve(index: int, table: object, types: Callable[[], ConnectorTypes]) -> R
     entry = types().get(name)
     if entry is None:
         return Resolved(faults=(Fault((*place, "type"), _unknown_type(name, types())),))
-    return _load(entry, name, own_keys(table), place)
+    resolved = _load(entry, name, own_keys(table), place)
+    faults = [Fault((*place, key), message) for key, message in _cannot(resolved.connector, name) if key in table]
+    return replace(resolved, faults=(*resolved.faults, *faults))
+
+
+def _cannot(connector: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Tell which of the keys that every source may have this connector can make nothing of."""
+    if getattr(connector, "coverage", None) is Coverage.FULL:
+        yield "keep_for", f'got one, expected none: documents of type "{printable(name)}" leave with their source'
+    if connector is not None and not hasattr(connector, "write"):
+        yield "canary_path", f'got one, expected none: nothing can be written to a source of type "{printable(name)}"'
 
 
 def own_keys(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from freshd.config.connectors import ConnectorTypes, Resolved, installed_connector_types, ready, resolve
 from freshd.config.report import Fault, faults_of, got_but_expected
 from freshd.config.schema import Config, ConfigFile
+from freshd.config.values import duration_text
 from freshd.errors import ConfigError
 from freshd.redaction import printable
 
@@ -51,6 +52,7 @@ def load(
     except ValidationError as error:
         faults += faults_of(error, table, _known_keys())
         raise _refusal(path, faults) from error
+    faults += _forgotten_too_early(file)
     if faults:
         raise _refusal(path, faults)
     return _whole(path.parent.resolve(), file, resolved)
@@ -113,6 +115,15 @@ def _across_sources(table: dict[str, Any]) -> Iterable[Fault]:
         if first != index:
             message = got_but_expected(name, f"a name that sources[{first}] does not have")
             yield Fault(("sources", index, "name"), message)
+
+
+def _forgotten_too_early(file: ConfigFile) -> Iterable[Fault]:
+    """Find objectives over a longer time than finished changes are remembered for."""
+    for index, source in enumerate(file.sources):
+        if source.objective_window > file.history.keep_for:
+            got, most = duration_text(source.objective_window), duration_text(file.history.keep_for)
+            message = f'got "{got}", expected at most history.keep_for, "{most}"'
+            yield Fault(("sources", index, "objective_window"), message)
 
 
 def _known_keys() -> dict[tuple[str | int, ...], Iterable[str]]:

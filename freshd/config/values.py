@@ -97,6 +97,13 @@ def parse_duration(value: object) -> timedelta:
     return duration
 
 
+def duration_text(duration: timedelta) -> str:
+    """Write a duration as a config would, in the largest unit that leaves no rest."""
+    milliseconds = duration // timedelta(milliseconds=1)
+    sizes = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
+    return next(f"{milliseconds // size}{unit}" for unit, size in sizes if milliseconds % size == 0)
+
+
 def parse_size(value: object) -> int:
     """Read a number of bytes, or a size such as "50MiB" (1,024s) or "1GB" (1,000s)."""
     size = value if type(value) is int else -1  # bool is an int, but True is no size

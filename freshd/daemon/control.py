@@ -6,7 +6,7 @@ from datetime import timedelta
 from freshd.daemon.live import Live
 from freshd.errors import StoreUnavailable
 from freshd.model import DocumentId, SearchFilter, SourceName
-from freshd.shapes import HeldDeletions, JobReport, SearchAnswer, StatusReport
+from freshd.shapes import ChangesAnswer, Dashboard, HeldDeletions, JobReport, SearchAnswer, StatusReport
 
 _PATIENCE = timedelta(seconds=30)
 """The daemon's own round takes a second; half a minute without one is no delay any more."""
@@ -48,6 +48,24 @@ class LiveControl:
     def wait(self, documents: Sequence[tuple[SourceName, DocumentId]], timeout_s: float) -> str:
         """Begin to wait until documents are searchable as they are now."""
         return self._live().wait(documents, timeout_s)
+
+    def verify(self) -> str:
+        """Begin to hold the ledger against the store."""
+        return self._live().verify()
+
+    def changes(
+        self, after: int, limit: int, source: SourceName | None = None, document_id: DocumentId | None = None
+    ) -> ChangesAnswer:
+        """Give applied changes after a sequence number."""
+        return self._live().changes(after, limit, source, document_id)
+
+    def last_change(self) -> int:
+        """Give the sequence number of the newest applied change."""
+        return self._live().last_change()
+
+    def dashboard(self) -> Dashboard:
+        """Give what the page shows."""
+        return self._live().dashboard()
 
     def job(self, job_id: str) -> JobReport | None:
         """Tell how a job stands."""

@@ -1,19 +1,22 @@
-"""Work that somebody asked the daemon for: it runs in threads of its own and is asked about by id."""
+"""Work that somebody asked the daemon for: each job runs in a thread of its own and is asked about by id."""
 
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from freshd.errors import FreshdError
+from freshd.errors import FreshdError, StoreUnavailable
 from freshd.logs import Event, get_logger
 from freshd.ports import Clock
-from freshd.shapes import JobReport, ReindexReport, WaitReport
+from freshd.shapes import JobReport, ReindexReport, VerifyReport, WaitReport
 
-_THREADS = 4
+_MOST = 64
+_MOST_WAITS = 48
+"""Waiting takes long and costs nothing; it never takes the room that other jobs need."""
+
 _REMEMBERED = 200
+"""More than may be under way, so that only jobs that are over are forgotten."""
 
 
 @dataclass(slots=True)
@@ -23,8 +26,13 @@ class Progress:
     done: int = 0
     total: int = 0
 
+    def left(self, n: int) -> None:
+        """Say how much is left; more than before means that more was found."""
+        self.total = max(self.total, self.done + n)
+        self.done = self.total - n
 
-Work = Callable[[Progress], tuple[ReindexReport | WaitReport, int]]
+
+Work = Callable[[Progress], tuple[ReindexReport | WaitReport | VerifyReport, int]]
 """Does a job; gives its result and the exit code a command should end with."""
 
 
@@ -32,7 +40,7 @@ Work = Callable[[Progress], tuple[ReindexReport | WaitReport, int]]
 class _Job:
     began_s: float
     progress: Progress
-    result: ReindexReport | WaitReport | None = None
+    result: ReindexReport | WaitReport | VerifyReport | None = None
     exit_code: int | None = None
     error: str | None = None
     hint: str | None = None
@@ -46,16 +54,26 @@ class Jobs:
         self._clock = clock
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="job")
+        self._is_closed = False
 
-    def begin(self, work: Work) -> str:
-        """Begin a job; give its id."""
+    def begin(self, work: Work, *, is_wait: bool = False) -> str:
+        """Begin a job at once; give its id.
+
+        Args:
+            work: Done in a thread of its own.
+            is_wait: It does little but wait for something, maybe for long.
+
+        Raises:
+            StoreUnavailable: Too many jobs are under way already, or freshd is stopping.
+
+        """
         job_id, job = uuid.uuid4().hex, _Job(self._clock.monotonic(), Progress())
         with self._lock:
+            self._refuse_beyond(_MOST_WAITS if is_wait else _MOST)
             self._jobs[job_id] = job
-            while len(self._jobs) > _REMEMBERED:
-                self._jobs.popitem(last=False)
-        self._threads.submit(self._run, job, work)
+            if len(self._jobs) > _REMEMBERED:
+                del self._jobs[next(one for one, job in self._jobs.items() if job.exit_code is not None)]
+        threading.Thread(target=self._run, args=(job, work), name="job", daemon=True).start()
         return job_id
 
     def report(self, job_id: str) -> JobReport | None:
@@ -81,7 +99,18 @@ class Jobs:
 
     def close(self) -> None:
         """Begin nothing any more; what runs is told by whoever it waits for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._is_closed = True
+
+    def _refuse_beyond(self, most: int) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("freshd is stopping", hint="start it again, then ask again")
+        n_running = sum(job.exit_code is None for job in self._jobs.values())
+        if n_running >= most:
+            raise StoreUnavailable(
+                f"jobs: {n_running} are under way, expected fewer than {most}",
+                hint="ask again once one of them is done",
+            )
 
     def _run(self, job: _Job, work: Work) -> None:
         try:

@@ -1,33 +1,35 @@
 """Everything that runs under one config; a reload replaces it whole."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from datetime import datetime, timedelta
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 
-from freshd.compose import Whole
+from freshd.compose import Whole, disk_shortage
 from freshd.config import Config
-from freshd.daemon.jobs import Jobs, Progress, Work
+from freshd.daemon.backlog import Backlog
+from freshd.daemon.canaries import Canaries
+from freshd.daemon.jobs import Jobs
+from freshd.daemon.orders import Orders
 from freshd.daemon.reporter import Reporter
-from freshd.errors import FreshdError, StoreUnavailable
+from freshd.daemon.verifying import Verifying
+from freshd.errors import FreshdError
 from freshd.ledger.history import SqliteHistory
-from freshd.metrics import Facts, Metrics, SourceFacts
+from freshd.metrics import Facts, Metrics
 from freshd.model import DocumentId, SearchFilter, SourceName
-from freshd.report import SourceView, exit_code, judge_deletions, reindex_report, search_answer, status_report
-from freshd.scheduler import Reindexer, Tally
-from freshd.shapes import (
-    DocumentWaited,
-    HeldDeletions,
-    JobReport,
-    ReindexReport,
-    SearchAnswer,
-    StatusReport,
-    WaitReport,
-)
+from freshd.report import Running, changes_answer, judge_deletions, search_answer, status_report
+from freshd.shapes import ChangeEntry, ChangesAnswer, Dashboard, HeldDeletions, JobReport, SearchAnswer, StatusReport
 from freshd.state import StateDirectory
 
-_POLL_S = 0.25
-"""Waiting is woken by news; this is for news that nobody brings, such as a change put off until later."""
+_FORGET_EVERY_S = 60.0
+"""How often it is looked for history that has been kept for long enough."""
+
+_STALLED = timedelta(seconds=10)
+"""The main thread's round takes a second."""
+
+_NEWEST, _LOOKED_THROUGH = 30, 300
+"""Changes that the page shows, and among how many they are chosen."""
 
 
 class Live:
@@ -52,12 +54,16 @@ class Live:
         self._clock = whole.clock
         self._state = StateDirectory(whole.config.state_dir)
         self._history = SqliteHistory(whole.database)
-        self._heartbeat_at = whole.clock.now()
+        self._heartbeat_at, self._heartbeat_s = whole.clock.now(), whole.clock.monotonic()
+        self._forgot_s = whole.clock.monotonic()
         self._is_store_open = False
-        self._is_stopping = False
+        self._backlog = Backlog(whole.clock)
         self.metrics = Metrics([target.name for target in whole.targets], self._facts)
-        self.reporter = Reporter(self.metrics)
+        self.reporter = Reporter(self.metrics, self._backlog, whole.is_canary)
         self._scheduler = whole.scheduler(self.reporter, self._cannot_write)
+        self._orders = Orders(whole, self._scheduler, self.reporter)
+        self._verifying = Verifying(whole)
+        self._canaries = Canaries(whole)
         self._jobs = Jobs(whole.clock)
 
     # Life
@@ -65,13 +71,19 @@ class Live:
     def start(self) -> None:
         """Begin to keep the sources fresh."""
         self._scheduler.start()
+        self._verifying.start()
+        self._canaries.start()
 
     def tick(self) -> bool:
         """Look after what runs, every second or so; tell whether all of it still does."""
         self._scheduler.tick()
         is_alive = self._scheduler.is_alive()
         if is_alive:
-            self._heartbeat_at = self._clock.now()
+            self._heartbeat_at, self._heartbeat_s = self._clock.now(), self._clock.monotonic()
+        if self._heartbeat_s - self._forgot_s > _FORGET_EVERY_S:
+            self._forgot_s = self._heartbeat_s
+            with suppress(sqlite3.OperationalError):  # locked, or no room: there is a next time
+                self._history.forget(self._clock.now() - self.config.history.keep_for)
         return is_alive
 
     def report_statuses(self) -> None:
@@ -86,9 +98,9 @@ class Live:
 
     def stop(self) -> list[SourceName]:
         """Finish the batch in hand and end; give the sources that still hang in a look, which will record nothing."""
-        self._is_stopping = True
-        with self.reporter.news:
-            self.reporter.news.notify_all()
+        self._orders.stop()
+        self._canaries.stop()
+        self._verifying.stop()
         self._jobs.close()
         return self._scheduler.stop()
 
@@ -96,7 +108,7 @@ class Live:
 
     def is_alive(self, patience: timedelta) -> bool:
         """Tell whether the last heartbeat is recent."""
-        return self._clock.now() - self._heartbeat_at < patience
+        return self._clock.monotonic() - self._heartbeat_s < patience.total_seconds()
 
     def not_ready(self) -> str | None:
         """Say why answers may be missing; None when ready."""
@@ -112,51 +124,65 @@ class Live:
 
     def status(self) -> StatusReport:
         """Give how fresh each source is known to be, at this moment."""
-        now = self._clock.now()
-        views = [
-            SourceView(
-                source,
-                self._whole.sources.state(source.name),
-                self._history.lags(source.name, now - source.objective_window),
-                self._scheduler.vital(source.name),
-            )
-            for source in self.config.sources
-        ]
         trouble = self._scheduler.trouble
-        return status_report(
-            self.config,
-            views,
-            now,
-            daemon=os.getpid(),
+        names = [target.name for target in self._whole.targets]
+        running = Running(
+            pid=os.getpid(),
+            vitals={name: self._scheduler.vital(name) for name in names},
+            canaries=self._canaries.seen,
+            indexing=self._backlog.view({name: self._whole.sources.state(name).pending for name in names}),
             store_error=str(trouble.error) if trouble else None,
             store_down_since=trouble.since if trouble else None,
+            is_stalled=not self.is_alive(_STALLED),
         )
+        return status_report(self.config, self._whole.database, self._clock.now(), running)
 
     def search(self, query: str, k: int, where: SearchFilter) -> SearchAnswer:
         """Find passages."""
         return search_answer(self._whole.search.search(query, k, where))
 
+    def changes(
+        self, after: int, limit: int, source: SourceName | None, document_id: DocumentId | None
+    ) -> ChangesAnswer:
+        """Give applied changes after a sequence number."""
+        self._chosen([source] if source else [])
+        return changes_answer(self._history, after, limit, source, document_id)
+
+    def last_change(self) -> int:
+        """Give the sequence number of the newest applied change."""
+        return self._history.last_seq()
+
+    def dashboard(self) -> Dashboard:
+        """Give what the page shows."""
+        trails = {
+            str(target.name): [
+                (at.timestamp(), mark.timestamp()) for at, mark in self._whole.sources.trail(target.name)
+            ]
+            for target in self._whole.targets
+        }
+        return {"status": self.status(), "trails": trails, "newest": self._newest()}
+
+    def _newest(self) -> list[ChangeEntry]:
+        """Give the newest changes, newest first: edits before what a first index brought, and no canaries."""
+        entries = changes_answer(self._history, -_LOOKED_THROUGH, _LOOKED_THROUGH, None, None)["changes"]
+        own = [entry for entry in entries[::-1] if not self._whole.is_canary(entry["source"], entry["document_id"])]
+        edits_first = sorted(own, key=lambda entry: entry["lag_seconds"] is None)[:_NEWEST]
+        return sorted(edits_first, key=lambda entry: -entry["seq"])
+
     def reindex(self, names: Sequence[SourceName], *, full: bool) -> str:
         """Begin to look at sources and see what is found through; give the job's id."""
-        chosen = self._chosen(names)
-
-        def work(progress: Progress) -> tuple[ReindexReport, int]:
-            tallies = {name: Tally(name) for name in chosen}
-            with ExitStack() as stack:
-                for tally in tallies.values():  # before anything is found: the indexer may be quicker than the scan
-                    stack.enter_context(self.reporter.counting(tally))
-                if full:
-                    self._whole.ledger.invalidate(None, self._clock.now(), chosen)
-                report = reindex_report(self._reindexer(tallies, progress).run())
-            return report, exit_code(report)
-
-        return self._jobs.begin(work)
+        return self._jobs.begin(self._orders.reindex(self._chosen(names), full=full))
 
     def wait(self, documents: Sequence[tuple[SourceName, DocumentId]], timeout_s: float) -> str:
         """Begin to wait until documents are searchable as they are now; give the job's id."""
-        self._chosen([name for name, _ in documents])
-        work = self._waiting(documents, timeout_s) if documents else self._waiting_for_all(timeout_s)
-        return self._jobs.begin(work)
+        names = self._chosen([name for name, _ in documents])
+        if documents:
+            return self._jobs.begin(self._orders.wait_for(documents, timeout_s), is_wait=True)
+        return self._jobs.begin(self._orders.wait_for_all(names, timeout_s), is_wait=True)
+
+    def verify(self) -> str:
+        """Begin to hold the ledger against the store; give the job's id."""
+        return self._jobs.begin(self._verifying.job)
 
     def job(self, job_id: str) -> JobReport | None:
         """Tell how a job stands."""
@@ -178,108 +204,11 @@ class Live:
                 raise ValueError(f"source: got {name!r}, expected one of: {', '.join(known)}")
         return list(dict.fromkeys(names)) or known
 
-    def _reindexer(self, tallies: Mapping[SourceName, Tally], progress: Progress) -> Reindexer:
-        def see_through(source: SourceName, seq: int, tally: Tally) -> None:
-            del tally  # the reporter counts into it all the while
-            self._scheduler.wake()
-            self._await(lambda: self._is_through(source, seq, progress))
-
-        return Reindexer(
-            scanners=[self._scheduler.scanners[name] for name in tallies],
-            ledger=self._whole.ledger,
-            sources=self._whole.sources,
-            see_through=see_through,
-            on_scan=lambda scan: self._scheduler.lanes[scan.source].take(scan),
-            clock=self._clock,
-            tally_of=tallies.__getitem__,
-        )
-
-    def _is_through(self, source: SourceName, seq: int, progress: Progress) -> bool:
-        left = self._whole.sources.state(source).pending
-        progress.total = max(progress.total, progress.done + left)
-        progress.done = progress.total - left
-        return self._whole.ledger.is_through(source, seq, due_by=self._clock.now(), with_migration=True)
-
-    def _waiting_for_all(self, timeout_s: float) -> Work:
-        def work(progress: Progress) -> tuple[WaitReport, int]:
-            names = self._chosen([])
-            marks, asked_at = (
-                {name: self._whole.sources.state(name).listed_through for name in names},
-                self._clock.now(),
-            )
-            self._scheduler.scan_now(names)
-
-            def has_been_listed(through: datetime | None, before: datetime | None) -> bool:
-                """Tell whether a listing that began after the question came out; a clock set back proves nothing."""
-                return through is not None and through != before and through >= asked_at
-
-            def is_done() -> bool:
-                states = [self._whole.sources.state(name) for name in names]
-                progress.total = max(progress.total, sum(state.pending for state in states))
-                progress.done = progress.total - sum(state.pending for state in states)
-                return all(
-                    not state.pending and has_been_listed(state.listed_through, marks[state.name]) for state in states
-                )
-
-            done = self._await(is_done, timeout_s)
-            return {"is_done": done, "documents": []}, 0 if done else 1
-
-        return work
-
-    def _waiting(self, documents: Sequence[tuple[SourceName, DocumentId]], timeout_s: float) -> Work:
-        def work(progress: Progress) -> tuple[WaitReport, int]:
-            progress.total = len(documents)
-            for name, document_id in documents:
-                now = self._clock.now()
-                if self._scheduler.scanners[name].look({document_id: now}).absent:
-                    self._scheduler.scanners[name].look({document_id: now}, is_second=True)
-            self._scheduler.wake()
-            seen: list[DocumentWaited] = []
-
-            def is_done() -> bool:
-                seen[:] = [self._where(*document) for document in documents]
-                progress.done = sum(one["state"] != "pending" for one in seen)
-                return progress.done == len(documents)
-
-            self._await(is_done, timeout_s)
-            is_good = all(one["state"] in ("searchable", "absent") for one in seen)
-            return {"is_done": is_good, "documents": seen}, 0 if is_good else 1
-
-        return work
-
-    def _where(self, source: SourceName, document_id: DocumentId) -> DocumentWaited:
-        waiting = self._whole.ledger.pending_of(source, document_id)
-        is_applied = self._whole.ledger.revision(source, document_id).digest is not None
-        answer: DocumentWaited = {"source": source, "document_id": document_id, "state": "searchable", "error": None}
-        if waiting is None:
-            answer["state"] = "searchable" if is_applied else "absent"
-        elif waiting.is_held:
-            answer["state"] = "held"
-        else:
-            answer["state"] = "failed" if waiting.error else "pending"
-            answer["error"] = waiting.error
-        return answer
-
-    def _await(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        ends_s = None if timeout_s is None else self._clock.monotonic() + timeout_s
-        while not is_done():
-            if self._is_stopping:
-                raise StoreUnavailable("freshd is stopping", hint="start it again, then ask again")
-            if ends_s is not None and self._clock.monotonic() >= ends_s:
-                return False
-            with self.reporter.news:
-                self.reporter.news.wait(_POLL_S)
-        return True
-
     def _cannot_write(self) -> FreshdError | None:
         """Say why nothing may be written: too little disk, or a store that does not open; opens it on the way."""
-        free, reserve = self._state.free_bytes(), self.config.disk.reserve_bytes
-        if free < reserve:
-            return StoreUnavailable(
-                f"state directory {self.config.state_dir}: {free >> 20} MiB free,"
-                f" expected at least the reserve of {reserve >> 20} MiB",
-                hint="free some disk space; freshd carries on by itself then",
-            )
+        shortage = disk_shortage(self.config)
+        if shortage is not None:
+            return shortage
         if not self._is_store_open:
             self._whole.open_store()
             # The model takes a moment to load: now, not in the lag of the first change.
@@ -288,19 +217,13 @@ class Live:
         return None
 
     def _facts(self) -> Facts:
-        rows = [
-            SourceFacts(
-                self._whole.sources.state(target.name),
-                target.freshness,
-                self._scheduler.lanes[target.name].watch not in ("watching", "not watched"),
-            )
-            for target in self._whole.targets
-        ]
         trouble = self._scheduler.trouble
         return Facts(
-            rows,
-            self._heartbeat_at,
+            status=self.status(),
+            heartbeat_at=self._heartbeat_at,
             is_store_up=self._is_store_open and (trouble is None or not trouble.is_store),
             is_config_good=self.is_config_good,
             free_bytes=self._state.free_bytes(),
+            reserve_bytes=self.config.disk.reserve_bytes,
+            proofs=self._whole.proof.counts if self._whole.proof else {},
         )

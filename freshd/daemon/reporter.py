@@ -1,9 +1,10 @@
 """Turns what the scheduler tells into log lines and counts, and hands outcomes to whoever waits for them."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from freshd.daemon.backlog import Backlog
 from freshd.errors import FreshdError
 from freshd.guard import Verdict
 from freshd.logs import Event, get_logger
@@ -23,9 +24,11 @@ _EVENTS = {
 class Reporter(Observer):
     """One daemon's voice. Safe to use from several threads."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        """Count into metrics; talk through freshd's logger."""
+    def __init__(self, metrics: Metrics, backlog: Backlog, is_canary: Callable[[str, str], bool]) -> None:
+        """Count into metrics and into the backlog, canaries left out; talk through freshd's logger."""
+        self._is_canary = is_canary
         self._metrics = metrics
+        self._backlog = backlog
         self._log = get_logger()
         self._lock = threading.Lock()
         self._tallies: list[Tally] = []
@@ -56,9 +59,16 @@ class Reporter(Observer):
             source=scan.source,
             changes=scan.changes,
             unchanged=scan.unchanged,
-            is_complete=scan.report.is_complete,
+            is_complete=scan.report.shortfall is None,
             elapsed_s=round(scan.took.total_seconds(), 3),
         )
+        if not scan.report.is_complete:
+            self._log.warning(
+                Event.SOURCE_FAILED,
+                source=scan.source,
+                error=scan.report.shortfall,
+                **_known({"hint": scan.report.hint}),
+            )
         if scan.report.unreadable:
             places = [printable(place) for place in scan.report.unreadable[:5]]
             self._log.warning(
@@ -84,12 +94,15 @@ class Reporter(Observer):
 
     def finished(self, outcome: Outcome, pending: Pending) -> None:
         """Count an outcome and log it: live changes as they come, first indexing only where asked for."""
-        self._metrics.count(outcome, pending.target)
+        change = outcome.change
+        if not self._is_canary(change.source, change.document_id):
+            self._metrics.count(outcome, pending.target)
+            self._log_outcome(outcome, pending)
+        self._backlog.finished(change)
         with self._lock:
             for tally in self._tallies:
                 if tally.source == outcome.change.source:
-                    tally.add(outcome)
-        self._log_outcome(outcome, pending)
+                    tally.add(outcome, pending)
         self._notify()
 
     def marked(self, sources: Sequence[SourceName]) -> None:

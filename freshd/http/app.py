@@ -7,11 +7,13 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from freshd import __version__
+from freshd.http.changes import Changes
 from freshd.http.deletions import Deletions
 from freshd.http.desk import Desk
 from freshd.http.gate import Gate
 from freshd.http.gatekeeper import Gatekeeper
 from freshd.http.jobs import Jobs
+from freshd.http.page.route import Page
 from freshd.http.problems import Problem, answer_problems
 from freshd.http.reading import Reading
 from freshd.ports import Control
@@ -46,4 +48,6 @@ def build_app(control: Control, gate: Gate) -> FastAPI:
     Reading(desk).add_to(app)
     Jobs(desk).add_to(app)
     Deletions(desk).add_to(app)
+    Changes(desk).add_to(app)
+    Page(desk).add_to(app)
     return app

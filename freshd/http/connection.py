@@ -5,6 +5,7 @@ and where it counts connections, idle ones are enough to turn everybody else awa
 """
 
 import asyncio
+import socket
 from typing import Any, cast
 
 import h11
@@ -20,6 +21,9 @@ MAX_CONNECTIONS = 256
 PATIENCE_S = 10.0
 """How long a client may owe the rest of a request, or the reading of an answer, from the first byte to the last."""
 
+GONE_S = 30.0
+"""How long a client may leave unacknowledged what it was sent: one whose machine vanished never says goodbye."""
+
 MAX_HEAD_BYTES = 64 * 1024
 
 
@@ -30,6 +34,9 @@ class BoundedConnection(H11Protocol):
         """Take a new connection, if need be in place of an idle one."""
         self._deadline: asyncio.TimerHandle | None = None
         self._idle_since = self.loop.time()
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            connected = transport.get_extra_info("socket")
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(GONE_S * 1_000))
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             leaving = _longest_idle(cast("set[BoundedConnection]", self.connections))

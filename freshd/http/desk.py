@@ -28,6 +28,7 @@ class Desk:
         memory: For what is answered from memory; never behind a disk or a store.
         ledger: For what reads or writes the ledger.
         search: For what needs the model and the store.
+        changes: For what reads the history, page by page, however many listen.
 
     """
 
@@ -36,6 +37,7 @@ class Desk:
         self.memory = Pool("memory", 2)
         self.ledger = Pool("ledger", 4)
         self.search = Pool("search", 8)
+        self.changes = Pool("changes", 2)
         self._n_held = 0
         self._is_closing = threading.Event()
 
@@ -84,11 +86,16 @@ class Desk:
             if await request.is_disconnected():
                 return report
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the endpoint stops, so that nothing may be held any more."""
+        return self._is_closing.is_set()
+
     def release(self) -> None:
         """Let every held request be answered as its job stands; from any thread."""
         self._is_closing.set()
 
     def close(self) -> None:
         """Let the threads go."""
-        for pool in (self.memory, self.ledger, self.search):
+        for pool in (self.memory, self.ledger, self.search, self.changes):
             pool.close()

@@ -3,9 +3,13 @@
     host is ours ─▶ not from a foreign page ─▶ token, where one is needed ─▶ JSON, where there is a body to read
 
 The Host rule stops a page that points its own name at this machine (DNS rebinding), on every route but the probes.
-The token stops everyone who cannot read it; there are no cookies that a browser would send by itself.
+The token stops everyone who cannot read it.
+A browser cannot be told to send it as a bearer, so to read, it may also come as the password of a Basic login.
+That a browser sends by itself from then on, whatever page makes it ask: hence it orders nothing,
+and there are no cookies.
 """
 
+import binascii
 import hmac
 import ipaddress
 import re
@@ -26,6 +30,13 @@ READING = frozenset({"GET", "HEAD"})
 """Methods that change nothing."""
 
 _MAX_SHOWN_CHARACTERS = 80
+_BEARER = 'Bearer realm="freshd"'
+_BASIC = 'Basic realm="freshd", charset="UTF-8"'
+"""Stands before the other: some browsers look at the first challenge only."""
+
+_HINT = "send `Authorization: Bearer TOKEN`; it is FRESHD_TOKEN, else in daemon.json of the state directory"
+_BROWSER_HINT = "; in a browser, it is the password, with any user name"
+
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:\[\]@/]+))(?::[0-9]{0,5})?")
 
@@ -74,7 +85,7 @@ class Gate:
             return None
         fields = _Fields(headers)
         if method in READING:
-            return self._foreign_host(fields) or (self._no_token(fields) if self._needs_token_to_read else None)
+            return self._foreign_host(fields) or (self._no_login(fields) if self._needs_token_to_read else None)
         return self._foreign_host(fields) or _foreign_page(fields) or self._no_token(fields) or _no_json(fields)
 
     def _foreign_host(self, fields: "_Fields") -> Refusal | None:
@@ -87,15 +98,19 @@ class Gate:
         return Refusal(421, f'host: got "{shown}", expected a name this endpoint is known by', hint)
 
     def _no_token(self, fields: "_Fields") -> Refusal | None:
-        scheme, _, token = fields.only(b"authorization").partition(" ")
-        # On bytes: compare_digest raises for text beyond ASCII, and anybody may send that.
-        is_right = hmac.compare_digest(token.strip(" ").encode(), self._token)
-        if is_right and scheme.lower() == "bearer":
+        scheme, credentials = fields.credentials()
+        is_right = self._is_token(credentials.encode())
+        return None if is_right and scheme == "bearer" else _unauthorised(_BEARER, _HINT)
+
+    def _no_login(self, fields: "_Fields") -> Refusal | None:
+        scheme, credentials = fields.credentials()
+        if scheme == "basic" and self._is_token(_password(credentials)):
             return None
-        hint = "send `Authorization: Bearer TOKEN`; it is FRESHD_TOKEN, else in daemon.json of the state directory"
-        return Refusal(
-            401, "authorization: expected the daemon's token", hint, {"www-authenticate": 'Bearer realm="freshd"'}
-        )
+        return self._no_token(fields) and _unauthorised(f"{_BASIC}, {_BEARER}", _HINT + _BROWSER_HINT)
+
+    def _is_token(self, given: bytes) -> bool:
+        # On bytes: compare_digest raises for text beyond ASCII, and anybody may send that.
+        return hmac.compare_digest(given, self._token)
 
 
 class _Fields:
@@ -109,8 +124,25 @@ class _Fields:
         values = [value for key, value in self._headers if key == name]
         return values[0].decode("latin-1") if len(values) == 1 else ""
 
+    def credentials(self) -> tuple[str, str]:
+        """Give the scheme in lower case, and what follows it."""
+        scheme, _, credentials = self.only(b"authorization").partition(" ")
+        return scheme.lower(), credentials.strip(" ")
+
     def has(self, name: bytes) -> bool:
         return any(key == name for key, _ in self._headers)
+
+
+def _unauthorised(challenge: str, hint: str) -> Refusal:
+    return Refusal(401, "authorization: expected the daemon's token", hint, {"www-authenticate": challenge})
+
+
+def _password(credentials: str) -> bytes:
+    """Give the password of a Basic login (RFC 7617): what follows the first colon; empty for anything else."""
+    try:
+        return binascii.a2b_base64(credentials.encode(), strict_mode=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
 
 
 def _foreign_page(fields: _Fields) -> Refusal | None:

@@ -26,6 +26,12 @@ HEADERS: Mapping[str, str] = {
 }
 """On every answer, unless its route sets them itself."""
 
+EVENT_STREAM = "text/event-stream"
+"""Media type of an answer that goes on; its route bounds how many there are, so it does not count as a request."""
+
+IS_HEAD = "freshd.is_head"
+"""Key of a scope that was a HEAD: a route whose GET never ends must know."""
+
 _MAX_SHOWN_CHARACTERS = 200
 
 
@@ -34,14 +40,14 @@ class Gatekeeper:
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
         self._app, self._gate = app, gate
-        self._n_running = 0
+        self._running: set[_Out] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        out = _Out(send)
+        out = _Out(send, self._running)
         try:
             await self._admit(scope, receive, out)
         except Exception as error:  # noqa: BLE001 - whoever asked gets an answer, the operator the rest
@@ -59,15 +65,15 @@ class Gatekeeper:
             await answer(scope, receive, out)
         elif scope["path"] in PROBES:
             await self._pass_on(scope, receive, out)
-        elif self._n_running >= MAX_REQUESTS:
+        elif len(self._running) >= MAX_REQUESTS:
             error = f"{MAX_REQUESTS} requests are being answered already"
             await problem(503, error, "ask again later", RETRY_AFTER)(scope, receive, out)
         else:
-            self._n_running += 1
+            self._running.add(out)
             try:
                 await self._pass_on(scope, receive, out)
             finally:
-                self._n_running -= 1
+                self._running.discard(out)
 
     async def _pass_on(self, scope: Scope, receive: Receive, out: "_Out") -> None:
         # A body of a reading request is never waited for: nobody asked for it, and it needs no token.
@@ -77,15 +83,16 @@ class Gatekeeper:
             await problem(413, error)(scope, receive, out)
             return
         # HEAD is GET without the body, which the server leaves out by itself.
-        scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        scope = {**scope, "method": "GET", IS_HEAD: True} if scope["method"] == "HEAD" else scope
         await self._app(scope, _replay(body, receive), out)
 
 
 class _Out:
     """Where an answer goes; adds the headers that every answer has."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, running: set["_Out"]) -> None:
         self._send = send
+        self._running = running
         self._has_begun = False
 
     async def __call__(self, message: Message) -> None:
@@ -94,6 +101,8 @@ class _Out:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
+            if headers.get("content-type", "").startswith(EVENT_STREAM):
+                self._running.discard(self)
         await self._send(message)
 
     async def instead(self, scope: Scope, status: int, error: str) -> None:

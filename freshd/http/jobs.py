@@ -29,7 +29,7 @@ class Jobs:
             200: {"model": JobReport, "description": "The job is done; only with `wait`."},
             202: {"model": schemas.JobBegun | JobReport, "description": "The job runs; `Location` has it."},
         }
-        for path, route in (("/reindex", self.reindex), ("/wait", self.wait)):
+        for path, route in (("/reindex", self.reindex), ("/wait", self.wait), ("/verify", self.verify)):
             app.post(path, responses=begun, response_model=None, dependencies=BY_TOKEN)(route)
         absent: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "None such, or forgotten."}}
         app.get("/jobs/{job:path}", response_model=JobReport, responses=absent)(self.job)
@@ -46,6 +46,11 @@ class Jobs:
         documents = [(SourceName(source), DocumentId(document_id)) for source, _, document_id in pairs]
         job = await self._desk.ask(self._desk.ledger, self._desk.control.wait, documents, order.timeout_seconds)
         return await self._begun(request, job, wait)
+
+    async def verify(self, order: schemas.VerifyOrder, request: Request, wait: schemas.Held = None) -> Response:
+        """Hold the ledger against the store, point by point, and change nothing."""
+        del order  # there is nothing to choose
+        return await self._begun(request, await self._desk.ledger.call(self._desk.control.verify), wait)
 
     async def job(self, job: schemas.JobName) -> Response:
         """How a job stands."""

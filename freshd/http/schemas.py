@@ -6,7 +6,7 @@ answers are described by the types they are built from, in `freshd/shapes.py`.
 
 from typing import Annotated, Literal
 
-from fastapi import Path, Query
+from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
@@ -20,6 +20,12 @@ MAX_HELD_S = 600
 """How long a request may be held until its job is done."""
 
 MAX_TIMEOUT_S = 24 * 60 * 60
+
+MAX_CHANGES = 1_000
+"""Changes in one JSON answer."""
+
+_LARGEST = 2**63 - 1
+"""That a ledger can count to."""
 
 
 def _without_nul(text: str) -> str:
@@ -58,6 +64,22 @@ PathPrefix = Annotated[DocumentName | None, Query(description="Only documents wh
 Held = Annotated[
     float | None,
     Query(ge=0, le=MAX_HELD_S, description="Seconds to hold the answer until the job is done; at once when left out."),
+]
+After = Annotated[
+    int | None,
+    Query(
+        ge=-MAX_CHANGES,
+        le=_LARGEST,
+        description="Changes that follow this sequence number; -20: the newest 20. Left out: the newest, as many as"
+        " `limit` says; of a stream, those from now on.",
+    ),
+]
+ChangeCount = Annotated[int, Query(ge=1, le=MAX_CHANGES, description="How many changes at most.")]
+OneSource = Annotated[Name | None, Query(description="Only of this one.")]
+OneDocument = Annotated[DocumentName | None, Query(min_length=1, description="Only of this one; needs `source`.")]
+LastEventId = Annotated[
+    int | None,
+    Header(ge=0, le=_LARGEST, description="Of a stream: go on after the event of this id; wins over `after`."),
 ]
 JobName = Annotated[str, Path(max_length=128)]
 
@@ -106,10 +128,23 @@ class DeletionsOrder(BaseModel):
     verdict: Literal["approve", "reject"]
 
 
+class VerifyOrder(BaseModel):
+    """Hold the ledger against the store, changing nothing."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
 class Verdict(TypedDict):
     """What a probe is told; a failed one gets a problem instead."""
 
     status: Literal["pass"]
+
+
+class Gap(TypedDict):
+    """Data of the event that says: something between `after`, which was asked for, and `last_seq` is forgotten."""
+
+    after: int
+    last_seq: int
 
 
 class JobBegun(TypedDict):

@@ -17,7 +17,9 @@ from typing import Any
 
 from freshd.errors import StateUnusable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+_MAKE_ANEW = "it is from before the first release: move the state directory away and index again"
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -33,7 +35,7 @@ CREATE TABLE documents (
     source TEXT NOT NULL, document_id TEXT NOT NULL,
     fingerprint TEXT, identity TEXT, is_racy INTEGER NOT NULL DEFAULT 0,
     version INTEGER NOT NULL DEFAULT 0, is_applied INTEGER NOT NULL DEFAULT 0,
-    digest TEXT, recipe TEXT, label TEXT,
+    digest TEXT, recipe TEXT, label TEXT, absent_since INTEGER,
     UNIQUE (source, document_id)
 );
 CREATE INDEX documents_by_identity ON documents (source, identity) WHERE identity IS NOT NULL;
@@ -64,9 +66,13 @@ CREATE TABLE history (
     embedded INTEGER NOT NULL, reused INTEGER NOT NULL, relabelled INTEGER NOT NULL,
     kept INTEGER NOT NULL, removed INTEGER NOT NULL, embedded_characters INTEGER NOT NULL
 );
-CREATE INDEX history_by_source ON history (source, durable_at) WHERE is_backfill = 0;
+CREATE INDEX history_lags ON history (source, durable_at, kind, is_within_target, searchable_at, changed_at)
+    WHERE is_backfill = 0;
 CREATE INDEX history_deletions ON history (source, durable_at) WHERE kind = 'deleted';
 CREATE INDEX history_by_document ON history (source, document_id);
+CREATE TABLE trail (
+    source TEXT NOT NULL, at INTEGER NOT NULL, watermark INTEGER NOT NULL, PRIMARY KEY (source, at)
+) WITHOUT ROWID;
 """
 
 
@@ -83,6 +89,18 @@ def from_us(value: int | None) -> datetime | None:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class LedgerNotWritable(StateUnusable, sqlite3.OperationalError):
+    """This user may not write the ledger, or the folder it lies in.
+
+    Whoever waits until a lock is given up or room is made waits for this as well: permission may come back.
+    """
+
+
+_DENIED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+_PRIMARY = 0xFF
+"""Bits of SQLite's error codes that tell the kind; the others tell where it came up."""
+
+
 class Database:
     """The open ledger file."""
 
@@ -91,6 +109,7 @@ class Database:
 
         Raises:
             StateUnusable: It is corrupt, not a ledger, or from a newer freshd; it is left as it was.
+            LedgerNotWritable: It lies where this user may not write; so may everything do that is asked later.
 
         """
         self._path = path
@@ -122,10 +141,11 @@ class Database:
     def _prepare(self) -> str:
         """Give the ledger's identity; nothing is written to a file before it is known for a ledger, or empty."""
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
+        if version not in (0, SCHEMA_VERSION):
+            is_newer = version > SCHEMA_VERSION
             raise StateUnusable(
-                f"ledger {self._path}: schema version {version}, this freshd knows up to {SCHEMA_VERSION}",
-                hint="use the newer freshd that wrote it, or another state_dir",
+                f"ledger {self._path}: got schema version {version}, expected {SCHEMA_VERSION}",
+                hint="use the newer freshd that wrote it, or another state_dir" if is_newer else _MAKE_ANEW,
             )
         if version == 0:
             if self._writer.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
@@ -147,7 +167,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Run one durable transaction; an exception rolls it back."""
-        with self._lock:
+        with self._lock, self._permitted():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -159,9 +179,20 @@ class Database:
 
     def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         """Fetch all rows of one query, as of the last commit."""
-        reader = self._reader()
-        try:
+        with self._permitted(), self._reader() as reader:
             return reader.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        with self._idle_lock:
+            if self._is_closed:
+                raise sqlite3.ProgrammingError("the ledger is closed")
+            reader = self._idle.pop() if self._idle else None
+        if reader is None:
+            reader = self._connect()
+            reader.execute("PRAGMA query_only = ON")
+        try:
+            yield reader
         finally:
             with self._idle_lock:
                 if self._is_closed:
@@ -169,24 +200,32 @@ class Database:
                 else:
                     self._idle.append(reader)
 
-    def _reader(self) -> sqlite3.Connection:
-        with self._idle_lock:
-            if self._is_closed:
-                raise sqlite3.ProgrammingError("the ledger is closed")
-            if self._idle:
-                return self._idle.pop()
-        reader = self._connect()
-        reader.execute("PRAGMA query_only = ON")
-        return reader
+    @contextmanager
+    def _permitted(self) -> Iterator[None]:
+        """Say of SQLite's words for a lack of permission what they mean."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if _is_denied(error):
+                raise _unusable(self._path, error) from error
+            raise
 
     def claim(self, key: str, value: str) -> str:
         """Write a fact about the whole ledger once and for all; give what stands there."""
-        found = self.read("SELECT value FROM meta WHERE key = ?", (key,))
-        if not found:
+        if self.recall(key) is None:
             with self.write() as tx:
                 tx.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
-            found = self.read("SELECT value FROM meta WHERE key = ?", (key,))
-        return str(found[0]["value"])
+        return self.recall(key) or value
+
+    def remember(self, key: str, value: str) -> None:
+        """Write a fact about the whole ledger, in place of what stood there."""
+        with self.write() as tx:
+            tx.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def recall(self, key: str) -> str | None:
+        """Give what was remembered; None if nothing was."""
+        found = self.read("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(found[0]["value"]) if found else None
 
     def close(self) -> None:
         """Close every connection; idempotent."""
@@ -197,7 +236,17 @@ class Database:
             self._idle.clear()
 
 
+def _is_denied(error: object) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)  # only SQLite's own errors have one
+    return code is not None and code & _PRIMARY in _DENIED
+
+
 def _unusable(path: Path, reason: object) -> StateUnusable:
+    if _is_denied(reason):
+        return LedgerNotWritable(
+            f"ledger {path}: got {reason}; expected that this user may write it and the folder it lies in",
+            hint=f"run as the user that runs freshd, or: chmod u+rwX {path.parent} {path}*",
+        )
     return StateUnusable(
         f"ledger {path}: {reason}; expected an intact freshd ledger",
         hint="restore the state directory from a backup, or move it away and index again",

@@ -5,12 +5,13 @@
 A crash between `begin` and `commit` leaves the ids unknown: wanted ones are written again, others removed.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshd.ledger import history, rows, steps
 from freshd.ledger.database import Database, to_us
+from freshd.ledger.whereabouts import Whereabouts, bearers, whereabouts
 from freshd.model import (
     Change,
     ChangeKind,
@@ -29,6 +30,8 @@ _PAGE = 1000
 
 _VARIABLES = 500
 """Ids bound in one statement; SQLite's own limit is far higher since 3.32."""
+
+_KNOWN = "document_id, fingerprint, identity, is_racy, is_applied, absent_since"
 
 _PENDING = (
     "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc)"
@@ -52,16 +55,35 @@ class Waiting:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A document of which something is still pending after a run.
+
+    Attributes:
+        is_applied: The index holds a revision of it.
+        is_held: Its deletion waits for a person.
+        error: Why the last attempt failed, in one line; None if none did.
+
+    """
+
+    document_id: DocumentId
+    is_applied: bool
+    is_held: bool
+    error: str | None
+
+
 class SqliteLedger:
     """`ports.Ledger` over SQLite."""
 
     def __init__(self, database: Database) -> None:
         """Work on an open database; crashed attempts found in it become urgent."""
         self._database = database
+        self._being_written: Callable[[], Iterable[tuple[SourceName, str]]] = tuple
+        self._longest_writing = timedelta(0)
         with database.write() as tx:
             tx.execute(
-                "UPDATE pending SET deadline = changed_at, due_at = 0"
-                " WHERE deadline IS NULL AND doc IN (SELECT doc FROM unknown)"
+                "UPDATE pending SET deadline = coalesce(deadline, changed_at), due_at = 0"
+                " WHERE doc IN (SELECT doc FROM unknown)"
             )
 
     @property
@@ -77,7 +99,7 @@ class SqliteLedger:
         # '0' follows '/' in code point order: the range holds exactly what lies under the scope.
         bounds = (scope, scope + "/", scope + "0") if scope else ()
         sql = (
-            "SELECT document_id, fingerprint, identity, is_racy, is_applied FROM documents"
+            f"SELECT {_KNOWN} FROM documents"
             f" WHERE source = ? AND document_id > ?{where} ORDER BY document_id LIMIT {_PAGE}"
         )
         last = ""
@@ -106,17 +128,28 @@ class SqliteLedger:
         )
 
     def successor(self, source: SourceName, document_id: DocumentId) -> DocumentId | None:
-        """Find another present document with the same identity, else with the same content."""
-        for column in ("identity", "digest"):
-            found = self._database.read(
-                f"SELECT b.document_id FROM documents a JOIN documents b ON b.source = a.source"
-                f" AND b.{column} = a.{column} AND b.doc != a.doc AND b.fingerprint IS NOT NULL"
-                " WHERE a.source = ? AND a.document_id = ? LIMIT 1",
-                (source, document_id),
-            )
-            if found:
-                return DocumentId(found[0]["document_id"])
-        return None
+        """Find another present document that has the same content, or may have it by its identity and is unread."""
+        return self.successors(source, {document_id}).get(document_id)
+
+    def successors(self, source: SourceName, gone: Set[DocumentId]) -> dict[DocumentId, DocumentId]:
+        """Find a successor for each of some documents, where there is one; none of them succeeds another."""
+        found: dict[DocumentId, DocumentId] = {}
+        for document_id, place in self.whereabouts(source, gone).items():
+            unread = (ref.document_id for ref in place.may_stand_in)
+            successor = place.stands_in or next(unread, None)
+            if successor is not None:
+                found[document_id] = successor
+        return found
+
+    def whereabouts(
+        self, source: SourceName, gone: Set[DocumentId], changes: Sequence[Change] = ()
+    ) -> dict[DocumentId, Whereabouts]:
+        """Tell where the texts of absent documents may stand now; see `whereabouts.whereabouts`."""
+        return whereabouts(self._database, source, gone, changes)
+
+    def holders(self, source: SourceName, identity: str) -> Iterator[Known]:
+        """Stream the present documents that carry an identity: several where files are hard links of one another."""
+        return map(rows.known, bearers(self._database, source, "identity", identity))
 
     def vanished_twin(self, source: SourceName, digest: Digest) -> DocumentId | None:
         """Find an applied document with this content whose deletion is pending: the place a moved one came from."""
@@ -129,13 +162,32 @@ class SqliteLedger:
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         """Look the ids up among applied chunks."""
+        return self._among("chunks", chunk_ids)
+
+    def _among(self, table: str, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         found: set[ChunkId] = set()
         for start in range(0, len(chunk_ids), _VARIABLES):
             part = [rows.pack_id(i) for i in chunk_ids[start : start + _VARIABLES]]
             marks = ",".join("?" * len(part))
-            hits = self._database.read(f"SELECT chunk_id FROM chunks WHERE chunk_id IN ({marks})", tuple(part))
+            hits = self._database.read(f"SELECT chunk_id FROM {table} WHERE chunk_id IN ({marks})", tuple(part))
             found.update(rows.unpack_id(row["chunk_id"]) for row in hits)
         return found
+
+    def certain(self, after: ChunkId | None, limit: int) -> list[tuple[ChunkId, SourceName, DocumentId, Digest]]:
+        """Read a page of applied chunks in id order, with the document each belongs to and its content's digest."""
+        found = self._database.read(
+            "SELECT chunk_id, source, document_id, digest FROM chunks JOIN documents USING (doc)"
+            " WHERE chunk_id > ? ORDER BY chunk_id LIMIT ?",
+            (b"" if after is None else rows.pack_id(after), limit),
+        )
+        return [
+            (rows.unpack_id(row["chunk_id"]), SourceName(row["source"]), DocumentId(row["document_id"]), row["digest"])
+            for row in found
+        ]
+
+    def unknown_among(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
+        """Give those that an attempt may or may not have left in the store."""
+        return self._among("unknown", chunk_ids)
 
     # What is pending
 
@@ -157,7 +209,7 @@ class SqliteLedger:
         skip: Collection[int] = (),
     ) -> list[Pending]:
         """Read what is due: first by deadline, then backfill in the order it was found."""
-        where = "1"
+        where, skip = "1", [*skip, *self._spared(now)]
         if sources is not None:
             where += f" AND p.source IN ({','.join('?' * len(sources))})"
         if skip:
@@ -174,6 +226,29 @@ class SqliteLedger:
         found = self._database.read(_PENDING.format(where=where, order=order), (to_us(now), *(sources or ()), limit))
         return [rows.pending(row) for row in found]
 
+    def spare(self, being_written: Callable[[], Iterable[tuple[SourceName, str]]], longest: timedelta) -> None:
+        """From now on give out no change of a document that somebody is still writing.
+
+        Args:
+            being_written: Names such documents; asked whenever changes are taken, from any thread.
+            longest: After a change was first seen it is given out all the same.
+
+        """
+        self._being_written, self._longest_writing = being_written, longest
+
+    def _spared(self, now: datetime) -> list[int]:
+        """Find the changes that wait for a writer to pause."""
+        since = to_us(now - self._longest_writing)
+        return [
+            row["seq"]
+            for source, document_id in self._being_written()
+            for row in self._database.read(
+                "SELECT p.seq FROM pending p JOIN documents d USING (doc)"
+                " WHERE d.source = ? AND d.document_id = ? AND p.first_seen_at > ?",
+                (source, document_id, since),
+            )
+        ]
+
     def last_seq(self) -> int:
         """Read the counter that SQLite keeps of the numbers it gave out."""
         found = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
@@ -182,11 +257,16 @@ class SqliteLedger:
     def is_through(
         self, source: SourceName, seq: int, *, due_by: datetime | None = None, with_migration: bool = False
     ) -> bool:
-        """Look for a change that is still under way."""
+        """Look for a change that is still under way; with `due_by` a quarantined one is too while it is tried anew.
+
+        One that waits for a writer to pause counts as put off.
+        """
+        spared = ",".join(map(str, self._spared(due_by))) if due_by else ""
         found = self._database.read(
-            "SELECT 1 FROM pending WHERE source = ? AND is_held = 0 AND is_quarantined = 0 AND seq <= ?"
-            " AND (? IS NULL OR due_at <= ?) AND (? OR NOT is_migration) LIMIT 1",
-            (source, seq, to_us(due_by), to_us(due_by), with_migration),
+            "SELECT 1 FROM pending WHERE source = ?1 AND is_held = 0 AND seq <= ?2"
+            " AND (due_at <= ?3 OR (?3 IS NULL AND is_quarantined = 0))"
+            f" AND (?4 OR NOT is_migration) AND seq NOT IN ({spared}) LIMIT 1",
+            (source, seq, to_us(due_by), with_migration),
         )
         return not found
 
@@ -201,6 +281,30 @@ class SqliteLedger:
             return None
         row = found[0]
         return Waiting(row["seq"], bool(row["is_held"]), bool(row["is_quarantined"]), row["error"])
+
+    def left(self, source: SourceName) -> list[Left]:
+        """List what is still pending of a source, in any order: failing, held, put off or not got at yet."""
+        found = self._database.read(
+            "SELECT d.document_id, d.is_applied, p.is_held, p.error FROM pending p JOIN documents d USING (doc)"
+            " WHERE p.source = ?",
+            (source,),
+        )
+        return [
+            Left(DocumentId(row["document_id"]), bool(row["is_applied"]), bool(row["is_held"]), row["error"])
+            for row in found
+        ]
+
+    def settled_below(self, source: SourceName, places: Iterable[str]) -> int:
+        """Count the documents at or below some places that the index holds and of which nothing is pending."""
+        return sum(
+            self._database.read(
+                "SELECT count(*) AS n FROM documents WHERE source = ? AND is_applied"
+                " AND (? = '' OR document_id = ? OR (document_id > ? AND document_id < ?))"
+                " AND doc NOT IN (SELECT doc FROM pending)",
+                (source, place, place, place + "/", place + "0"),
+            )[0]["n"]
+            for place in places
+        )
 
     def unread(self, source: SourceName) -> int:
         """Count documents found new and not applied yet, quarantined ones left out."""
@@ -277,12 +381,56 @@ class SqliteLedger:
                 (to_us(now), to_us(now), recipe, recipe, *sources),
             ).rowcount
 
+    def doubt_all(self, now: datetime) -> int:
+        """Take back every claim about the store, which turned out to be empty; give how many documents that concerns.
+
+        All chunk ids become unknown and all documents pending, without a deadline;
+        no source counts as listed before everything has gone through the index again.
+        """
+        with self._database.write() as tx:
+            tx.execute("INSERT OR IGNORE INTO unknown SELECT doc, chunk_id FROM chunks")
+            doubted = tx.execute(
+                "INSERT OR IGNORE INTO pending"
+                " (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped)"
+                " SELECT doc, source, 'modified', fingerprint, identity, ?1, ?1, 1 FROM documents"
+                " WHERE is_applied AND fingerprint IS NOT NULL",
+                (to_us(now),),
+            ).rowcount
+            tx.execute("UPDATE pending SET is_migration = 0")
+            tx.execute("UPDATE sources SET listed_through = NULL, watermark = NULL, last_complete_scan_at = NULL")
+            tx.execute("DELETE FROM trail")
+            return doubted
+
+    def holds_chunks(self) -> bool:
+        """Tell whether the store should hold anything."""
+        return bool(self._database.read("SELECT 1 FROM chunks LIMIT 1"))
+
+    def note_absence(self, source: SourceName, document_ids: Sequence[DocumentId], since: datetime | None) -> None:
+        """Remember since when a window has not shown some documents; None: it shows them again."""
+        if not document_ids:
+            return
+        with self._database.write() as tx:
+            tx.executemany(
+                "UPDATE documents SET absent_since = ? WHERE source = ? AND document_id = ?",
+                [(to_us(since), source, document_id) for document_id in document_ids],
+            )
+
     # What was applied
 
     def begin(self, intents: Sequence[Intent]) -> list[bool]:
         """Make the touched ids unknown, for every intent that still stands."""
         with self._database.write() as tx:
             return [steps.begin(tx, intent) for intent in intents]
+
+    def hurry(self, source: SourceName | None = None) -> None:
+        """Make due at once what was put off: the clock that said until when was set, or somebody asks for it now.
+
+        Args:
+            source: Of this one only; None for all.
+
+        """
+        with self._database.write() as tx:
+            tx.execute("UPDATE pending SET due_at = 0 WHERE due_at > 0 AND (?1 IS NULL OR source = ?1)", (source,))
 
     def commit(self, applied: Sequence[Applied]) -> None:
         """Make what the store holds certain, and remember it in the history."""

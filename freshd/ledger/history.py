@@ -4,10 +4,22 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 
+from freshd.freshness import Tried
 from freshd.ledger import rows
 from freshd.ledger.database import Database, from_us, to_us
 from freshd.model import ChangeKind, DocumentId, Fates, SourceName
 from freshd.ports import Applied
+
+_OF_WINDOW = (
+    "source = ?1 AND durable_at >= ?2 AND is_backfill = 0 AND searchable_at >= changed_at"
+    " AND (?3 IS NULL OR document_id != ?3)"
+)
+"""Searchable before it changed: the clock was set back in between, and nobody knows the lag."""
+
+_MOST_LAGS = 10_000
+"""Percentiles are those of the newest so many: they hardly change beyond, and a busy month has millions."""
+
+_FORGOTTEN_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +28,8 @@ class Entry:
 
     Attributes:
         seq: Rises with every change; where a reader of the stream takes up again.
-        lag_s: Searchable instant − change instant in seconds; None for backfill, which makes no lag.
+        lag_s: Searchable instant − change instant in seconds;
+            None for backfill, which makes no lag, and where the clock was set back in between.
 
     """
 
@@ -36,21 +49,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Lags:
-    """Lags of finished changes in seconds, and how they did against the target."""
+    """Lags of finished changes in seconds, the newest of a window."""
 
-    changes_s: tuple[float, ...]
-    deletions_s: tuple[float, ...]
-    within_target: int
-    total: int
+    changes_s: tuple[float, ...] = ()
+    deletions_s: tuple[float, ...] = ()
 
 
 def append(tx: sqlite3.Connection, item: Applied) -> None:
     """Remember an applied change within the transaction that applies it."""
     outcome, change = item.outcome, item.outcome.change
     target = item.pending.target
-    is_within = (
-        None if target is None or outcome.searchable_at is None else outcome.searchable_at - change.changed_at <= target
-    )
+    lag = None if outcome.searchable_at is None else outcome.searchable_at - change.changed_at
+    is_within = None if target is None or lag is None else lag <= target
     fates = outcome.fates
     tx.execute(
         "INSERT INTO history (source, document_id, kind, previous_id, changed_at, searchable_at, durable_at,"
@@ -84,36 +94,78 @@ class SqliteHistory:
         """Read from an open ledger database."""
         self._database = database
 
-    def lags(self, source: SourceName, since: datetime) -> Lags:
-        """Give the lags of a source's finished changes since an instant, backfill left out."""
+    def tried(self, source: SourceName, since: datetime, *, without: str | None = None) -> Tried:
+        """Count a source's finished changes since an instant, and those within their target; backfill left out.
+
+        Args:
+            source: Whose.
+            since: When they became durable, at the earliest.
+            without: A document whose changes do not count: a canary's would hide all others.
+
+        """
+        row = self._database.read(
+            f"SELECT count(*) AS total, coalesce(sum(is_within_target), 0) AS within FROM history WHERE {_OF_WINDOW}",
+            (source, to_us(since), without),
+        )[0]
+        return Tried(row["within"], row["total"])
+
+    def lags(self, source: SourceName, since: datetime, *, without: str | None = None) -> Lags:
+        """Give the lags of a source's newest finished changes since an instant; see `tried` for what is left out."""
+        wheres = ("kind != 'deleted'", "kind = 'deleted'")
+        changes, deletions = (self._lags(source, since, without, where) for where in wheres)
+        return Lags(changes, deletions)
+
+    def _lags(self, source: SourceName, since: datetime, without: str | None, where: str) -> tuple[float, ...]:
         found = self._database.read(
-            "SELECT kind, searchable_at - changed_at AS lag, is_within_target FROM history"
-            " WHERE source = ? AND durable_at >= ? AND is_backfill = 0 AND searchable_at IS NOT NULL",
-            (source, to_us(since)),
+            f"SELECT searchable_at - changed_at AS lag FROM history WHERE {_OF_WINDOW} AND {where}"
+            f" ORDER BY durable_at DESC LIMIT {_MOST_LAGS}",
+            (source, to_us(since), without),
         )
-        changes = tuple(row["lag"] / 1e6 for row in found if row["kind"] != ChangeKind.DELETED)
-        deletions = tuple(row["lag"] / 1e6 for row in found if row["kind"] == ChangeKind.DELETED)
-        return Lags(changes, deletions, sum(bool(row["is_within_target"]) for row in found), len(found))
+        return tuple(row["lag"] / 1e6 for row in found)
 
     def entries(
         self, after: int = 0, limit: int = 100, source: SourceName | None = None, document_id: DocumentId | None = None
     ) -> list[Entry]:
-        """Give remembered changes in order, those after a sequence number."""
+        """Give remembered changes in order, those after a sequence number; for a negative one the newest so many."""
+        order, n = ("DESC", min(limit, -after)) if after < 0 else ("ASC", limit)
         found = self._database.read(
             "SELECT * FROM history WHERE seq > ? AND (? IS NULL OR source = ?)"
-            " AND (? IS NULL OR document_id = ?) ORDER BY seq LIMIT ?",
-            (after, source, source, document_id, document_id, limit),
+            f" AND (? IS NULL OR document_id = ?) ORDER BY seq {order} LIMIT ?",
+            (after, source, source, document_id, document_id, n),
         )
-        return [_entry(row) for row in found]
+        return sorted(map(_entry, found), key=lambda entry: entry.seq)
+
+    def arrivals(self, source: SourceName, limit: int) -> list[datetime]:
+        """Give the newest instants at which documents of a source came to be or changed."""
+        found = self._database.read(
+            "SELECT DISTINCT changed_at FROM history WHERE source = ? AND kind IN ('added', 'modified')"
+            " ORDER BY changed_at DESC LIMIT ?",
+            (source, limit),
+        )
+        return [rows.instant(row["changed_at"]) for row in found]
 
     def last_seq(self) -> int:
-        """Give the newest sequence number; 0 before the first change."""
-        row = self._database.read("SELECT coalesce(max(seq), 0) AS n FROM history")[0]
-        return int(row["n"])
+        """Give the newest sequence number that a change ever got; 0 before the first."""
+        found = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'history'")
+        return int(found[0]["seq"]) if found else 0
+
+    def is_gapless(self, after: int) -> bool:
+        """Tell whether everything after a sequence number is still remembered."""
+        oldest = self._database.read("SELECT min(seq) AS n FROM history")[0]["n"]
+        return after < 0 or after >= (self.last_seq() if oldest is None else oldest - 1)
+
+    def forget(self, before: datetime) -> int:
+        """Forget changes that became durable before an instant, oldest first, a bounded number; give how many."""
+        with self._database.write() as tx:
+            return tx.execute(
+                "DELETE FROM history WHERE durable_at < ? AND seq IN"
+                f" (SELECT seq FROM history ORDER BY seq LIMIT {_FORGOTTEN_AT_ONCE})",
+                (to_us(before),),
+            ).rowcount
 
 
 def _entry(row: sqlite3.Row) -> Entry:
-    has_lag = not row["is_backfill"] and row["searchable_at"] is not None
+    lag_us = None if row["is_backfill"] or row["searchable_at"] is None else row["searchable_at"] - row["changed_at"]
     return Entry(
         seq=row["seq"],
         source=SourceName(row["source"]),
@@ -126,5 +178,5 @@ def _entry(row: sqlite3.Row) -> Entry:
         fates=Fates(row["embedded"], row["reused"], row["relabelled"], row["kept"], row["removed"]),
         embedded_characters=row["embedded_characters"],
         is_clamped=bool(row["is_clamped"]),
-        lag_s=(row["searchable_at"] - row["changed_at"]) / 1e6 if has_lag else None,
+        lag_s=None if lag_us is None or lag_us < 0 else lag_us / 1e6,
     )

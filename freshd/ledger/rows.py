@@ -38,6 +38,7 @@ def known(row: sqlite3.Row) -> Known:
         row["identity"],
         bool(row["is_racy"]),
         bool(row["is_applied"]),
+        from_us(row["absent_since"]),
     )
 
 

@@ -3,7 +3,8 @@
 import sqlite3
 from datetime import datetime, timedelta
 
-from freshd.freshness import watermark
+from freshd.freshness import is_ahead, watermark
+from freshd.ledger import rows
 from freshd.ledger.database import Database, from_us, to_us
 from freshd.model import SourceName
 from freshd.ports import SourceState
@@ -15,6 +16,9 @@ _STATE = (
     " min(changed_at) FILTER (WHERE NOT is_migration AND (is_held OR NOT is_quarantined)) AS oldest"
     " FROM pending WHERE source = ?) AS p LEFT JOIN sources AS s ON s.name = ?"
 )
+
+_TRAIL = timedelta(hours=6)
+"""How long it is remembered where a watermark stood."""
 
 
 class SqliteSources:
@@ -46,36 +50,68 @@ class SqliteSources:
             failing_since=None,
         )
 
+    def fell_short(self, name: SourceName, error: str) -> None:
+        """Remember why the newest listing did not show everything; the next complete one clears it."""
+        self._update(name, last_error=error)
+
     def scan_failed(self, name: SourceName, at: datetime, error: str) -> None:
         """Remember that the source did not answer, and since when it has not."""
         with self._database.write() as tx:
             tx.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (name,))
             tx.execute(
-                "UPDATE sources SET last_error = ?, failing_since = coalesce(failing_since, ?) WHERE name = ?",
+                "UPDATE sources SET last_error = ?1, failing_since = min(coalesce(failing_since, ?2), ?2)"
+                " WHERE name = ?3",
                 (error, to_us(at), name),
             )
 
-    def marker_out(self, name: SourceName, listed_through: datetime) -> None:
-        """Raise the bound of the watermark, never lower it: everything a listing showed went through the index."""
+    def marker_out(
+        self, name: SourceName, listed_through: datetime, cursor: str | None, now: datetime
+    ) -> datetime | None:
+        """Remember that everything a listing showed went through the index.
+
+        Args:
+            name: The source.
+            listed_through: Start of the listing. Bounds the watermark from above; a later one stands,
+                but for one that lies ahead of now, which is from a clock that was set back.
+            cursor: What the next listing wants back.
+            now: Of the asking.
+
+        Returns:
+            The watermark, as it is from now on.
+
+        """
         with self._database.write() as tx:
             tx.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (name,))
-            tx.execute(
-                "UPDATE sources SET listed_through = max(coalesce(listed_through, ?1), ?1) WHERE name = ?2",
-                (to_us(listed_through), name),
-            )
-
-    def keep_cursor(self, name: SourceName, cursor: str | None) -> None:
-        """Remember what the next listing wants back; call once everything its listing showed is applied."""
-        self._update(name, cursor=cursor)
-
-    def raise_watermark(self, name: SourceName) -> datetime | None:
-        """Compute the watermark from what is remembered now, keep it, and give it."""
-        with self._database.write() as tx:
             state = _state(name, tx.execute(_STATE, (name, name)).fetchone())
-            mark = watermark(state.listed_through, state.oldest_unapplied_at, state.watermark)
-            if mark != state.watermark:
-                tx.execute("UPDATE sources SET watermark = ? WHERE name = ?", (to_us(mark), name))
+            before = state.listed_through
+            if before is not None and not is_ahead(before, now):
+                listed_through = max(before, listed_through)
+            mark = watermark(listed_through, state.oldest_unapplied_at, state.watermark, now)
+            tx.execute(
+                "UPDATE sources SET listed_through = ?, cursor = ?, watermark = ? WHERE name = ?",
+                (to_us(listed_through), cursor, to_us(mark), name),
+            )
+            if mark is not None and mark != state.watermark:
+                tx.execute("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", (name, to_us(now), to_us(mark)))
+                tx.execute(
+                    "DELETE FROM trail WHERE source = ? AND at NOT BETWEEN ? AND ?",
+                    (name, to_us(now - _TRAIL), to_us(now)),
+                )
             return mark
+
+    def trail(self, name: SourceName) -> list[tuple[datetime, datetime]]:
+        """Tell when the watermark of a source rose and to where, in order, over the last hours."""
+        found = self._database.read("SELECT at, watermark FROM trail WHERE source = ? ORDER BY at", (name,))
+        return [(rows.instant(row["at"]), rows.instant(row["watermark"])) for row in found]
+
+    def late(self, name: SourceName, now: datetime) -> int:
+        """Count pending changes that are past their freshness target."""
+        row = self._database.read(
+            "SELECT count(*) AS n FROM pending WHERE source = ? AND is_held = 0 AND is_quarantined = 0"
+            " AND changed_at + target_us < ?",
+            (name, to_us(now)),
+        )[0]
+        return int(row["n"])
 
     def _update(self, name: SourceName, **columns: object) -> None:
         assignments = ", ".join(f"{column} = :{column}" for column in columns)

@@ -9,7 +9,7 @@ from freshd import faults
 from freshd.admission import Admission
 from freshd.chunker import ChunkLimits, chunk
 from freshd.delta import Wanted, diff
-from freshd.errors import DocumentGone, FreshdError, SourceUnavailable
+from freshd.errors import DocumentGone, FreshdError, SourceUnavailable, StoreError, StoreUnavailable
 from freshd.model import (
     Change,
     ChangeKind,
@@ -28,11 +28,14 @@ from freshd.model import (
     Vector,
 )
 from freshd.payload import DocumentFields, chunk_label, point_payload
-from freshd.pipeline.plan import Plan
+from freshd.pipeline.plan import Plan, sampled
 from freshd.ports import Applied, Clock, Connector, Embedder, Ledger, Parser, Store, VectorCache
+from freshd.ports.proof import Divergent, Expected, Proof
 
 MAX_BATCH_CHUNKS = 256
 """A batch takes no further document beyond so many chunks; bounds memory and the time to the next flush."""
+
+_LOST = "passages of it that should have stayed are not in the store"
 
 _MAX_ATTEMPTS = 3
 _SOURCE_RETRY = timedelta(seconds=10)
@@ -85,8 +88,9 @@ class Pipeline:
         ledger: Ledger,
         admission: Admission,
         clock: Clock,
+        proof: Proof | None = None,
     ) -> None:
-        """Work on open parts."""
+        """Work on open parts; without `proof` nothing is read back, which is for a store that keeps nothing."""
         self._connectors = connectors
         self._recipe = recipe
         self._cache = cache
@@ -94,6 +98,8 @@ class Pipeline:
         self._ledger = ledger
         self._admission = admission
         self._clock = clock
+        self._proof = proof
+        self._n_backfilled = 0
 
     def run(
         self,
@@ -147,10 +153,22 @@ class Pipeline:
         try:
             return self._plan(pending)
         except DocumentGone:
-            self._ledger.drop(pending)
-            return Outcome(pending.change, OutcomeKind.SUPERSEDED)
+            return self._gone(pending)
         except FreshdError as error:
             return self._fail(pending, error)
+
+    def _gone(self, pending: Pending) -> Plan | Outcome:
+        """Leave a vanished document to the next look; but nobody looks again for what rolled off a window.
+
+        Where a broken attempt left that half written, no text is there to make it whole from: it is deleted.
+        """
+        change = pending.change
+        revision = self._ledger.revision(change.source, change.document_id)
+        if self._connectors[change.source].coverage is Coverage.WINDOW and revision.unknown:
+            deletion = replace(change, kind=ChangeKind.DELETED, ref=None)
+            return Plan(pending, deletion, revision, delta=diff(revision, ()))
+        self._ledger.drop(pending)
+        return Outcome(change, OutcomeKind.SUPERSEDED)
 
     def _fail(self, pending: Pending, error: FreshdError) -> Outcome:
         attempts = pending.attempts + 1
@@ -240,8 +258,16 @@ class Pipeline:
     def _apply(self, plans: Sequence[Plan], vectors: _Vectors) -> list[Outcome]:
         faults.hit("before_intent")
         standing, outcomes = self._begin([plan for plan in plans if not plan.is_touched])
-        now = self._clock.now()
-        searchable_at = self._write(standing, vectors, now) if standing else now
+        searchable_at = now = self._clock.now()
+        if standing:
+            expected = self._expected(standing, vectors)
+            self._upsert(standing, vectors, now)
+            standing, lacking = self._proved(standing, self._missing(expected))
+            searchable_at = self._switch(standing)
+            standing, lost = self._proved(standing, self._relabel(standing, now))
+            self._remove(standing)
+            standing, left_over = self._proved(standing, self._orphaned(standing, expected))
+            outcomes += [*lacking, *lost, *left_over]
         durable_at = self._clock.now()
         applied = [self._applied(plan, vectors, searchable_at, durable_at) for plan in standing]
         applied += [plan.touched(durable_at) for plan in plans if plan.is_touched]
@@ -268,24 +294,43 @@ class Pipeline:
                 outcomes.append(Outcome(plan.change, OutcomeKind.SUPERSEDED))
         return standing, outcomes
 
-    def _write(self, plans: Sequence[Plan], vectors: _Vectors, now: datetime) -> datetime:
+    def _upsert(self, plans: Sequence[Plan], vectors: _Vectors, now: datetime) -> None:
         points = [point for plan in plans for point in self._points(plan, vectors, now)]
         if points:
             self._store.upsert(points)
         faults.hit("after_upsert")
+
+    def _switch(self, plans: Sequence[Plan]) -> datetime:
         for plan in plans:
             self._admission.switch(plan.key, plan.wanted_ids, plan.held_ids)
-        searchable_at = self._clock.now()
+        return self._clock.now()
+
+    def _relabel(self, plans: Sequence[Plan], now: datetime) -> Divergent:
+        """Bring standing points up to date; give the documents of which the store has lost some.
+
+        A lost point is an error like a store that does not answer, and would be one at every repetition.
+        """
         labels = [label for plan in plans for label in plan.relabels(now)]
-        if labels:
+        if not labels:
+            return {}
+        try:
             self._store.relabel(labels)
+        except StoreUnavailable:
+            ids = sorted({chunk_id for label in labels for chunk_id in label.chunk_ids})
+            lost = set(ids) - {point.chunk_id for point in self._store.retrieve(ids)}
+            if not lost:
+                raise
+            divergent = {plan.key: f"{plan.key[1]}: {_LOST}" for plan in plans if plan.wanted_ids & lost}
+            return {**divergent, **self._relabel([plan for plan in plans if plan.key not in divergent], now)}
+        return {}
+
+    def _remove(self, plans: Sequence[Plan]) -> None:
         faults.hit("before_delete")
         removed = [chunk_id for plan in plans for chunk_id in plan.removed]
         if removed:
             self._store.remove(removed)
         faults.hit("before_flush")
         self._store.flush()
-        return searchable_at
 
     def _points(self, plan: Plan, vectors: _Vectors, now: datetime) -> Iterable[Point]:
         for piece in plan.added:
@@ -318,3 +363,37 @@ class Pipeline:
             chunks=plan.held,
             durable_at=durable_at,
         )
+
+    # Prove
+
+    def _expected(self, plans: Sequence[Plan], vectors: _Vectors) -> list[Expected]:
+        chosen = sampled(plans, self._n_backfilled)
+        self._n_backfilled += sum(plan.pending.target is None for plan in plans)
+        return [plan.expected(vectors.by_digest) for plan in chosen]
+
+    def _missing(self, expected: Sequence[Expected]) -> Divergent:
+        return self._proof.missing(expected) if self._proof and expected else {}
+
+    def _orphaned(self, plans: Sequence[Plan], expected: Sequence[Expected]) -> Divergent:
+        switched = {plan.key for plan in plans}
+        left = [one for one in expected if one.key in switched]
+        return self._proof.orphaned(left) if self._proof and left else {}
+
+    def _proved(self, plans: Sequence[Plan], divergent: Divergent) -> tuple[list[Plan], list[Outcome]]:
+        """Put off the plans that diverge.
+
+        One whose new chunks are not found is not switched to and removes nothing: search shows the former revision.
+        One that was switched to stays so: search shows the new revision, and the ledger is not told.
+        """
+        outcomes = []
+        for plan in plans:
+            if plan.key in divergent:
+                self._ledger.begin(plan.intents(doubts_all=True))
+                outcomes.append(self._fail(plan.pending, _Diverged(divergent[plan.key])))
+        return [plan for plan in plans if plan.key not in divergent], outcomes
+
+
+class _Diverged(StoreError):
+    """The store does not hold what it was given; writing it again may help."""
+
+    retryable = True

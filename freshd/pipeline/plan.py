@@ -1,6 +1,6 @@
 """What one change comes to before anything is written, and what follows from it for store and ledger. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,6 +9,7 @@ from freshd.model import (
     Change,
     Chunk,
     ChunkId,
+    Digest,
     DocumentRef,
     HeldChunk,
     Outcome,
@@ -17,9 +18,20 @@ from freshd.model import (
     Relabel,
     Revision,
     SourceName,
+    Vector,
 )
 from freshd.payload import DocumentFields, chunk_relabels, document_relabels
 from freshd.ports import Applied, Intent
+from freshd.ports.proof import Expected
+
+PROVED_URGENT = 16
+"""Urgent changes that are read back, of one batch: all of them up to so many, else so many spread evenly over it.
+
+Measured: an edit alone becomes searchable 0.7 ms later for it, one of sixteen 5 ms.
+"""
+
+PROVED_BACKFILL = 20
+"""Of backfill one document in so many is read back: 5 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +78,36 @@ class Plan:
         """Points to delete, those of the place it moved from among them."""
         return (*self.delta.remove, *(_all_ids(self.previous) if self.previous else ()))
 
-    def intents(self) -> list[Intent]:
-        """Say what the attempt is about to touch, of each document it is about."""
+    def intents(self, *, doubts_all: bool = False) -> list[Intent]:
+        """Say what the attempt is about to touch, of each document it is about.
+
+        Args:
+            doubts_all: Name what it would keep as well, so that the next attempt writes the document whole.
+
+        """
         change = self.change
-        intents = [Intent(change.source, change.document_id, self.revision.version, self.delta.touched)]
+        kept = frozenset(self.delta.keep) if doubts_all else frozenset()
+        intents = [Intent(change.source, change.document_id, self.revision.version, self.delta.touched | kept)]
         if self.previous is not None and change.previous_id is not None:
             left = frozenset(_all_ids(self.previous))
             intents.append(Intent(change.source, change.previous_id, self.previous.version, left))
         return intents
+
+    def expected(self, vectors: Mapping[Digest, Vector]) -> Expected:
+        """Say what search must find of the document: something new, else anything; and what it must not find."""
+        held = {chunk.chunk_id for chunk in self.revision.chunks}
+        new = [piece for piece in self.added if piece.chunk_id not in held]
+        pieces = new or self.added or self.chunks
+        digest = pieces[0].digest if pieces else None
+        return Expected(
+            self.change.source,
+            self.change.document_id,
+            written=frozenset(self.delta.add),
+            twins=frozenset(piece.chunk_id for piece in pieces if piece.digest == digest),
+            vector=vectors.get(digest) if digest and self.added else None,
+            gone=frozenset(self.removed),
+            left_id=self.change.document_id if self.ref is None else self.change.previous_id,
+        )
 
     def relabels(self, now: datetime) -> Iterable[Relabel]:
         """Give the writes that bring standing points up to date: each one's own fields, then those all share."""
@@ -90,6 +124,21 @@ class Plan:
         outcome = Outcome(self.change, OutcomeKind.TOUCHED, searchable_at=now)
         held = self.revision
         return Applied(self.pending, outcome, self.ref, held.digest, held.recipe, held.label, held.chunks, now)
+
+
+def sampled(plans: Sequence[Plan], n_backfilled: int) -> list[Plan]:
+    """Choose the plans that are read back, at the rates stated above.
+
+    Args:
+        plans: Of one batch.
+        n_backfilled: Documents of backfill in the batches before it.
+
+    """
+    urgent = [plan for plan in plans if plan.pending.target is not None]
+    backfill = [plan for plan in plans if plan.pending.target is None]
+    n_urgent = min(len(urgent), PROVED_URGENT)
+    chosen = [urgent[at * len(urgent) // n_urgent] for at in range(n_urgent)]
+    return chosen + backfill[-n_backfilled % PROVED_BACKFILL :: PROVED_BACKFILL]
 
 
 def _all_ids(revision: Revision) -> tuple[ChunkId, ...]:

@@ -7,7 +7,8 @@ from freshd.ports.clock import Clock
 from freshd.ports.control import Control
 from freshd.ports.indexing import Embedder, Parser, Store, StoredPoint, VectorCache
 from freshd.ports.ledger import Applied, Intent, Ledger, SourceState
-from freshd.ports.source import Connector, ConnectorContext, ConnectorType, Fetcher, Remote, Watch, Watchable
+from freshd.ports.proof import Expected, Proof
+from freshd.ports.source import Connector, ConnectorContext, ConnectorType, Fetcher, Remote, Watch, Watchable, Writable
 
 __all__ = [
     "Applied",
@@ -17,10 +18,12 @@ __all__ = [
     "ConnectorType",
     "Control",
     "Embedder",
+    "Expected",
     "Fetcher",
     "Intent",
     "Ledger",
     "Parser",
+    "Proof",
     "Remote",
     "SourceState",
     "Store",
@@ -28,4 +31,5 @@ __all__ = [
     "VectorCache",
     "Watch",
     "Watchable",
+    "Writable",
 ]

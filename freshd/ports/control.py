@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from freshd.model import DocumentId, SearchFilter, SourceName
-from freshd.shapes import HeldDeletions, JobReport, SearchAnswer, StatusReport
+from freshd.shapes import ChangesAnswer, Dashboard, HeldDeletions, JobReport, SearchAnswer, StatusReport
 
 
 class Control(Protocol):
@@ -56,6 +56,35 @@ class Control(Protocol):
             ValueError: A source is not configured.
 
         """
+        ...
+
+    def verify(self) -> str:
+        """Begin to hold the ledger against the store, changing nothing; give the job's id."""
+        ...
+
+    def changes(
+        self, after: int, limit: int, source: SourceName | None = None, document_id: DocumentId | None = None
+    ) -> ChangesAnswer:
+        """Give applied changes after a sequence number, oldest first; a negative number counts from the newest back.
+
+        Args:
+            after: -20 gives the newest 20.
+            limit: At most so many.
+            source: Only of this source.
+            document_id: Only of this document; needs `source`.
+
+        Raises:
+            ValueError: The source is not configured.
+
+        """
+        ...
+
+    def last_change(self) -> int:
+        """Give the sequence number of the newest applied change; 0 before the first. Quick."""
+        ...
+
+    def dashboard(self) -> Dashboard:
+        """Give what the page shows, computed at this moment."""
         ...
 
     def job(self, job_id: str) -> JobReport | None:

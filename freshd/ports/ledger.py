@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from freshd.freshness import is_ahead
 from freshd.model import (
     Change,
     ChunkId,
@@ -67,7 +68,7 @@ class SourceState:
 
     Attributes:
         listed_through: Start of the newest complete listing whose marker came out; None before the first.
-        watermark: As last shown; never goes back.
+        watermark: As the newest mark that came out left it; `watermark_at` tells whether it can be believed.
         last_scan_at: Start of the newest scan.
         last_complete_scan_at: Start of the newest complete one.
         failing_since: When it stopped answering; None while it answers.
@@ -94,6 +95,10 @@ class SourceState:
     held: int = 0
     quarantined: int = 0
     oldest_unapplied_at: datetime | None = None
+
+    def watermark_at(self, now: datetime) -> datetime | None:
+        """Give the instant up to which the index provably holds everything of the source; None while unknown."""
+        return None if self.watermark is None or is_ahead(self.watermark, now) else self.watermark
 
 
 class Ledger(Protocol):

@@ -86,6 +86,39 @@ class Remote(Protocol):
     """Between two listings, at least."""
 
 
+@runtime_checkable
+class Writable(Protocol):
+    """A connector through which freshd can put a small document of its own into the source.
+
+    Nothing that somebody else wrote is ever replaced or deleted: what `write` wrote begins with a line by which
+    it is known again, also by another process later on.
+    """
+
+    def write(self, document_id: DocumentId, text: str) -> None:
+        """Write a document whole, or replace one that was written so before; readers see the old text or the new.
+
+        Args:
+            document_id: Must be one that a listing would show; its folder must be there.
+            text: What follows the line by which it is known again.
+
+        Raises:
+            DocumentRefused: Somebody else's document is there, or no listing would show it; says which rule hides it.
+            SourceUnavailable: It could not be written.
+
+        """
+        ...
+
+    def delete(self, document_id: DocumentId) -> None:
+        """Delete a document that `write` wrote; an absent one is no error.
+
+        Raises:
+            DocumentRefused: Somebody else's document is there.
+            SourceUnavailable: It could not be deleted.
+
+        """
+        ...
+
+
 class Fetcher(Protocol):
     """Guarded HTTP: bounded in size, time and redirects, and only to addresses a source may reach."""
 

@@ -3,9 +3,11 @@
 Nothing here decides what a change is or what becomes of it: lanes look, the indexer applies.
 """
 
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +17,7 @@ from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
 from freshd.model import SourceName
 from freshd.pipeline import Pipeline
-from freshd.ports import Clock, Store
+from freshd.ports import Clock, Remote, Store
 from freshd.scheduler.hints import Due
 from freshd.scheduler.indexer import Indexer, Trouble
 from freshd.scheduler.lane import Lane
@@ -30,6 +32,9 @@ _LOOK_THREADS = 8
 _STOP_S = 12.0
 """The batch in hand is given up after 8 s; the rest is for its flush."""
 
+_HINT_PATIENCE_S = 5.0
+"""A hint is followed within milliseconds of being due."""
+
 _LOOK_STOP_S = 2.0
 """A look ends at the next document it sees; one that takes longer hangs in its source, and has nothing to lose."""
 
@@ -43,6 +48,8 @@ class Vital:
         interval: Between two scans.
         watch: `watching`, `not watched`, or why hints may be missing.
         shortfall: Why scans alone cannot keep the target; None if they can.
+        unproved_for: Since the newest listing began that came out, by a clock that nobody can set; 0 before one.
+        is_remote: It is on the network, and changes by a habit of its own.
 
     """
 
@@ -50,6 +57,13 @@ class Vital:
     interval: timedelta
     watch: str
     shortfall: str | None
+    unproved_for: timedelta
+    is_remote: bool
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether hints may be missing, so that changes are found by scans only."""
+        return self.watch not in ("watching", "not watched")
 
 
 class Scheduler:
@@ -74,12 +88,12 @@ class Scheduler:
         self._clock = clock
         self._observer = observer
         self._timetable = Timetable(clock)
-        marks = Marks(ledger=ledger, sources=sources, store=store)
+        self._marks = Marks(ledger=ledger, sources=sources, store=store, clock=clock)
         self._indexer = Indexer(
             sources=[target.name for target in targets],
             ledger=ledger,
             pipeline=pipeline,
-            marks=marks,
+            marks=self._marks,
             clock=clock,
             on_outcome=observer.finished,
             on_trouble=observer.troubled,
@@ -99,7 +113,7 @@ class Scheduler:
             name: Lane(
                 scanner=scanner,
                 sources=sources,
-                marks=marks,
+                marks=self._marks,
                 clock=clock,
                 observer=observer,
                 on_recorded=self._indexer.wake,
@@ -125,7 +139,14 @@ class Scheduler:
         """Tell how a source is being kept up."""
         lane = self.lanes[name]
         scan_s = self._sources.state(name).scan_s
-        return Vital(self._timetable.next_at(name), lane.pace.interval(scan_s), lane.watch, lane.pace.shortfall(scan_s))
+        return Vital(
+            next_scan_at=self._timetable.next_at(name),
+            interval=lane.pace.interval(scan_s),
+            watch=self._watch(lane),
+            shortfall=lane.pace.shortfall(scan_s),
+            unproved_for=self._marks.unproved_for(name),
+            is_remote=isinstance(lane.target.connector, Remote),
+        )
 
     def start(self) -> None:
         """Begin: every source is looked at now."""
@@ -147,6 +168,10 @@ class Scheduler:
         """Do what has to be done now and then: follow the clock, look after the watches."""
         if self._timetable.follow_clock():
             self._observer.clock_jumped()
+            # What instants of the old clock prove, or put off, is not known any more.
+            with suppress(sqlite3.OperationalError):  # locked: what was put off waits for its own time
+                self._ledger.hurry()
+            self.scan_now(list(self.lanes))
         for lane in self.lanes.values():
             lane.look_at_watch()
 
@@ -176,6 +201,14 @@ class Scheduler:
                 thread.join(max(0.0, ends_s - self._clock.monotonic()))
         ends_s = self._clock.monotonic() + _LOOK_STOP_S
         return [name for name, lane in self.lanes.items() if not lane.join(max(0.0, ends_s - self._clock.monotonic()))]
+
+    def _watch(self, lane: Lane) -> str:
+        """Tell how a source is watched; a watch whose hints nobody follows is none."""
+        due_s = lane.hints.next_due_s()
+        waiting_s = self._clock.monotonic() - due_s if due_s else 0.0
+        if waiting_s > _HINT_PATIENCE_S:
+            return f"a hint has been waiting for {waiting_s:.0f} s, as a look at the source takes so long"
+        return lane.watch
 
     def _scanning(self, lane: Lane) -> Callable[[], None]:
         def run() -> None:

@@ -62,6 +62,7 @@ class Hints:
         self._absent_first_s = 0.0
         self._absent_due_s = 0.0
         self._everywhere = False
+        self._spent_until_s: dict[str, float] = {}
 
     def add(self, hint: Hint, now_s: float) -> None:
         """Note a hint."""
@@ -82,12 +83,27 @@ class Hints:
                 place.due_s = min(now_s + QUIET_S, place.first_s + LONGEST_S)
 
     def add_absent(self, documents: Iterable[tuple[str, datetime]], now_s: float) -> None:
-        """Note documents that were not there at a first look."""
+        """Note documents that were not there at a first look; a look that missed none postpones no second one."""
+        absent = dict(documents)
+        if not absent:
+            return
         with self._lock:
             if not self._absent:
                 self._absent_first_s = now_s
-            self._absent.update(documents)
+            self._absent.update(absent)
             self._absent_due_s = min(now_s + GRACE_S, self._absent_first_s + LONGEST_GRACE_S)
+
+    def being_written(self, now_s: float) -> list[str]:
+        """Name the documents whose writer has not paused yet.
+
+        One that was looked at because its writer never pauses is left out for a moment, in which it is applied.
+        """
+        with self._lock:
+            return [
+                name
+                for name, place in self._places.items()
+                if not place.is_settled and place.due_s > now_s and now_s >= self._spent_until_s.get(name, now_s)
+            ]
 
     def next_due_s(self) -> float | None:
         """Give the instant of the next look; None while there is nothing to look at."""
@@ -106,11 +122,17 @@ class Hints:
                 self._places.clear()
                 return Due(everywhere=True)
             names = [name for name, place in self._places.items() if place.due_s <= now_s]
+            self._spend([name for name in names if not self._places[name].is_settled], now_s)
             places = {name: self._places.pop(name).seen_at for name in sorted(names)}
             absent: dict[str, datetime] = {}
             if self._absent and self._absent_due_s <= now_s:
                 absent, self._absent = self._absent, {}
             return Due(_outermost(places), absent)
+
+    def _spend(self, names: Iterable[str], now_s: float) -> None:
+        """Note documents that are looked at although somebody may go on writing them."""
+        still = {name: until_s for name, until_s in self._spent_until_s.items() if until_s > now_s}
+        self._spent_until_s = still | dict.fromkeys(names, now_s + QUIET_S)
 
 
 def _outermost(places: dict[str, datetime]) -> dict[str, datetime]:

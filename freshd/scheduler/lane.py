@@ -15,7 +15,7 @@ from freshd.scheduler.hints import Due, Hints
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.observer import Observer
 from freshd.scheduler.pace import SHORTEST, Pace
-from freshd.scheduler.scanner import Scan, Scanner
+from freshd.scheduler.scanner import Looked, Scan, Scanner
 
 _REARM_S = 60.0
 """A degraded watch is begun anew at most so often: on a large tree that costs as much as a scan."""
@@ -88,6 +88,8 @@ class Lane:
             try:
                 self._arm()
                 scan = self._scanner.scan()
+                if scan.report.shortfall:
+                    self._sources.fell_short(self.name, scan.report.shortfall)
             except Exception as error:  # noqa: BLE001 - a fault of one connector must cost no other source its turn
                 return began_at if self._scanner.is_stopped else self._failed(began_at, error)
             self._failures = 0
@@ -126,6 +128,10 @@ class Lane:
             return True
         return wants_scan
 
+    def being_written(self) -> list[tuple[SourceName, str]]:
+        """Name the documents whose writer has not paused yet: what scans saw of them is half of something."""
+        return [(self.name, document_id) for document_id in self.hints.being_written(self._clock.monotonic())]
+
     def look_at_watch(self) -> None:
         """Tell the observer when the watch degraded, or recovered."""
         degraded = self._watch.degraded if self._watch else None
@@ -134,20 +140,16 @@ class Lane:
             self._observer.watch_changed(self.name, degraded)
 
     def _look(self, due: Due) -> bool:
-        wants_scan = False
-        if due.places:
-            looked = self._scanner.look(due.places)
-            self.hints.add_absent(
-                ((name, _seen_at(name, due.places)) for name in looked.absent), self._clock.monotonic()
-            )
-            if looked.changes:
-                self._on_recorded()
-        if due.absent:
-            looked = self._scanner.look(due.absent, is_second=True)
-            wants_scan = looked.wants_scan
-            if looked.changes:
-                self._on_recorded()
-        return wants_scan
+        first = self._looked(due.places)
+        absent = ((name, _seen_at(name, due.places)) for name in first.absent)
+        self.hints.add_absent(absent, self._clock.monotonic())
+        return self._looked(due.absent, is_second=True).wants_scan
+
+    def _looked(self, places: dict[str, datetime], *, is_second: bool = False) -> Looked:
+        looked = self._scanner.look(places, is_second=is_second) if places else Looked()
+        if looked.changes:
+            self._on_recorded()
+        return looked
 
     def _failed(self, began_at: datetime, error: Exception) -> datetime:
         self._failures += 1

@@ -7,18 +7,19 @@ only then does the watermark rise. So a frozen indexer shows even where nothing 
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
 from freshd.model import SourceName
-from freshd.ports import Store
+from freshd.ports import Clock, Store
 from freshd.scheduler.scanner import Scan
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
     began_at: datetime
+    began_s: float
     seq: int
     cursor: str | None
 
@@ -26,20 +27,27 @@ class _Mark:
 class Marks:
     """Marks on their way. Any thread puts one in; only the thread that writes the store lets them out."""
 
-    def __init__(self, *, ledger: SqliteLedger, sources: SqliteSources, store: Store) -> None:
+    def __init__(self, *, ledger: SqliteLedger, sources: SqliteSources, store: Store, clock: Clock) -> None:
         """Start with none under way."""
         self._ledger = ledger
         self._sources = sources
         self._store = store
+        self._clock = clock
+        self._proved_s: dict[SourceName, float] = {}
         self._lock = threading.Lock()
         self._waiting: dict[SourceName, list[_Mark]] = defaultdict(list)
 
     def put(self, scan: Scan) -> None:
         """Send the mark of a complete listing on its way."""
-        mark = _Mark(scan.began_at, scan.seq, scan.report.cursor)
+        mark = _Mark(scan.began_at, scan.began_s, scan.seq, scan.report.cursor)
         with self._lock:
             # The oldest comes out first under a steady stream of changes, the newest tells most: two are enough.
             self._waiting[scan.source][1:] = [mark]
+
+    def unproved_for(self, name: SourceName) -> timedelta:
+        """Tell how long ago the newest listing began that came out, by a clock that nobody can set; 0 before one."""
+        proved_s = self._proved_s.get(name)
+        return timedelta(seconds=0 if proved_s is None else self._clock.monotonic() - proved_s)
 
     def probe(self) -> None:
         """Have the store prove that it is there, where no mark is about to; raises as `release` does."""
@@ -60,9 +68,8 @@ class Marks:
             return []
         self._store.ping()
         for name, mark in through:
-            self._sources.marker_out(name, mark.began_at)
-            self._sources.keep_cursor(name, mark.cursor)
-            self._sources.raise_watermark(name)
+            self._sources.marker_out(name, mark.began_at, mark.cursor, self._clock.now())
             with self._lock:
+                self._proved_s[name] = max(mark.began_s, self._proved_s.get(name, mark.began_s))
                 self._waiting[name] = [one for one in self._waiting[name] if one is not mark]
         return [name for name, _ in through]

@@ -5,18 +5,18 @@
 Who sees changes through differs: `Drain` applies them itself, a daemon waits for its indexer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from freshd.errors import SourceUnavailable
+from freshd.errors import FreshdError, SourceUnavailable
 from freshd.guard import Verdict
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
-from freshd.model import SourceName
+from freshd.model import ChangeKind, ListingReport, SourceName
 from freshd.pipeline import Pipeline
 from freshd.ports import Clock
 from freshd.scheduler.scanner import Scan, Scanner
-from freshd.scheduler.tally import Tally
+from freshd.scheduler.tally import Failure, Tally
 
 _BATCH_DOCUMENTS = 64
 
@@ -74,25 +74,54 @@ class Reindexer:
 
     def _run_one(self, scanner: Scanner) -> Tally:
         name = scanner.target.name
-        tally, began_s = self._tally_of(name), self._clock.monotonic()
+        tally, began_s, scan = self._tally_of(name), self._clock.monotonic(), None
         try:
             scan = scanner.scan()
-            tally.documents["unchanged"] = scan.unchanged
+            self._ledger.hurry(name)  # what failed may have been mended: that is why somebody asks
             self._see_through(name, scan.seq, tally)
             if scan.verdict is Verdict.WAIT:
                 scan = scanner.scan(is_last=True)
                 self._see_through(name, scan.seq, tally)
             if scan.report.is_complete:
                 self._on_scan(scan)
-            tally.errors += [f"{name}/{place}: cannot be read" for place in scan.report.unreadable]
+            if scan.report.shortfall:
+                self._sources.fell_short(name, scan.report.shortfall)
+            tally.troubles += _troubles(name, scan.report)
         except SourceUnavailable as error:
             self._sources.scan_failed(name, self._clock.now(), str(error))
             self._see_through(name, self._ledger.last_seq(), tally)
             tally.is_available = False
-            tally.errors.append(f"{name}: {error}")
-        tally.documents["held"] = len(self._ledger.held(name))
+            tally.troubles.append(Failure(f"{name}: {error}", error.hint))
+        self._count_the_rest(tally, scan if tally.is_available else None)
         tally.elapsed_s = self._clock.monotonic() - began_s
         return tally
+
+    def _count_the_rest(self, tally: Tally, scan: Scan | None) -> None:
+        """Count what the run did not work on: what fails, what is held, and what stands as it was."""
+        name = tally.source
+        left = self._ledger.left(name)
+        tally.held = sum(one.is_held for one in left)
+        tally.failures = {
+            one.document_id: tally.failures.get(one.document_id, Failure(one.error))
+            for one in left
+            if one.error and not one.is_held
+        }
+        if scan is None:
+            return
+        moving = {document_id for document_id, became in tally.became.items() if became != ChangeKind.DELETED}
+        moving |= {one.document_id for one in left if one.is_applied}
+        unseen = self._ledger.settled_below(name, scan.report.unreadable)
+        tally.unchanged = max(0, self._sources.state(name).documents - len(moving) - unseen)
+        if not scan.report.is_complete:
+            tally.unchanged = min(tally.unchanged, scan.unchanged)
+
+
+def _troubles(name: SourceName, report: ListingReport) -> Iterator[Failure]:
+    """Say what a listing did not show."""
+    if not report.is_complete:
+        yield Failure(f"{name}: {report.shortfall}", report.hint or f"freshd reindex {name}")
+    for place in report.unreadable:
+        yield Failure(f"{name}/{place}: cannot be read", "give freshd's user permission to read it, or exclude it")
 
 
 class Drain:
@@ -106,21 +135,42 @@ class Drain:
         pipeline: Pipeline,
         clock: Clock,
         on_progress: Callable[[SourceName, int, int], None],
+        cannot_write: Callable[[], FreshdError | None] = lambda: None,
     ) -> None:
-        """Work on open parts; `on_progress` hears source, documents done, documents in all."""
+        """Work on open parts.
+
+        Args:
+            ledger: Where changes wait.
+            sources: Tell how many.
+            pipeline: Applies them.
+            clock: Says what is due.
+            on_progress: Hears source, documents done, documents in all.
+            cannot_write: Asked before each batch; an error is a reason to write nothing, such as a disk almost full.
+
+        """
         self._ledger = ledger
         self._sources = sources
         self._pipeline = pipeline
         self._clock = clock
         self._on_progress = on_progress
+        self._cannot_write = cannot_write
 
     def __call__(self, source: SourceName, seq: int, tally: Tally) -> None:
-        """Apply all that is due of a source."""
+        """Apply all that is due of a source.
+
+        Raises:
+            FreshdError: Nothing may be written; what was found stays pending.
+
+        """
         done, total = 0, self._sources.state(source).pending
         self._on_progress(source, done, total)
         while batch := self._ledger.take(self._clock.now(), _BATCH_DOCUMENTS, sources=(source,)):
+            reason = self._cannot_write()
+            if reason is not None:
+                raise reason
+            by_document = {pending.change.document_id: pending for pending in batch}
             for outcome in self._pipeline.run(batch):
-                tally.add(outcome)
+                tally.add(outcome, by_document[outcome.change.document_id])
                 done += 1
             total = max(total, done + self._sources.state(source).pending)
             self._on_progress(source, done, total)

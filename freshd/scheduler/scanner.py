@@ -6,21 +6,28 @@
 A failed look never reads as an empty one: it raises, or says what it could not see.
 """
 
+import hashlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
+from itertools import islice
 
 from freshd.changes import Look, change_of, deletion_of, is_proof, merge
-from freshd.errors import FreshdError
+from freshd.errors import FreshdError, SourceError
 from freshd.guard import Guard, Verdict
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
-from freshd.model import Change, DocumentId, Known, ListingReport, SourceName
+from freshd.ledger.whereabouts import Whereabouts
+from freshd.model import Change, ChangeKind, Coverage, DocumentId, DocumentRef, Known, ListingReport, SourceName
 from freshd.ports import Clock, SourceState
 from freshd.scheduler.tally import Target
 
 _RECORDED_AT_ONCE = 500
+_MOST_LINKS = 16
+"""Places of one identity that are asked after; with more hard links than that, their own hints tell."""
+
 _MOST_WAITING = 10_000
 """Pending changes that are gone through for deletions; no guard lets so many pass."""
 
@@ -30,15 +37,17 @@ class Scan:
     """What a look at everything came to.
 
     Attributes:
+        began_s: As `began_at`, by the clock that nobody can set.
         seq: Newest recording when it ended: its changes are applied once the ledger is through with it.
         changes: How many were recorded.
         unchanged: Documents found as they were.
-        verdict: WAIT leaves deletions unrecorded until the documents found new were read.
+        verdict: WAIT leaves what seems lost unrecorded until the documents found new were read.
 
     """
 
     source: SourceName
     began_at: datetime
+    began_s: float
     took: timedelta
     report: ListingReport
     verdict: Verdict
@@ -75,8 +84,26 @@ _Absent = tuple[Known, datetime | None]
 class _Found:
     changes: list[Change] = field(default_factory=list)
     absent: list[_Absent] = field(default_factory=list)
+    returned: list[DocumentId] = field(default_factory=list)
+    shown: int = 0
     unchanged: int = 0
     recorded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What the loss that one look found is judged by.
+
+    Attributes:
+        changes: What the look found besides, not recorded yet.
+        since: What hints deleted since then counts as well; None where only this look counts.
+
+    """
+
+    state: SourceState
+    suspicion: str | None
+    changes: Sequence[Change]
+    since: datetime | None = None
 
 
 class Scanner:
@@ -150,6 +177,8 @@ class Scanner:
             if pair.ref is None:
                 found.absent += [(pair.known, None)] if pair.known else []
                 continue
+            found.shown += 1
+            found.returned += [pair.known.document_id] if pair.known and pair.known.absent_since else []
             change = change_of(pair, look)
             if change is None:
                 found.unchanged += 1
@@ -158,26 +187,25 @@ class Scanner:
             if len(found.changes) >= _RECORDED_AT_ONCE:
                 self._record(found, freshness)
         self._go_on()
-        self._record(found, freshness)
-        gone = self._proved(found.absent, listing.report)
-        lost, moved = self._without_successor(gone)
-        verdict = self._judge(len(lost), state, listing.report.suspicion, is_last=is_last)
-        if verdict is not Verdict.WAIT:
-            self._record_deletions(moved, look, freshness, Verdict.PASS)
+        case = _Case(state, listing.report.suspicion, found.changes)
+        lost, moved = self._parted(self._proved(found.absent, listing.report), case)
+        verdict = self._judge(len(lost), case, is_last=is_last)
+        # In one transaction with what was found last, among which is the new half of most moves.
+        self._record(found, freshness, _deletions(moved, look))
         self._record_deletions(lost, look, freshness, verdict)
+        expired = self._expire(found, look, freshness, listing.report)
         took = timedelta(seconds=self._clock.monotonic() - began_s)
         if listing.report.is_complete:
             self._sources.scan_completed(name, began_at, took)
-        changes = found.recorded + (0 if verdict is Verdict.WAIT else len(gone))
-        return Scan(
-            name, began_at, took, listing.report, verdict, self._ledger.last_seq(), changes, unchanged=found.unchanged
-        )
+        changes = found.recorded + len(moved) + len(expired) + (0 if verdict is Verdict.WAIT else len(lost))
+        seq = self._ledger.last_seq()
+        return Scan(name, began_at, began_s, took, listing.report, verdict, seq, changes, unchanged=found.unchanged)
 
     def _look(self, places: Mapping[str, datetime], is_second: bool) -> Looked:
         state = self._sources.state(self.target.name)
         look = Look(self.target.name, state.last_complete_scan_at, self._clock.now())
         changes: list[Change] = []
-        absent: list[_Absent] = []
+        absent: dict[DocumentId, _Absent] = {}
         suspicion = None
         for place, seen_at in places.items():
             listing = self.target.connector.list(place, state.cursor)
@@ -187,18 +215,20 @@ class Scanner:
                 if pair.ref is not None:
                     change = change_of(pair, look)
                     changes += [change] if change else []
+                    missing += [(known, seen_at) for known in self._left_by(change, absent)]
                 elif pair.known is not None:
                     missing.append((pair.known, seen_at))
-            absent += self._proved(missing, listing.report)
+            absent |= {one[0].document_id: one for one in self._proved(missing, listing.report)}
             suspicion = suspicion or listing.report.suspicion
         self._go_on()
-        lost, moved = self._without_successor(absent, changes)
+        case = _Case(state, suspicion, changes, since=state.last_complete_scan_at)
+        lost, moved = self._parted(list(absent.values()), case)
+        verdict = self._judge(len(lost), case) if is_second else Verdict.WAIT
         # In one transaction, so that nobody applies the new half of a move before the old one is known.
-        together = _once_each([*changes, *(deletion_of(known, look, seen_at) for known, seen_at in moved)])
+        together = _once_each([*changes, *_deletions(moved, look)])
         self._ledger.record(together, self.target.freshness)
         if not is_second or not lost:
             return Looked(len(together), tuple(known.document_id for known, _ in lost))
-        verdict = self._judge(len(lost), state, suspicion, since=state.last_complete_scan_at)
         self._record_deletions(lost, look, self.target.freshness, verdict)
         return Looked(len(together) + len(lost), wants_scan=verdict is Verdict.WAIT)
 
@@ -209,67 +239,114 @@ class Scanner:
                 f"source '{self.target.name}': the look was ended", hint="start freshd again, then ask again"
             )
 
-    def _record(self, found: _Found, freshness: timedelta | None) -> None:
-        self._ledger.record(found.changes, freshness)
+    def _record(self, found: _Found, freshness: timedelta | None, deletions: Sequence[Change] = ()) -> None:
+        self._ledger.record([*found.changes, *deletions], freshness)
         found.recorded += len(found.changes)
         found.changes.clear()
+
+    def _expire(self, found: _Found, look: Look, freshness: timedelta | None, report: ListingReport) -> list[_Absent]:
+        """Delete what a window has not shown for as long as it was to be kept; no guard asks about a rule of the owner.
+
+        A window that shows nothing at all says that nothing changed, not that everything rolled off.
+        """
+        keep_for, name = self.target.keep_for, self.target.name
+        if keep_for is None or self.target.connector.coverage is not Coverage.WINDOW or not report.is_complete:
+            return []
+        if found.shown:
+            new = [known.document_id for known, _ in found.absent if known.fingerprint and not known.absent_since]
+            self._ledger.note_absence(name, found.returned, None)
+            self._ledger.note_absence(name, new, look.seen_at)
+        ends = ((known, known.absent_since + keep_for) for known, _ in found.absent if known.absent_since)
+        expired: list[_Absent] = [(known, end) for known, end in ends if end <= look.seen_at and known.fingerprint]
+        self._record_deletions(expired, look, freshness, Verdict.PASS)
+        return expired
 
     def _proved(self, absent: Sequence[_Absent], report: ListingReport) -> list[_Absent]:
         coverage = self.target.connector.coverage
         return [(known, seen_at) for known, seen_at in absent if is_proof(known, report, coverage)]
 
-    def _without_successor(
-        self, absent: Sequence[_Absent], changes: Sequence[Change] = ()
-    ) -> tuple[list[_Absent], list[_Absent]]:
-        """Part absent documents into those that are lost, and those whose identity or text stands elsewhere.
+    def _left_by(self, change: Change | None, absent: Collection[DocumentId]) -> Iterator[Known]:
+        """Find the places that a document renamed to here left, but for those seen to be absent already.
+
+        The hint that names the old place may come in a later look.
+        """
+        if change is None or change.ref is None or change.ref.identity is None:
+            return
+        for known in islice(self._ledger.holders(change.source, change.ref.identity), _MOST_LINKS):
+            is_elsewhere = known.document_id != change.document_id and known.document_id not in absent
+            if is_elsewhere and self.target.connector.is_gone(known.document_id):
+                yield known
+
+    def _parted(self, absent: Sequence[_Absent], case: _Case) -> tuple[list[_Absent], list[_Absent]]:
+        """Part absent documents into those that are lost, and those that moved: their text stands elsewhere.
 
         Not where another one stood that is absent too: two copies that vanish together are both lost.
+        An unread document with the identity of an absent one is taken for that one moved
+        as long as the guard would let all of them be lost. A file system gives identities out again,
+        so for more than that the texts are compared, and one that cannot be read proves nothing.
         """
-        arrived = {change.ref.identity for change in changes if change.ref and change.ref.identity}
         gone = {known.document_id for known, _ in absent}
+        places = self._ledger.whereabouts(self.target.name, gone, case.changes)
+        unsettled = [one for one in places.values() if one.stands_in is None]
+        is_claimed = any(one.may_stand_in for one in unsettled)
+        is_believed = is_claimed and self._judge(len(unsettled), case) is Verdict.PASS
         lost: list[_Absent] = []
         moved: list[_Absent] = []
+        digest_of = cache(self._digest_of)  # links and copies have the same candidates
         for one in absent:
-            successor = self._ledger.successor(self.target.name, one[0].document_id)
-            has_moved = one[0].identity in arrived or (successor is not None and successor not in gone)
+            place = places[one[0].document_id]
+            has_moved = place.stands_in is not None
+            if not has_moved and place.may_stand_in:
+                # Nothing of a document without a digest is in the index: nothing of it can be lost there.
+                is_trusted = is_believed or place.digest is None
+                has_moved = is_trusted or any(digest_of(ref) == place.digest for ref in place.may_stand_in)
             (moved if has_moved else lost).append(one)
         return lost, moved
 
-    def _judge(
-        self,
-        lost: int,
-        state: SourceState,
-        suspicion: str | None,
-        *,
-        is_last: bool = False,
-        since: datetime | None = None,
-    ) -> Verdict:
-        """Judge a loss, together with what was deleted since an instant: many small looks are one large loss."""
+    def _digest_of(self, ref: DocumentRef) -> str | None:
+        self._go_on()
+        try:
+            return hashlib.sha256(self.target.connector.read(ref).content).hexdigest()
+        except SourceError:
+            return None
+
+    def _judge(self, lost: int, case: _Case, *, is_last: bool = False) -> Verdict:
+        """Judge a loss, together with what hints deleted before: many small looks are one large loss."""
         if not lost:
             return Verdict.PASS
-        unread = 0 if is_last else self._ledger.unread(state.name)
-        applied = self._ledger.deleted_since(state.name, since) if since else 0
-        before = applied + (self._waiting_deletions(since) if since else 0)
-        return self._guard.judge(lost + before, of=state.documents + applied, unread=unread, suspicion=suspicion)
+        name = self.target.name
+        unread = self._ledger.unread(name) + sum(change.kind is ChangeKind.ADDED for change in case.changes)
+        applied = waiting = 0
+        if case.since is not None:
+            applied = self._ledger.deleted_since(name, case.since)
+            recorded = self._waiting_deletions(case.since)
+            waiting = len(recorded)
+            unread += sum(bool(place.may_stand_in) for place in recorded)
+        return self._guard.judge(
+            lost + applied + waiting,
+            of=case.state.documents + applied,
+            unread=0 if is_last else unread,
+            suspicion=case.suspicion,
+        )
 
-    def _waiting_deletions(self, since: datetime) -> int:
-        """Count deletions recorded since an instant that the store has not seen yet, moves left out."""
+    def _waiting_deletions(self, since: datetime) -> list[Whereabouts]:
+        """Give the deletions recorded since an instant that the store has not seen yet, certain moves left out."""
         name = self.target.name
         waiting = self._ledger.take(self._clock.now(), _MOST_WAITING, urgent=True, sources=(name,))
-        return sum(
-            one.change.ref is None
-            and one.change.first_seen_at >= since
-            and self._ledger.successor(name, one.change.document_id) is None
-            for one in waiting
-        )
+        deletions = (one.change for one in waiting if one.change.ref is None and one.change.first_seen_at >= since)
+        places = self._ledger.whereabouts(name, {change.document_id for change in deletions})
+        return [place for place in places.values() if place.stands_in is None]
 
     def _record_deletions(
         self, gone: Sequence[_Absent], look: Look, freshness: timedelta | None, verdict: Verdict
     ) -> None:
         if verdict is Verdict.WAIT:
             return
-        deletions = [deletion_of(known, look, seen_at) for known, seen_at in gone]
-        self._ledger.record(deletions, freshness, held=verdict is Verdict.HOLD)
+        self._ledger.record(_deletions(gone, look), freshness, held=verdict is Verdict.HOLD)
+
+
+def _deletions(gone: Sequence[_Absent], look: Look) -> list[Change]:
+    return [deletion_of(known, look, seen_at) for known, seen_at in gone]
 
 
 def _once_each(changes: Iterable[Change]) -> list[Change]:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -36,6 +37,13 @@ class Daemon:
         self.asked: list[tuple[Any, ...]] = []
         self.polls = 0
         self.before_search: Callable[[], object] = lambda: None
+        self.shown: Callable[[], dict[str, Any]] = dashboard
+        self.history: list[dict[str, Any]] = []
+        self.forgotten = 0
+        self.looks = 0
+        self.before_changes: Callable[[], object] = lambda: None
+        self.before_look: Callable[[], object] = lambda: None
+        self.after_changes: Callable[[], object] = lambda: None
 
     def is_alive(self) -> bool:
         return self.alive
@@ -45,6 +53,9 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         return {"status": "pass", "version": "1", "daemon": 1, "sources": [{"name": name} for name in SOURCES]}
+
+    def dashboard(self) -> dict[str, Any]:
+        return self.shown()
 
     def metrics(self) -> bytes:
         return b"freshd_store_up 1.0\n"
@@ -68,6 +79,43 @@ class Daemon:
         self.asked.append(("deletions", source, approve))
         return {"source": source, "documents": ["old.md"], "verdict": "held"}
 
+    def verify(self) -> str:
+        return self._begin("verify")
+
+    def apply(self, source: str = "handbook", document_id: str = "leave.md") -> int:
+        """Apply one change; give its sequence number."""
+        seq = len(self.history) + 1
+        self.history.append({"seq": seq, "source": source, "document_id": document_id, "kind": "modified"})
+        return seq
+
+    def changes(
+        self, after: int, limit: int, source: str | None = None, document_id: str | None = None
+    ) -> dict[str, Any]:
+        """Read as a ledger does: the newest number first, then the page; so that nothing falls between."""
+        self.before_changes()
+        if source is not None:
+            self._check([source])
+        self.asked.append(("changes", after, limit, source, document_id))
+        newest = len(self.history)
+        wanted = [
+            one
+            for one in self.history[self.forgotten : newest]
+            if source in (None, one["source"]) and document_id in (None, one["document_id"])
+        ]
+        found = wanted[after:][-limit:] if after < 0 else [one for one in wanted if one["seq"] > after][:limit]
+        is_cut = after >= 0 and len(found) == limit
+        self.after_changes()
+        return {
+            "changes": found,
+            "last_seq": found[-1]["seq"] if is_cut else newest,
+            "is_gapless": after < 0 or after >= self.forgotten,
+        }
+
+    def last_change(self) -> int:
+        self.looks += 1
+        self.before_look()
+        return len(self.history)
+
     def job(self, job_id: str) -> dict[str, Any] | None:
         self.polls += 1
         state = self.states.get(job_id)
@@ -82,6 +130,99 @@ class Daemon:
     def _check(self, sources: Any) -> None:
         if unknown := set(sources) - set(SOURCES):
             raise ValueError(f"source: got {unknown}")
+
+
+def instant(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+def source(name: str = "handbook", **differences: Any) -> dict[str, Any]:
+    """Give the status of a source that does well."""
+    now_s = time.time()
+    return {
+        "name": name,
+        "type": "files",
+        "status": "pass",
+        "reasons": [],
+        "documents": 619,
+        "chunks": 8_211,
+        "pending": 0,
+        "held": 0,
+        "quarantined": 0,
+        "divergent": 0,
+        "watermark": instant(now_s - 12),
+        "staleness_seconds": 12.0,
+        "freshness_target_seconds": 60.0,
+        "oldest_pending_at": None,
+        "objective": 0.99,
+        "objective_window_seconds": 28 * 86_400.0,
+        "changes": {"within_target": 1_204, "total": 1_206},
+        "error_budget_remaining": 0.834163,
+        "burn_rate_1h": 0.0,
+        "burn_rate_6h": 0.21,
+        "lag_seconds": {"p50": 1.214, "p99": 4.02},
+        "time_to_forget_seconds": {"p50": 1.9, "p99": 6.1},
+        "failing_since": None,
+        "overdue_since": None,
+        "canary": None,
+        "last_scan_at": instant(now_s - 12),
+        "last_complete_scan_at": instant(now_s - 12),
+        "next_scan_at": instant(now_s + 18),
+        "scan_interval_seconds": 30.0,
+        "watch": "watching",
+        "last_error": None,
+        **differences,
+    }
+
+
+def change(document_id: str = "leave.md", **differences: Any) -> dict[str, Any]:
+    """Give an edit of one paragraph in a page of 21."""
+    now_s = time.time()
+    return {
+        "seq": 1,
+        "source": "handbook",
+        "document_id": document_id,
+        "kind": "modified",
+        "previous_id": None,
+        "changed_at": instant(now_s - 41),
+        "searchable_at": instant(now_s - 40),
+        "lag_seconds": 1.3,
+        "chunks": {"embedded": 1, "reused": 0, "relabelled": 2, "kept": 18, "removed": 1},
+        "embedded_characters": 612,
+        **differences,
+    }
+
+
+def dashboard(*sources: dict[str, Any], **differences: Any) -> dict[str, Any]:
+    """Give what the page shows at this moment: two sources that do well, unless others are given.
+
+    `trails` and `newest` replace their namesakes; the rest is of the status.
+    """
+    now_s = time.time()
+    shown = list(sources) or [source(name) for name in SOURCES]
+    teeth = [(now_s - ago, now_s - ago - 0.2) for ago in range(3_612, 0, -30)]
+    trails = differences.pop("trails", {one["name"]: teeth for one in shown})
+    newest = differences.pop("newest", [change()])
+    status = {
+        "status": "pass",
+        "version": "1",
+        "at": instant(now_s),
+        "daemon": 4_242,
+        "store": {"kind": "embedded", "collection": "knowledge", "error": None},
+        "verify": {
+            "checked_at": instant(now_s - 7_300),
+            "checked": 8_211,
+            "missing": 0,
+            "orphaned": 0,
+            "damaged": 0,
+            "repaired": 0,
+            "elapsed_seconds": 1.4,
+        },
+        "indexing": None,
+        "sources": shown,
+        **differences,
+    }
+    return {"status": status, "trails": trails, "newest": newest}
 
 
 class Endpoint:

@@ -1,5 +1,7 @@
 """Who may ask what: the endpoint is safe from other machines, from web pages, and from names that are not its own."""
 
+import base64
+
 import pytest
 
 from freshd.config import HttpSection, Listen
@@ -7,10 +9,14 @@ from freshd.http.gate import Gate
 from freshd.http.gatekeeper import HEADERS, MAX_BODY_BYTES
 from tests.http.daemon import AUTH, JSON, TOKEN, Endpoint, serving
 
-READS = ("/status", "/metrics", "/search?q=leave", "/jobs/1", "/openapi.json", "/nowhere")
+READS = ("/", "/?fragment=true", "/status", "/metrics", "/search?q=leave", "/jobs/1", "/openapi.json", "/nowhere")
 ORDERS = ("/reindex", "/wait", "/deletions")
 PROBES = ("/healthz", "/readyz")
 GOOD = {**AUTH, **JSON}
+
+
+def login(user: bytes, password: bytes = TOKEN.encode(), scheme: str = "Basic") -> dict[str, str]:
+    return {"Authorization": f"{scheme} {base64.b64encode(user + b':' + password).decode()}"}
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +147,76 @@ def test_no_other_method_gets_by_without_the_token(endpoint: Endpoint, method: s
 def test_reading_needs_the_token_off_loopback_only(endpoint: Endpoint, outside: Endpoint, route: str):
     assert outside.get(route).status_code == 401
     assert outside.get(route, **AUTH).status_code == endpoint.get(route).status_code != 401
+
+
+@pytest.mark.parametrize("route", READS)
+@pytest.mark.parametrize("user", [b"", b"anybody", "jürgen".encode(), b"\xff\x00"], ids=["none", "a", "utf8", "bytes"])
+def test_a_browser_may_read_with_the_token_as_password(endpoint: Endpoint, outside: Endpoint, route: str, user: bytes):
+    """It asks its person for a name and a password, and can send nothing else with a page."""
+    answer = outside.get(route, **login(user))
+    assert answer.status_code == endpoint.get(route).status_code
+    assert outside.get(route, **login(user, scheme="bAsIc")).status_code == answer.status_code != 401
+
+
+def test_a_browser_is_told_that_it_may_ask_for_a_password_and_others_that_a_bearer_will_do(outside: Endpoint):
+    refused = outside.get("/")
+    assert refused.status_code == 401
+    assert refused.headers.get_list("www-authenticate") == [
+        'Basic realm="freshd", charset="UTF-8", Bearer realm="freshd"'
+    ]
+    assert "password" in refused.json()["try"]
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        login(b"a", TOKEN[:-1].encode())["Authorization"].encode(),
+        login(b"a", TOKEN.encode() + b"x")["Authorization"].encode(),
+        login(b"a", TOKEN.encode() + b":")["Authorization"].encode(),
+        login(TOKEN.encode(), b"")["Authorization"].encode(),
+        login(b"a", scheme="Bearer")["Authorization"].encode(),
+        login(b"a", scheme="Digest")["Authorization"].encode(),
+        b"Basic",
+        b"Basic :",
+        b"Basic \xff\xfe",
+        b"Basic a:" + TOKEN.encode(),
+        b"Basic " + TOKEN.encode(),
+        b"Basic " + base64.b64encode(TOKEN.encode()),
+        b"Basic " + base64.b64encode(b"a:" + TOKEN.encode())[:-1],
+        b"Basic ==" + base64.b64encode(b"a:" + TOKEN.encode()),
+        b"Basic " + b"A" * 40_000,
+    ],
+    ids=range(15),
+)
+def test_a_login_without_the_token_as_its_password_is_refused(outside: Endpoint, authorization: bytes):
+    answer = outside.client.get("/status", headers=[(b"Authorization", authorization)])
+    assert answer.status_code == 401
+    assert is_problem(answer)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_a_login_orders_nothing(endpoint: Endpoint, outside: Endpoint, method: str):
+    """A browser sends it by itself, whatever page made it ask."""
+    outside.daemon.reset()
+    for place in (endpoint, outside):
+        answer = place.client.request(method, "/reindex", content=b"{}", headers={**login(b"a"), **JSON})
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == 'Bearer realm="freshd"'
+    assert endpoint.daemon.asked == outside.daemon.asked == []
+
+
+def test_a_token_may_hold_colons():
+    token = "a-token:with:colons-in-it"
+    head = [(b"host", b"192.0.2.9"), (b"authorization", login(b"a", token.encode())["Authorization"].encode())]
+    assert Gate(HttpSection(listen=Listen("192.0.2.9", 8377)), token).refusal("GET", "/", head) is None
+
+
+def test_a_login_given_twice_is_none():
+    gate = Gate(HttpSection(listen=Listen("192.0.2.9", 8377)), TOKEN)
+    given = (b"authorization", login(b"a")["Authorization"].encode())
+    host = (b"host", b"192.0.2.9")
+    assert gate.refusal("GET", "/", [host, given]) is None
+    assert gate.refusal("GET", "/", [host, given, given]) is not None
 
 
 def test_a_token_does_no_harm_where_none_is_needed(endpoint: Endpoint):

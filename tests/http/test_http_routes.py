@@ -261,9 +261,11 @@ def test_the_description_names_every_route_and_every_field_of_every_answer(endpo
     described = endpoint.get("/openapi.json").json()
     routes = {f"{method} {path}" for path, operations in described["paths"].items() for method in operations}
     reads = {"get /healthz", "get /readyz", "get /status", "get /metrics", "get /search", "get /jobs/{job}"}
-    assert routes == reads | {"get /deletions", "post /reindex", "post /wait", "post /deletions"}
+    reads |= {"get /", "get /changes", "get /deletions"}
+    assert routes == reads | {"post /reindex", "post /wait", "post /verify", "post /deletions"}
     shapes = described["components"]["schemas"]
-    assert {"StatusReport", "SourceStatus", "SearchHit", "JobReport", "ReindexReport", "WaitReport"} <= set(shapes)
+    reports = {"StatusReport", "JobReport", "ReindexReport", "WaitReport", "VerifyReport", "ChangesAnswer"}
+    assert reports | {"SourceStatus", "SearchHit", "ChangeEntry"} <= set(shapes)
     assert shapes["SourceStatus"]["properties"]["lag_seconds"] == {"$ref": "#/components/schemas/Percentiles"}
     assert set(shapes["Problem"]["properties"]) == {"error", "try"}
 

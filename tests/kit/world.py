@@ -117,13 +117,13 @@ class Index:
             store=self.store,
             admission=admission,
             sources=[SOURCE],
-            watermark=lambda name: self.sources.state(name).watermark,
+            watermark=lambda name: self.sources.state(name).watermark_at(clock.now()),
         )
 
     def reindex(self) -> Tally:
         """Look at the folder once and apply what changed."""
         clock = self._settings.clock
-        marks = Marks(ledger=self.ledger, sources=self.sources, store=self.store)
+        marks = Marks(ledger=self.ledger, sources=self.sources, store=self.store, clock=clock)
 
         def mark(scan: Scan) -> None:
             marks.put(scan)

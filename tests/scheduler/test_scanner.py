@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from freshd.errors import SourceUnavailable
+from freshd.errors import DocumentRefused, SourceUnavailable
 from freshd.guard import Verdict
-from freshd.model import ChangeKind, Coverage, DocumentId
+from freshd.model import ChangeKind, Coverage, DocumentId, DocumentRef
 from freshd.scheduler.scanner import Looked, ScanStopped
 from tests.scheduler.parts import FAR, SOURCE, TARGET, Bench, down
 
@@ -26,6 +26,29 @@ def look_twice(bench: Bench, *places: str) -> Looked:
 
 def kinds(bench: Bench) -> dict[str, ChangeKind]:
     return {outcome.change.document_id: outcome.change.kind for outcome, _ in bench.outcomes}
+
+
+def replace(bench: Bench, old: str, new: str) -> None:
+    """Delete a document and write an unrelated one with its identity, as a file system does that has an inode free."""
+    identity = bench.source.documents[old].identity
+    bench.source.delete(old)
+    bench.source.write(new)
+    written = bench.source.documents[new]
+    bench.source.documents[new] = type(written)(written.text, identity, written.version, written.changed_at)
+
+
+def refuse(ref: DocumentRef) -> None:
+    raise DocumentRefused(f"{ref.document_id}: too large")
+
+
+def settle(bench: Bench) -> None:
+    """Scan and apply until no deletion waits any more, as a daemon does."""
+    for _ in range(5):
+        verdict = bench.scan().verdict
+        bench.apply()
+        if verdict is not Verdict.WAIT:
+            return
+    raise AssertionError("deletions wait for ever")
 
 
 # A look at everything
@@ -272,6 +295,53 @@ def test_a_rename_whose_halves_are_hinted_apart_leaves_nothing_behind(bench: Ben
     assert sum(outcome.fates.embedded for outcome, _ in bench.outcomes) <= 1
 
 
+@pytest.mark.parametrize("over", [False, True], ids=["free name", "over another"])
+def test_the_hint_at_a_new_name_tells_of_the_old_one_too(bench: Bench, over: bool):
+    """Until the other hint comes, search would show the document under both."""
+    new = HUNDRED[1] if over else "new.md"
+    bench.index_all(HUNDRED)
+    bench.source.rename(HUNDRED[0], new)
+    assert look(bench, new) == Looked(changes=2)
+    assert bench.pending() == {new: "modified" if over else "added", HUNDRED[0]: "deleted"}
+    (deletion,) = (one for one in bench.ledger.take(FAR, 10) if one.change.ref is None)
+    assert deletion.change.changed_at == bench.clock.now()
+    bench.apply()
+    assert bench.store.documents() == {*HUNDRED[1:], new}
+    assert kinds(bench)[new] is (ChangeKind.MODIFIED if over else ChangeKind.MOVED)
+    assert look_twice(bench, HUNDRED[0]) == Looked()
+
+
+def test_a_folder_hinted_at_only_under_its_new_name_is_moved(bench: Bench):
+    bench.index_all([f"guide/{n:02}.md" for n in range(40)])
+    bench.source.rename("guide", "manual")
+    look(bench, "manual")
+    bench.apply()
+    assert bench.store.documents() == {f"manual/{n:02}.md" for n in range(40)}
+    assert set(kinds(bench).values()) == {ChangeKind.MOVED}
+
+
+def test_a_hard_link_leaves_the_other_names_of_its_file_alone(bench: Bench):
+    bench.index_all(HUNDRED)
+    for name in ("b.md", "c.md"):
+        bench.source.documents[name] = bench.source.documents[HUNDRED[0]]
+    assert look(bench, "b.md", "c.md") == Looked(changes=2)
+    bench.source.rename("b.md", "d.md")
+    look(bench, "d.md")
+    bench.apply()
+    assert bench.store.documents() == {*HUNDRED, "c.md", "d.md"}
+
+
+def test_an_old_name_that_may_still_be_there_is_left_alone(bench: Bench):
+    """What a window no longer shows is not gone, nor what a look could not see."""
+    bench.index_all(HUNDRED)
+    bench.source.rename(HUNDRED[0], "new.md")
+    bench.source.is_complete = False
+    look(bench, "new.md")
+    bench.source.is_complete, bench.source.coverage = True, Coverage.WINDOW
+    look(bench, "new.md")
+    assert bench.pending() == {"new.md": "added"}
+
+
 def test_a_document_whose_text_stands_elsewhere_is_deleted_by_its_hint(bench: Bench):
     """A copy was made, the original removed: the next scan may be hours away."""
     bench.source.write("copy.md", "# Same\n\nSame text.\n")
@@ -292,6 +362,21 @@ def test_copies_that_vanish_together_are_judged_by_the_guard(bench: Bench):
     bench.source.documents.clear()
     look_twice(bench, *gone)
     assert set(bench.pending().values()) == {"held"}
+
+
+def test_a_document_whose_only_copy_left_is_the_third_is_not_held(bench: Bench):
+    """The second vanished with it, and is the one the ledger would name first."""
+    for n in range(30):
+        for copy in "abc":
+            bench.source.write(f"{copy}{n:02}.md", f"# Same {n}\n\nText {n}.\n")
+    bench.index_all([])
+    gone = [f"{copy}{n:02}.md" for copy in "ab" for n in range(30)]
+    for name in gone:
+        bench.source.delete(name)
+    look(bench, *gone)
+    bench.apply()
+    assert bench.ledger.held(SOURCE) == []
+    assert bench.store.documents() == {f"c{n:02}.md" for n in range(30)}
 
 
 def test_a_folder_removed_at_once_is_held_as_one(bench: Bench):
@@ -379,3 +464,220 @@ def test_a_change_instant_stays_within_what_freshd_can_vouch_for(bench: Bench):
         assert pending.change.is_clamped
         assert before <= pending.change.changed_at <= bench.clock.now()
         bench.apply()
+
+
+# Identities that are given out again
+
+
+def test_documents_whose_identities_others_were_given_are_held_by_a_scan(bench: Bench):
+    bench.index_all(HUNDRED)
+    for n in range(60):
+        replace(bench, HUNDRED[n], f"other{n:02}.md")
+    assert bench.scan().verdict is Verdict.WAIT
+    assert set(bench.pending().values()) == {"added"}
+    bench.apply()
+    assert bench.scan().verdict is Verdict.HOLD
+    bench.apply()
+    assert bench.ledger.held(SOURCE) == HUNDRED[:60]
+    assert bench.store.documents() == {*HUNDRED, *(f"other{n:02}.md" for n in range(60))}
+
+
+def test_a_single_run_judges_identities_given_out_again_without_a_second_look(bench: Bench):
+    bench.index_all(HUNDRED)
+    for n in range(60):
+        replace(bench, HUNDRED[n], f"other{n:02}.md")
+    bench.clock.advance(timedelta(seconds=1))
+    assert bench.scanner.scan(is_last=True).verdict is Verdict.HOLD
+    bench.apply()
+    assert bench.ledger.held(SOURCE) == HUNDRED[:60]
+
+
+@pytest.mark.parametrize("at_once", [60, 7], ids=["at once", "bit by bit"])
+@pytest.mark.parametrize("is_store_up", [True, False], ids=["applied between", "store away"])
+def test_documents_whose_identities_others_were_given_do_not_slip_through_hints(
+    bench: Bench, at_once: int, is_store_up: bool
+):
+    bench.index_all(HUNDRED)
+    others = [f"other{n:02}.md" for n in range(60)]
+    for start in range(0, 60, at_once):
+        old, new = HUNDRED[start : min(start + at_once, 60)], others[start : start + at_once]
+        for gone, written in zip(old, new, strict=True):
+            replace(bench, gone, written)
+        look_twice(bench, *old, *new)
+        if is_store_up:
+            bench.apply()
+    settle(bench)
+    deleted = {*HUNDRED} - bench.store.documents()
+    assert len(deleted) <= (0 if at_once == 60 else 32), "a fifth of all 160"
+    assert {*bench.ledger.held(SOURCE)} == {*HUNDRED[:60]} - deleted
+    assert bench.store.documents() >= {*others}
+
+
+def test_a_folder_renamed_while_others_vanished_is_moved_and_only_these_are_held(bench: Bench):
+    guide = [f"guide/{n:03}.md" for n in range(200)]
+    bench.index_all([*HUNDRED, *guide])
+    bench.source.rename("guide", "manual")
+    for n in range(90):
+        replace(bench, HUNDRED[n], f"other{n:02}.md")
+    settle(bench)
+    assert bench.ledger.held(SOURCE) == HUNDRED[:90]
+    moved = {f"manual/{n:03}.md" for n in range(200)}
+    assert bench.store.documents() == {*HUNDRED, *moved, *(f"other{n:02}.md" for n in range(90))}
+
+
+@pytest.mark.parametrize("by", ["scan", "hints"])
+def test_a_large_folder_renamed_is_moved_in_one_step_and_not_held(bench: Bench, by: str, monkeypatch):
+    """Applied right after each recording: nothing is left for a later one to make a move of."""
+    bench.index_all([*HUNDRED, *(f"guide/{n:03}.md" for n in range(200))])
+    record = bench.ledger.record
+    monkeypatch.setattr(bench.ledger, "record", lambda *what, **how: (record(*what, **how), bench.apply()))
+    bench.source.rename("guide", "manual")
+    assert (bench.scan() if by == "scan" else look(bench, "guide", "manual")).changes == 400
+    assert (bench.ledger.held(SOURCE), bench.pending()) == ([], {})
+    assert bench.store.documents() == {*HUNDRED, *(f"manual/{n:03}.md" for n in range(200))}
+    assert set(kinds(bench).values()) == {ChangeKind.MOVED}
+
+
+@pytest.mark.parametrize("is_found_by_scan", [True, False], ids=["scan", "hint"])
+def test_a_document_edited_and_renamed_at_once_is_deleted_with_the_recording_of_its_new_name(
+    bench: Bench, is_found_by_scan: bool
+):
+    bench.index_all(HUNDRED)
+    bench.source.rename(HUNDRED[0], "new.md")
+    bench.source.write("new.md", "# New\n\nEdited.\n")
+    reads = len(bench.source.reads)
+    if is_found_by_scan:
+        bench.scan()
+    else:
+        assert look(bench, HUNDRED[0], "new.md") == Looked(changes=2)
+    assert bench.pending() == {HUNDRED[0]: "deleted", "new.md": "added"}
+    assert len(bench.source.reads) == reads, "for few, identity is believed"
+
+
+def test_many_documents_edited_and_renamed_at_once_are_held_and_found_under_both_names(bench: Bench):
+    bench.index_all(HUNDRED)
+    for n in range(30):
+        bench.source.rename(HUNDRED[n], f"new{n:02}.md")
+        bench.source.write(f"new{n:02}.md", f"# New\n\nEdited {n}.\n")
+    settle(bench)
+    assert bench.ledger.held(SOURCE) == HUNDRED[:30]
+    assert bench.store.documents() == {*HUNDRED, *(f"new{n:02}.md" for n in range(30))}
+
+
+def test_a_document_that_cannot_be_read_makes_no_deletion_wait_for_ever(bench: Bench):
+    bench.index_all(HUNDRED)
+    for n in range(60):
+        replace(bench, HUNDRED[n], f"other{n:02}.md")
+    bench.source.before_read = refuse
+    settle(bench)
+    assert bench.ledger.held(SOURCE) == HUNDRED[:60]
+    assert bench.store.documents() == {*HUNDRED}
+
+
+def test_what_is_renamed_over_others_and_cannot_be_read_is_not_lost(bench: Bench):
+    bench.index_all(HUNDRED)
+    for n in range(30):
+        bench.source.rename(HUNDRED[n], HUNDRED[n + 50])
+    bench.source.before_read = refuse
+    look_twice(bench, *HUNDRED)
+    bench.apply()
+    assert bench.ledger.held(SOURCE) == HUNDRED[:30]
+
+
+@pytest.mark.parametrize("is_touched", [False, True], ids=["as they were", "touched"])
+def test_documents_that_stand_under_another_name_too_pass_however_many(bench: Bench, is_touched: bool):
+    """Hard links, and copies. Touched at the same moment, they are unread, and yet the same."""
+    for n in range(30):
+        for name in (f"a{n:02}.md", f"copy{n:02}.md"):
+            bench.source.write(name, f"# Same {n}\n\nText {n}.\n")
+        bench.source.documents[f"link{n:02}.md"] = bench.source.documents[f"a{n:02}.md"]
+    bench.index_all(HUNDRED)
+    for n in range(30):
+        bench.source.delete(f"a{n:02}.md")
+        for name in (f"copy{n:02}.md", f"link{n:02}.md") if is_touched else ():
+            bench.source.write(name, f"# Same {n}\n\nText {n}.\n")
+    assert bench.scan().verdict is Verdict.PASS
+    bench.apply()
+    assert bench.ledger.held(SOURCE) == []
+    assert not any(name.startswith("a") for name in bench.store.documents())
+
+
+def test_originals_whose_copies_were_rewritten_meanwhile_are_held(bench: Bench):
+    """The ledger still has the copies' old text: it stands nowhere any more."""
+    for n in range(30):
+        bench.source.write(f"a{n:02}.md", f"# Same {n}\n\nText {n}.\n")
+        bench.source.write(f"copy{n:02}.md", f"# Same {n}\n\nText {n}.\n")
+    bench.index_all([])
+    for n in range(30):
+        bench.source.delete(f"a{n:02}.md")
+        bench.source.write(f"copy{n:02}.md", f"# Other {n}\n\nOther.\n")
+    settle(bench)
+    assert bench.ledger.held(SOURCE) == [f"a{n:02}.md" for n in range(30)]
+
+
+@pytest.mark.parametrize("is_move", [True, False], ids=["moved", "replaced"])
+def test_what_was_recorded_before_a_crash_changes_no_verdict(bench: Bench, is_move: bool):
+    """The new names were recorded and applied, and the look ended before it came to the old ones."""
+    bench.index_all(HUNDRED)
+    for n in range(60):
+        if is_move:
+            bench.source.rename(HUNDRED[n], f"other{n:02}.md")
+        else:
+            replace(bench, HUNDRED[n], f"other{n:02}.md")
+    bench.source.is_complete = False
+    bench.scan()
+    bench.apply()
+    bench.source.is_complete = True
+    bench.scanner = bench.scanner_of(SOURCE, bench.source)
+    assert bench.scan().verdict is (Verdict.PASS if is_move else Verdict.HOLD)
+    bench.apply()
+    assert bench.ledger.held(SOURCE) == ([] if is_move else HUNDRED[:60])
+
+
+def test_documents_of_a_first_index_that_were_renamed_unread_do_not_wait_for_it(bench: Bench):
+    """Nothing of them is in the index yet: nothing can be lost."""
+    bench.index_all(HUNDRED)
+    guide = [f"guide/{n:02}.md" for n in range(60)]
+    for name in guide:
+        bench.source.write(name)
+    bench.scan()
+    bench.source.rename("guide", "manual")
+    assert bench.scan().verdict is Verdict.PASS
+    assert set(bench.pending()) == {name.replace("guide", "manual") for name in guide}
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["free names", "over others"])
+def test_a_deletion_is_not_held_for_the_renames_that_are_still_under_way(bench: Bench, over: bool):
+    """The store is away: what was renamed meanwhile is recorded as deleted, and not known for moved yet."""
+    new = HUNDRED[60:] if over else [f"new{n:02}.md" for n in range(40)]
+    bench.index_all(HUNDRED)
+    for n in range(40):
+        bench.source.rename(HUNDRED[n], new[n])
+        assert look(bench, HUNDRED[n], new[n]) == Looked(changes=2)
+    bench.source.delete(HUNDRED[50])
+    assert look_twice(bench, HUNDRED[50]).wants_scan
+    settle(bench)
+    assert bench.ledger.held(SOURCE) == []
+    assert bench.store.documents() == {*HUNDRED[40:50], *HUNDRED[51:], *new}
+
+
+def test_a_look_is_ended_while_it_compares_texts(bench: Bench):
+    bench.index_all(HUNDRED)
+    for n in range(60):
+        replace(bench, HUNDRED[n], f"other{n:02}.md")
+    bench.source.before_read = lambda _: bench.scanner.stop()
+    with pytest.raises(ScanStopped):
+        bench.scan()
+    assert bench.pending() == {}
+
+
+def test_a_rename_seen_while_another_file_system_is_mounted_is_believed_by_its_text_only(bench: Bench):
+    """Identities of two file systems have nothing to do with one another."""
+    bench.index_all(HUNDRED)
+    bench.source.rename(HUNDRED[0], "moved.md")
+    replace(bench, HUNDRED[1], "other.md")
+    bench.source.suspicion = "another file system is mounted there"
+    assert bench.scan().verdict is Verdict.HOLD
+    bench.apply()
+    assert bench.ledger.held(SOURCE) == [HUNDRED[1]]
+    assert bench.store.documents() == {*HUNDRED[1:], "moved.md", "other.md"}

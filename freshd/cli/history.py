@@ -1,0 +1,185 @@
+"""The command that shows what was applied, and what comes."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated
+
+import typer
+from rich.cells import cell_len, chop_cells
+from rich.console import Console
+from rich.text import Text
+
+from freshd.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    check_documents,
+    check_names,
+    out,
+    print_json,
+    talk,
+)
+from freshd.client import Client, Told, connect
+from freshd.config import Config, load
+from freshd.errors import FreshdError
+from freshd.model import DocumentId, SourceName
+from freshd.redaction import printable
+from freshd.report import stored_changes
+from freshd.shapes import ChangeEntry, ChangesAnswer, ChunkCounts
+from freshd.state import StateDirectory
+from freshd.wording import duration
+
+MOST = 1_000
+"""Changes shown at once."""
+
+_PAUSE_S = 0.5
+_PATIENCE_S = 30.0
+"""How long a daemon that was followed may be away: a restart takes some seconds."""
+
+_COLOURS = {"added": "green", "modified": "yellow", "moved": "cyan", "deleted": "red"}
+_HEAD = f"{'time':<8}  {'change':<8}  {'lag':>7}  {'chunks':<14}  document"
+_INDENT = len(_HEAD) - len("document")
+_LEGEND = "chunks: + embedded  ~ reused  = kept  − removed · lag: from changed to searchable"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Whose changes are shown; None for everybody's."""
+
+    source: SourceName | None = None
+    document_id: DocumentId | None = None
+
+
+def history(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE/ID|SOURCE]", help="Only of this document or source.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=MOST, help="How many changes.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", help="Print new ones as they come, until Ctrl-C.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the newest changes that were applied, and what each cost; the newest is last."""
+    loaded = load(config, connectors=False)
+    wanted = _wanted(loaded, name)
+    if follow:
+        with _daemon(loaded):  # or be refused before anything is printed
+            pass
+    answer = _changes(loaded, n, wanted)
+    show = _show_line if as_json else _Lines(out).show
+    if as_json and not follow:
+        print_json(answer)
+        return
+    for entry in answer["changes"]:
+        show(entry)
+    if follow:
+        with suppress(KeyboardInterrupt):  # its only end, so no failure
+            _follow(loaded, answer["last_seq"], wanted, show)
+    elif answer["changes"]:
+        talk.print(_LEGEND, style="dim", markup=False)
+    else:
+        talk.print("nothing was applied yet", style="dim")
+
+
+def _wanted(config: Config, name: str | None) -> _Wanted:
+    if name is None:
+        return _Wanted()
+    source, slash, document_id = name.partition("/")
+    if slash:
+        check_documents(config, [name])
+        return _Wanted(SourceName(source), DocumentId(document_id))
+    check_names(config, [name])
+    return _Wanted(SourceName(source))
+
+
+def _changes(config: Config, n: int, wanted: _Wanted) -> ChangesAnswer:
+    daemon = connect(StateDirectory(config.state_dir))
+    if daemon is not None:
+        with daemon:
+            return daemon.changes(-n, n, wanted.source, wanted.document_id)
+    return stored_changes(config, -n, n, wanted.source, wanted.document_id)
+
+
+def _follow(config: Config, after: int, wanted: _Wanted, show: Callable[[ChangeEntry], None]) -> None:
+    for told in _told(config, after, wanted):
+        if told.change is not None:
+            show(told.change)
+        else:
+            talk.print("some changes are forgotten: [history] keep_for", style="yellow", markup=False)
+
+
+def _told(config: Config, after: int, wanted: _Wanted) -> Iterator[Told]:
+    """Hear of changes one after another, across reloads and restarts of the daemon."""
+    ended_s: float | None = None
+    while True:
+        try:
+            with _daemon(config) as daemon:
+                for told in daemon.follow(after, wanted.source, wanted.document_id):
+                    yield told
+                    after = told.seq
+            ended_s = time.monotonic()
+        except FreshdError:
+            if ended_s is None or time.monotonic() - ended_s > _PATIENCE_S:
+                raise
+        time.sleep(_PAUSE_S)
+
+
+def _daemon(config: Config) -> Client:
+    daemon = connect(StateDirectory(config.state_dir))
+    if daemon is None:
+        raise FreshdError("no daemon runs over this state directory, and only one can be followed", hint="freshd run")
+    return daemon
+
+
+def _show_line(entry: ChangeEntry) -> None:
+    typer.echo(json.dumps(entry, ensure_ascii=False))
+
+
+class _Lines:
+    """Shows changes one below the other, in columns; the document comes last, where it has room."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._day: date | None = None
+        # Elsewhere each line has to stand for itself, whatever filters it.
+        self._when, self._room = ("%Y-%m-%d %H:%M:%S", None)
+        if console.is_terminal:
+            self._when, self._room = "%H:%M:%S", max(20, console.width - _INDENT)
+
+    def show(self, entry: ChangeEntry) -> None:
+        """Show one by its local time; on a terminal the day stands above the first of each."""
+        at = datetime.fromisoformat(entry["searchable_at"] or entry["changed_at"]).astimezone()
+        if self._day is None:
+            head = _HEAD if self._room else f"{'':{len('2026-01-01 ')}}{_HEAD}"
+            self._console.print(Text(head, "bold"))
+        if self._room and self._day != at.date():
+            self._console.print(Text(f"{at:%Y-%m-%d}", "dim"))
+        self._day = at.date()
+        row = Text(f"{at:{self._when}}  ")
+        row.append(f"{entry['kind']:<8}", _COLOURS[entry["kind"]])
+        row.append(f"  {duration(entry['lag_seconds']):>7}  {_chunks(entry['chunks']):<14}  ")
+        row.append(f"\n{'':{_INDENT}}".join(_document(entry, self._room)))
+        self._console.print(row)
+
+
+def _chunks(counts: ChunkCounts) -> str:
+    """Write fates as a diff writes lines, zeros left out."""
+    kept = counts["kept"] + counts["relabelled"]
+    signs = (("+", counts["embedded"]), ("~", counts["reused"]), ("=", kept), ("−", counts["removed"]))
+    return " ".join(f"{sign}{n}" for sign, n in signs if n) or "none"
+
+
+def _document(entry: ChangeEntry, room: int | None) -> list[str]:
+    """Give the document's name, in as many lines as it takes."""
+    name = printable(f"{entry['source']}/{entry['document_id']}")
+    if entry["previous_id"] is None:
+        parts = [name]
+    else:
+        parts = [printable(f"{entry['source']}/{entry['previous_id']}"), f"→ {printable(entry['document_id'])}"]
+        if room is None or cell_len(" ".join(parts)) <= room:
+            parts = [" ".join(parts)]
+    return parts if room is None else [line for part in parts for line in chop_cells(part, room)]

@@ -1,0 +1,128 @@
+"""Whatever breaks in a source, freshd never says fresh for longer than that is true: all breakages at once."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.freshness.claims import assert_nobody_calls_it_fresh, claims_fresh
+from tests.freshness.living import Living, opened
+from tests.freshness.powers import like_anybody
+from tests.scripted_server import Reply, ScriptedServer
+
+RSS = {"Content-Type": "application/rss+xml"}
+UNTIL_CLOSED = {**RSS, "Content-Length": None}
+
+
+def rss(*words: str, end: str = "</channel></rss>") -> bytes:
+    items = "".join(
+        f"<item><guid>{word}</guid><title>Entry</title><description>The {word}.</description></item>" for word in words
+    )
+    return f'<rss version="2.0"><channel><title>News</title>{items}{end}'.encode()
+
+
+WHOLE = rss("alphaword", "betaword", "gammaword")
+
+FEEDS = {
+    "resets": Reply(reset=True),
+    "hangs": Reply(delay_s=60),
+    "drips": Reply(200, WHOLE, RSS, drip_s=0.5),
+    "fails": Reply(500),
+    "is-gone": Reply(404),
+    "is-gone-for-good": Reply(410),
+    "wants-a-login": Reply(200, b"<html><h1>Log in</h1></html>", {"Content-Type": "text/html"}),
+    "sends-garbage": Reply(200, bytes(range(256)), RSS),
+    "sends-nothing": Reply(200, b"", RSS),
+    "is-cut-short": Reply(200, WHOLE, RSS, cut_at=150),
+    "is-cut-in-an-item": Reply(200, WHOLE[:150], UNTIL_CLOSED),
+    "is-cut-between-items": Reply(200, rss("alphaword", end=""), UNTIL_CLOSED),
+    "is-cut-before-it-is-sent": Reply(200, rss("alphaword", end=""), RSS),
+    "says-unchanged-unasked": Reply(304),
+}
+"""What a feed answers from the moment it breaks."""
+
+FOLDERS: dict[str, Callable[[Path], object]] = {
+    "moved-away": lambda root: root.rename(root.with_name(f"{root.name}-away")),
+    "unreadable": lambda root: root.chmod(0),
+    "not-searchable": lambda root: root.chmod(0o600),
+    "a-file-now": lambda root: (root.rename(root.with_name(f"{root.name}-away")), root.write_text("A file.\n")),
+    "emptied": lambda root: [path.unlink() for path in root.rglob("*.md")],
+    "with-an-unreadable-edit": lambda root: ((root / "0.md").write_text("# New\n\nNew.\n"), (root / "0.md").chmod(0)),
+}
+"""What becomes of a folder with some files."""
+
+PARTS: dict[str, Callable[[Path], object]] = {
+    "with-an-unreadable-folder": lambda root: (root / "sub").chmod(0),
+    "with-a-folder-that-cannot-be-searched": lambda root: (root / "sub").chmod(0o600),
+}
+"""What becomes of a part of a folder, so that nothing is known of that part."""
+
+
+class Broken:
+    """Many sources, each broken in its own way since the same moment."""
+
+    def __init__(self, one: Living, server: ScriptedServer) -> None:
+        self.one = one
+        for name in FEEDS:
+            server.on(f"/{name}", Reply(200, WHOLE, RSS))
+        for name in [*FOLDERS, *PARTS]:
+            for path in (*(f"{n}.md" for n in range(6)), "sub/deep.md"):
+                place = one.root / name / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(f"# {path}\n\nThe {name} of {path}.\n")
+        one.start()
+        for name in [*FEEDS, *FOLDERS, *PARTS]:
+            one.passes(name)
+        for name, reply in FEEDS.items():
+            server.on(f"/{name}", replace(reply))
+        for name, breaks in {**FOLDERS, **PARTS}.items():
+            breaks(one.root / name)
+        self.since_s, self.since = time.monotonic(), one.clock.now()
+
+
+def table(name: str, lines: str) -> str:
+    return f'[[sources]]\nname = "{name}"\nfreshness_target = "2s"\nobjective = 0.01\n{lines}'
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
+    root = tmp_path_factory.mktemp("broken")
+    with ScriptedServer() as server:
+        sources = [
+            table(name, f'type = "feed"\nurl = "{server.url(f"/{name}")}"\nallow_private_hosts = ["{server.host}"]\n')
+            for name in FEEDS
+        ]
+        sources += [table(name, f'type = "files"\npath = "{name}"\n') for name in [*FOLDERS, *PARTS]]
+        with like_anybody(), opened(root, "".join(sources)) as one:
+            yield Broken(one, server)
+        for path in root.rglob("*"):
+            path.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_a_feed_that_breaks_is_not_called_fresh_for_longer_than_it_was(broken: Broken, name: str):
+    said = assert_nobody_calls_it_fresh(broken.one, broken.since_s, broken.since, name)
+    assert said.source["documents"] == 3
+    assert said.source["held"] == 0
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_that_breaks_is_not_called_fresh_for_longer_than_it_was(broken: Broken, name: str):
+    said = assert_nobody_calls_it_fresh(broken.one, broken.since_s, broken.since, name)
+    assert said.source["documents"] == 7
+    assert said.source["held"] == (7 if name == "emptied" else 0)
+
+
+@pytest.mark.xfail(reason="places that cannot be read are only logged, and the mark comes out all the same")
+@pytest.mark.parametrize("name", PARTS)
+def test_a_folder_of_which_a_part_cannot_be_read_is_not_called_fresh(broken: Broken, name: str):
+    """Nothing is known of that part: the last good state of its documents stays, and that has to be said."""
+    deadline_s = broken.since_s + 2
+    while time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    said = broken.one.said(name)
+    assert said.source["documents"] == 7
+    assert claims_fresh(said) <= {"the metrics", "search"}
+    assert any("sub" in reason for reason in said.source["reasons"])
