@@ -1,21 +1,39 @@
 """Where the program starts: commands in, one `error:` and one `try:` line out when something is wrong."""
 
+import io
 import sys
+from contextlib import suppress
 
-from freshd.cli import app
+from freshd import logs
+from freshd.cli import UsageError, app, usage_fault
 from freshd.errors import FreshdError
 
 
 def main() -> None:
     """Run a command; end with its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what a terminal's encoding lacks is no reason to show nothing
+    sys.exit(_run())
+
+
+def _run() -> int:
+    logs.configure("console", "warning")  # until a daemon's config says otherwise; never on stdout, which is data
     try:
-        app()
+        return app(prog_name="freshd", standalone_mode=False) or 0
     except FreshdError as error:
-        for line in str(error).splitlines():
+        _tell(str(error), error.hint)
+        return error.exit_code
+    except UsageError as error:
+        _tell(*usage_fault(error))
+        return 2
+
+
+def _tell(what: str, hint: str) -> None:
+    with suppress(OSError):  # nobody listens
+        for line in what.splitlines():
             sys.stderr.write(f"error: {line}\n")
-        if error.hint:
-            sys.stderr.write(f"try:   {error.hint}\n")
-        sys.exit(error.exit_code)
+        if hint:
+            sys.stderr.write(f"try:   {hint}\n")
 
 
 if __name__ == "__main__":

@@ -160,6 +160,8 @@ class Client:
             answer = self._http.request(method, path, **arguments)
         except UnicodeEncodeError as error:  # bytes of a command line that are no UTF-8
             raise ConfigError(f"got '{printable(error.object)}', expected UTF-8 text") from error
+        except httpx.InvalidURL as error:  # what is asked for is part of the address, which has an end
+            raise ConfigError(f"got what no request can carry, expected a shorter name: {error}") from error
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if answer.is_success:
@@ -204,6 +206,8 @@ def _refusal(answer: httpx.Response) -> FreshdError:
         error, hint = str(problem["error"]), str(problem["try"] or "")
     except (ValueError, KeyError, TypeError):
         error, hint = f"the daemon answered {answer.status_code}: {printable(answer.text[:200])}", ""
+    if hint.startswith("GET /"):  # meant for programs
+        hint = "freshd --help"
     if answer.status_code in (404, 422):
         return ConfigError(error, hint=hint)
     return StoreUnavailable(error, hint=hint) if answer.status_code == 503 else FreshdError(error, hint=hint)

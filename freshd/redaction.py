@@ -20,6 +20,11 @@ _QUERY_SECRET = re.compile(
 )
 
 
+_ZWJ = "\u200d"
+_PICTURE = "\u2190-\u2bff\U0001f000-\U0001faff"
+_JOINED = re.compile(f"(?<=[{_PICTURE}\ufe0f]){_ZWJ}(?=[{_PICTURE}])")
+
+
 def is_secret_key(key: str) -> bool:
     """Tell whether a value under this key must not be shown, whatever it is.
 
@@ -38,7 +43,12 @@ def printable(text: str) -> str:
     r"""Escape what could forge a line or move the cursor: controls, bidi marks, lone surrogates.
 
     Backslashes stay single: the result is for reading, not for parsing.
+    What joins two pictures into one, as in 👩‍💻, stays.
     """
     if text.isprintable():
         return text
+    return _ZWJ.join(_escaped(part) for part in _JOINED.split(text))
+
+
+def _escaped(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

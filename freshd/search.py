@@ -19,6 +19,12 @@ from freshd.ports.proof import Divergent, Expected
 MAX_HITS = 100
 """Most hits of one search; more would be a dump, not an answer."""
 
+MAX_QUERY_BYTES = 8 * 1024
+"""Of one question in UTF-8; models read far less of it."""
+
+MAX_PATH_CHARACTERS = 4_096
+"""Of a document's id, or of what ids are asked to begin with."""
+
 _RANK_CONSTANT = 60
 """Of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009."""
 
@@ -68,6 +74,14 @@ class Answer:
     query: str
     hits: tuple[Hit, ...]
     watermark: datetime | None
+
+
+def query_fault(query: str) -> str | None:
+    """Say why nobody is bothered with a query, as `got …, expected …`; None where it may be asked."""
+    if not query.strip():
+        return f"got {'nothing but blanks' if query else 'none'}, expected something to look for"
+    n_bytes = len(query.encode())
+    return f"got {n_bytes} bytes, expected at most {MAX_QUERY_BYTES} bytes" if n_bytes > MAX_QUERY_BYTES else None
 
 
 class Search:

@@ -509,9 +509,11 @@ def test_a_cut_feed_gives_its_whole_entries_and_is_fetched_again(cut, world):
     refs, report = listed(connector)
     assert [ref.document_id for ref in refs] == ["0", "1", "2", "3"]
     assert not report.is_complete
+    got = f"got {len(whole[:cut])} bytes that break off, expected them to end with </rss>"
+    assert report.reason == report.shortfall == f"{world.server.url('/feed')}: {got}"
     world.server.on("/feed", etag_keeper(whole))
     refs, report = listed(connector, report.cursor)
-    assert (len(refs), report.is_complete) == (5, True)
+    assert (len(refs), report.is_complete, report.shortfall) == (5, True, None)
 
 
 def test_a_flawed_feed_that_is_there_to_its_end_is_complete(world):
@@ -534,6 +536,8 @@ def test_a_longer_feed_than_allowed_is_not_complete(world):
     world.serve(rss(*(item(str(n)) for n in range(5))))
     refs, report = listed(world.connector(max_entries=3))
     assert (len(refs), report.is_complete) == (3, False)
+    assert str(report.reason).endswith("/feed: got 5 entries, expected at most 3")
+    assert report.hint == "raise max_entries of the source"
 
 
 def test_a_larger_feed_than_allowed_is_refused(world):

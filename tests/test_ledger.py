@@ -996,3 +996,14 @@ def test_what_came_back_is_no_successor_of_itself(bereft: Books):
 def test_of_many_unread_copies_some_are_named(bereft: Books):
     bereft.ledger.record([change(f"{n:02}", identity="inode 7") for n in range(40)], MINUTE)
     assert whereabouts(bereft) == (None, [f"{n:02}" for n in range(16)])
+
+
+def test_deletions_that_happened_before_an_instant_are_left_out_where_asked(books: Books):
+    for number, name in enumerate(("a", "b")):
+        books.index(name, number)
+    for name, minutes in (("a", 0), ("b", 2)):
+        books.ledger.record([change(name, DELETED, at=NOON + minutes * MINUTE)], MINUTE)
+        books.ledger.commit([applied(books.pending(name), seconds=180)])
+    counts = [books.ledger.deleted_since(SOURCE, NOON + n * MINUTE, happened=True) for n in (0, 1, 2, 3)]
+    assert counts == [2, 1, 1, 0]
+    assert books.ledger.deleted_since(SOURCE, NOON + MINUTE) == 2

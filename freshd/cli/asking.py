@@ -11,7 +11,17 @@ from rich.live import Live
 from rich.text import Text
 
 from freshd.cli import show
-from freshd.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, check_names, check_text, out, print_json, talk
+from freshd.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    check_length,
+    check_names,
+    check_text,
+    out,
+    print_json,
+    talk,
+)
 from freshd.cli.prompt import prompt
 from freshd.client import connect
 from freshd.config import Config, load, load_secrets
@@ -19,7 +29,7 @@ from freshd.errors import ConfigError, FreshdError
 from freshd.model import SearchFilter, SourceName
 from freshd.redaction import printable
 from freshd.report import search_answer, stored_status
-from freshd.search import MAX_HITS
+from freshd.search import MAX_HITS, query_fault
 from freshd.shapes import SearchAnswer, StatusReport
 from freshd.state import StateDirectory
 
@@ -28,8 +38,8 @@ _REFRESH_S = 1.0
 
 
 def search(
-    query: str,
-    k: Annotated[int, typer.Option("-k", help="How many passages.")] = 5,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What a person would ask.")],
+    k: Annotated[int, typer.Option("-k", help=f"How many passages: 1 … {MAX_HITS}.")] = 5,
     source: Annotated[list[str] | None, typer.Option(help="Only in this source; may be repeated.")] = None,
     path: Annotated[str | None, typer.Option(help="Only documents whose id begins so.")] = None,
     form: Annotated[
@@ -47,7 +57,7 @@ def search(
     if as_json:
         print_json(answer)
     elif form:
-        typer.echo(prompt(answer), nl=False)
+        out.write(prompt(answer))
     else:
         show.hits(answer, out)
 
@@ -99,7 +109,7 @@ def _watch(config: Config) -> None:
 
 def _check_form(form: str | None, as_json: bool) -> None:
     if form not in (None, "prompt"):
-        raise ConfigError(f"--as: got '{printable(form)}', expected prompt")
+        raise ConfigError(f"--as: got '{printable(form)}', expected prompt", hint="freshd search QUERY --as prompt")
     if form and as_json:
         raise ConfigError("--as prompt and --json: expected one of them", hint="freshd search QUERY --as prompt")
 
@@ -108,10 +118,11 @@ def _check_question(query: str, k: int, path: str | None) -> None:
     """Refuse what no search could answer, before anything is opened or asked."""
     check_text("query", query)
     check_text("--path", path or "")
-    if not query.strip():
-        raise ConfigError(f"query: got '{printable(query)}', expected something to look for")
+    check_length("--path", path or "")
+    if fault := query_fault(query):
+        raise ConfigError(f"query: {fault}", hint='freshd search "how many days of leave?"')
     if not 1 <= k <= MAX_HITS:
-        raise ConfigError(f"k: got {k}, expected 1 … {MAX_HITS}")
+        raise ConfigError(f"-k: got {k}, expected 1 … {MAX_HITS}", hint="freshd search QUERY -k 10")
 
 
 def _search(config: Config, query: str, k: int, sources: list[str], path: str | None) -> SearchAnswer:

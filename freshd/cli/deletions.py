@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from freshd.cli import show
 from freshd.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, check_names, out, print_json, talk
 from freshd.client import connect
 from freshd.config import Config, load, load_secrets
@@ -27,9 +28,10 @@ def list_held(source: Source, config: ConfigOption = DEFAULT_CONFIG, as_json: Js
 def approve(source: Source, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Let the held deletions pass."""
     loaded = config_of(config, source)
-    _show(_judge(loaded, source, True), as_json)
-    if connect(StateDirectory(loaded.state_dir)) is None:
-        talk.print(f"they leave the index with the next: freshd reindex {source}", markup=False)
+    held = _judge(loaded, source, True)
+    _show(held, as_json)
+    if held["documents"] and connect(StateDirectory(loaded.state_dir)) is None:
+        talk.print(f"they leave the index with the next: freshd reindex {source}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -63,4 +65,4 @@ def _show(held: HeldDeletions, as_json: bool) -> None:
         return
     for document_id in held["documents"]:
         out.print(printable(document_id), markup=False)
-    talk.print(f"{len(held['documents'])} deletions {held['verdict']}")
+    talk.print(f"{show.counted(len(held['documents']), 'deletion')} {held['verdict']}")

@@ -1,6 +1,5 @@
 """The command that shows what was applied, and what comes."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,7 +24,7 @@ from freshd.cli.options import (
 )
 from freshd.client import Client, Told, connect
 from freshd.config import Config, load
-from freshd.errors import FreshdError
+from freshd.errors import ConfigError, FreshdError
 from freshd.model import DocumentId, SourceName
 from freshd.redaction import printable
 from freshd.report import stored_changes
@@ -58,12 +57,14 @@ def history(
     name: Annotated[
         str | None, typer.Argument(metavar="[SOURCE/ID|SOURCE]", help="Only of this document or source.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, max=MOST, help="How many changes.")] = 20,
+    n: Annotated[int, typer.Option("-n", help=f"How many changes: 1 … {MOST:,}.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", help="Print new ones as they come, until Ctrl-C.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Show the newest changes that were applied, and what each cost; the newest is last."""
+    if not 1 <= n <= MOST:
+        raise ConfigError(f"-n: got {n}, expected 1 … {MOST:,}", hint="freshd history -n 20")
     loaded = load(config, connectors=False)
     wanted = _wanted(loaded, name)
     if follow:
@@ -80,7 +81,7 @@ def history(
         with suppress(KeyboardInterrupt):  # its only end, so no failure
             _follow(loaded, answer["last_seq"], wanted, show)
     elif answer["changes"]:
-        talk.print(_LEGEND, style="dim", markup=False)
+        talk.print(_LEGEND, style="dim", markup=False, soft_wrap=True)
     else:
         talk.print("nothing was applied yet", style="dim")
 
@@ -136,7 +137,7 @@ def _daemon(config: Config) -> Client:
 
 
 def _show_line(entry: ChangeEntry) -> None:
-    typer.echo(json.dumps(entry, ensure_ascii=False))
+    print_json(entry, indent=None)
 
 
 class _Lines:

@@ -1,29 +1,88 @@
 """Options and consoles that commands share."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from freshd.config import Config
-from freshd.errors import ConfigError
+from freshd.errors import ConfigError, FreshdError
 from freshd.redaction import printable
+from freshd.search import MAX_PATH_CHARACTERS
 
-out = Console(highlight=False, soft_wrap=True, emoji=False)
-talk = Console(stderr=True, highlight=False, emoji=False)
+_READER_GONE = 141
+"""128 and SIGPIPE, as the shell says it of programs that the signal ends."""
+
+
+class Output(Console):
+    """A console that ends the command, with a word at most, once what is printed cannot get out."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does.
+
+        Raises:
+            FreshdError: It cannot be written, such as on a full disk.
+
+        """
+        with self._explained():
+            super().print(*objects, **options)
+
+    def write(self, text: str) -> None:
+        """Print text for programs, as it is.
+
+        Raises:
+            FreshdError: It cannot be written, such as on a full disk.
+
+        """
+        with self._explained():
+            self.out(text, highlight=False, end="")
+
+    def on_broken_pipe(self) -> None:
+        """End quietly: whoever read has seen enough."""
+        self._hush()
+        raise typer.Exit(_READER_GONE)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._hush()
+            name = "standard error" if self.stderr else "standard output"
+            raise FreshdError(
+                f"{name}: cannot be written: {error.strerror}", hint="free some space, or print to another place"
+            ) from error
+
+    def _hush(self) -> None:
+        """Let go of what is left, or the interpreter would complain of it at its exit."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
+out = Output(highlight=False, soft_wrap=True, emoji=False)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = 10_000  # in a pipe a line stays a line, whatever it holds
+talk = Output(stderr=True, highlight=False, emoji=False)
 
 DEFAULT_CONFIG = Path("freshd.toml")
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The config file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_TYPE_ANEW = "type it anew, in a terminal that speaks UTF-8"
+
 SourceNames = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...", help="All of them when left out.")]
 
 
-def print_json(value: object) -> None:
-    """Print data for programs."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+def print_json(value: object, *, indent: int | None = 2) -> None:
+    """Print data for programs, whole in any encoding; on one line without an indent."""
+    out.write(json.dumps(value, indent=indent, ensure_ascii=out.encoding != "utf-8") + "\n")
 
 
 def check_text(place: str, *values: str) -> None:
@@ -37,7 +96,20 @@ def check_text(place: str, *values: str) -> None:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise ConfigError(f"{place}: got '{printable(value)}', expected UTF-8 text") from error
+            raise ConfigError(f"{place}: got '{printable(value)}', expected UTF-8 text", hint=_TYPE_ANEW) from error
+
+
+def check_length(place: str, *names: str) -> None:
+    """Refuse what is too long for the id of any document.
+
+    Raises:
+        ConfigError: One of them is.
+
+    """
+    for name in names:
+        if len(name) > MAX_PATH_CHARACTERS:
+            got = f"got {len(name):,} characters, expected at most {MAX_PATH_CHARACTERS:,}"
+            raise ConfigError(f"{place}: {got}", hint="freshd history   (names documents)")
 
 
 def check_names(config: Config, names: Sequence[str]) -> None:
@@ -51,7 +123,11 @@ def check_names(config: Config, names: Sequence[str]) -> None:
     known = [source.name for source in config.sources]
     unknown = sorted(set(names) - set(known))
     if unknown:
-        raise ConfigError(f"source: got {unknown[0]!r}, expected one of: {', '.join(known)}")
+        near = get_close_matches(unknown[0], known, n=1)
+        raise ConfigError(
+            f"source: got '{printable(unknown[0])}', expected one of: {', '.join(known)}",
+            hint=f"did you mean {near[0]}?" if near else "name one of those, or add it to the config as [[sources]]",
+        )
 
 
 def check_documents(config: Config, documents: Sequence[str]) -> None:
@@ -62,8 +138,12 @@ def check_documents(config: Config, documents: Sequence[str]) -> None:
 
     """
     check_text("document", *documents)
+    check_length("document", *documents)
     for document in documents:
         source, _, document_id = document.partition("/")
         if not source or not document_id:
-            raise ConfigError(f"document: got '{printable(document)}', expected SOURCE/ID")
+            raise ConfigError(
+                f"document: got '{printable(document)}', expected SOURCE/ID",
+                hint="name it as freshd search does, such as handbook/leave.md",
+            )
     check_names(config, [document.partition("/")[0] for document in documents])

@@ -5,21 +5,34 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 _LINE_EVERY_S = 5.0
+_NAME_CELLS, _BAR_CELLS = 22, 16
 
 
 class ProgressTalk:
-    """Shows progress in documents while it is a context; nothing at all for work that is over at once."""
+    """Shows progress while it is a context; nothing at all for work that is over at once."""
 
-    def __init__(self, console: Console) -> None:
-        """Talk on a console, or say nothing on it that a quick run would not want."""
+    def __init__(self, console: Console, unit: str = "documents") -> None:
+        """Talk on a console, or say nothing on it that a quick run would not want.
+
+        Args:
+            console: Where it is shown.
+            unit: What is counted.
+
+        """
         self._console = console
+        self._unit = unit
         self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis", max_width=_NAME_CELLS),
+            ),
+            BarColumn(_BAR_CELLS),
             MofNCompleteColumn(),
-            TextColumn("documents, left"),
+            TextColumn(f"{unit}, left"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -44,14 +57,14 @@ class ProgressTalk:
         self._began_s.setdefault(name, now_s)
         if self._console.is_terminal:
             if name not in self._tasks and total:
-                self._tasks[name] = self._bars.add_task(name)
+                self._tasks[name] = self._bars.add_task(name, total=total, completed=done)
             if name in self._tasks:
                 self._bars.update(self._tasks[name], completed=done, total=total)
         elif now_s - self._said_s.setdefault(name, now_s) >= _LINE_EVERY_S:
             self._said_s[name] = now_s
-            self._console.print(self._line(name, done, total, now_s - self._began_s[name]))
+            line = self._line(name, done, total, now_s - self._began_s[name])
+            self._console.print(line, markup=False, soft_wrap=True)
 
-    @staticmethod
-    def _line(name: str, done: int, total: int, elapsed_s: float) -> str:
+    def _line(self, name: str, done: int, total: int, elapsed_s: float) -> str:
         left = f", about {elapsed_s / done * (total - done):.0f} s left" if done else ""
-        return f"{name}: {done} of {total} documents{left}"
+        return f"{name}: {done:,} of {total:,} {self._unit}{left}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import dropwhile
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -22,8 +23,11 @@ from freshd.wording import duration, setting
 
 _COLOURS = {"pass": "green", "warn": "yellow", "error": "red", "unknown": "magenta"}
 _SHOWN_LINES = 4
-_LEFT_OUT: Sequence[tuple[str, ...]] = ((), ("chunks",), ("chunks", "lag p50"), ("chunks", "lag p50", "target"))
-"""Columns to do without, the less room there is the more."""
+_DISPENSABLE = ("chunks", "lag p50", "target", "lag p99", "documents", "budget")
+"""Columns to do without, the first of them first, the less room there is the more."""
+
+_NAME_CELLS = 24
+"""Room that a name has before it goes on below; what is longer costs no column."""
 
 
 def status_table(report: StatusReport, console: Console) -> None:
@@ -34,10 +38,12 @@ def status_table(report: StatusReport, console: Console) -> None:
 def status_view(report: StatusReport, console: Console) -> Group:
     """Lay out how fresh each source is, in as many columns as the console has room for."""
     unbounded = console.options.update(max_width=1_000)  # else a table measures no more than it is given
-    for left_out in _LEFT_OUT:
-        table = _sources(report["sources"], left_out)
+    for n_left_out in range(len(_DISPENSABLE) + 1):
+        table = _sources(report["sources"], _DISPENSABLE[:n_left_out])
+        table.columns[0].max_width = _NAME_CELLS
         if console.measure(table, options=unbounded).maximum <= console.width:
             break
+    table.columns[0].max_width = None
     lines = [line for source in report["sources"] for line in _troubles(source)]
     return Group(table, *lines, *_whole(report))
 
@@ -45,11 +51,11 @@ def status_view(report: StatusReport, console: Console) -> Group:
 def _sources(sources: Sequence[SourceStatus], left_out: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("source", overflow="fold")
-    table.add_column("status")
+    table.add_column("status", no_wrap=True)
     rows = [_columns(source) for source in sources]
     names = [name for name in _columns(sources[0]) if name not in left_out] if sources else []
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for source, row in zip(sources, rows, strict=True):
         status = Text(source["status"], _COLOURS[source["status"]])
         table.add_row(printable(source["name"]), status, *(row[name] for name in names))
@@ -118,12 +124,13 @@ def _summary(report: ReindexReport) -> str:
     characters = sum(source["embedded_characters"] for source in report["sources"])
     if report["dry_run"]:
         return (
-            f"would embed {embedded} chunks ({characters:,} characters), about {duration(report['estimated_seconds'])}"
+            f"would embed {counted(embedded, 'chunk')} ({characters:,} characters),"
+            f" about {duration(report['estimated_seconds'])}"
         )
     elapsed = duration(sum(source["elapsed_seconds"] for source in report["sources"]))
     if not embedded and not _has_changed(report["sources"]) and not any(one["errors"] for one in report["sources"]):
         return f"nothing changed: 0 chunks embedded, {elapsed}"
-    return f"{embedded} chunks embedded ({characters:,} characters) in {elapsed}"
+    return f"{counted(embedded, 'chunk')} embedded ({characters:,} characters) in {elapsed}"
 
 
 def _has_changed(sources: Sequence[SourceReindexed]) -> bool:
@@ -140,15 +147,32 @@ def hits(answer: SearchAnswer, console: Console) -> None:
     if not answer["hits"]:
         console.print("[dim]nothing found[/]")
     for n, hit in enumerate(answer["hits"], 1):
-        place = f"{hit['source']}/{hit['document_id']}:{hit['start_line']}-{hit['end_line']}"
-        path = " › ".join(hit["heading_path"])
-        console.print(f"[bold]{n}. {escape(printable(place))}[/]  [dim]{escape(printable(path))}[/]")
-        lines = hit["text"].splitlines()
+        head = Text(f"{n}. {printable(_place(hit))}", "bold")
+        if titles := _titles(hit):
+            head.append(f"  {printable(titles)}", "not bold dim")
+        console.print(head)
+        lines = [line.rstrip() for line in hit["text"].splitlines()]
+        lines = list(dropwhile(lambda line: not line, lines)) or ["(nothing but blanks)"]
         for line in lines[:_SHOWN_LINES]:
-            console.print("   " + escape(printable(line)))
-        if len(lines) > _SHOWN_LINES:
-            console.print(f"   [dim]… {len(lines) - _SHOWN_LINES} more lines[/]")
-        console.print(f"   [dim]{escape(printable(hit['uri']))}  {_freshness(hit)}[/]\n")
+            console.print(Text(f"   {printable(line)}" if line else ""))
+        if (n_more := len(lines) - _SHOWN_LINES) > 0:
+            console.print(Text(f"   … {counted(n_more, 'more line')}", "dim"))
+        console.print(Text(f"   {printable(hit['uri'])}  {_freshness(hit)}\n", "dim"))
+
+
+def _place(hit: SearchHit) -> str:
+    first, last = hit["start_line"], hit["end_line"]
+    return f"{hit['source']}/{hit['document_id']}:{first}" + (f"-{last}" if last != first else "")
+
+
+def _titles(hit: SearchHit) -> str:
+    """Give the document's title and the headings above the passage; a title is often the first of them."""
+    return " › ".join(dict.fromkeys([*filter(None, [hit["title"]]), *hit["heading_path"]]))
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number of things: `1 point`, `2,000 points`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _freshness(hit: SearchHit) -> str:

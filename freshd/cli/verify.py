@@ -23,11 +23,11 @@ def verify(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     else:
         _show(report)
     if n := show.divergent(report):
-        raise StoreError(f"index and ledger differ in {n:,} points", hint=_mend(loaded))
+        raise StoreError(f"index and ledger differ in {show.counted(n, 'point')}", hint=_mend(loaded))
 
 
 def _verify(config: Config) -> VerifyReport:
-    with ProgressTalk(talk) as progress:
+    with ProgressTalk(talk, "points") as progress:
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
             with daemon:
@@ -40,7 +40,8 @@ def _verify(config: Config) -> VerifyReport:
 
 
 def _show(report: VerifyReport) -> None:
-    out.print(f"{report['checked']:,} points checked in {duration(report['elapsed_seconds'])}", markup=False)
+    checked = show.counted(report["checked"], "point")
+    out.print(f"{checked} checked in {duration(report['elapsed_seconds'])}", markup=False)
     for name, count, meaning in (
         ("missing", report["missing"], "the ledger holds them, the store does not"),
         ("orphaned", report["orphaned"], "the store holds them, the ledger does not"),
@@ -55,9 +56,8 @@ def _show(report: VerifyReport) -> None:
 
 def _mend(config: Config) -> str:
     """Say what makes them one again: a look at the sources does not, as it believes what the ledger holds."""
-    state = StateDirectory(config.state_dir)
     if config.store.url is None:
-        away = f"move {state.ledger_path}* and {state.index_dir} away"
+        away = f"move {StateDirectory(config.state_dir).index_dir} away"
     else:
-        away = f"move {state.ledger_path}* away, set another [store] collection"
-    return f"stop freshd, {away}, then: freshd reindex   (vectors.db stays, so that nothing is embedded again)"
+        away = "set another [store] collection"
+    return f"stop freshd, {away}, then: freshd reindex   (vectors come from the cache)"

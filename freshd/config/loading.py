@@ -23,7 +23,8 @@ from freshd.redaction import printable
 MAX_FILE_BYTES = 1 << 20
 """A thousand sources take some 200 KB; what is larger is another file."""
 
-_WRITE_ONE = "freshd init   (writes a commented freshd.toml)"
+_DEFAULT_NAME = "freshd.toml"
+_NAME_IT = "name the config: --config FILE"
 
 
 def load(
@@ -70,15 +71,18 @@ def _read_text(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _unusable(path, "got something else than a file, expected a file")
+                raise _unusable(path, "got something else than a file, expected a file", hint=_NAME_IT)
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise _unusable(path, f"got more than {MAX_FILE_BYTES:,} bytes, expected a config")
+            raise _unusable(path, f"got more than {MAX_FILE_BYTES:,} bytes, expected a config", hint=_NAME_IT)
         return content.decode("utf-8-sig")
+    except IsADirectoryError as error:
+        raise _unusable(path, "got a folder, expected a file", hint=_NAME_IT) from error
     except FileNotFoundError as error:
-        raise _unusable(path, "got no such file, expected a config") from error
+        raise _unusable(path, "got no such file, expected a config", hint=_write_one(path)) from error
     except UnicodeDecodeError as error:
-        raise _unusable(path, f"got a byte that is not UTF-8 at offset {error.start}, expected UTF-8 text") from error
+        fault = f"got a byte that is not UTF-8 at offset {error.start:,}, expected UTF-8 text"
+        raise _unusable(path, fault, hint=f"save {printable(str(path))} as UTF-8") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _unusable(path, f"cannot be read: {reason}", hint=f"make {printable(str(path))} readable") from error
@@ -88,7 +92,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise _unusable(path, "got arrays nested too deeply, expected a config") from error
+        raise _unusable(path, "got arrays nested too deeply, expected a config", hint=_mend(path)) from error
     except ValueError as error:  # TOMLDecodeError, and numbers of thousands of digits
         raise _unusable(path, f"got no valid TOML: {printable(str(error))}", hint=_mend(path)) from error
 
@@ -148,8 +152,19 @@ def _source_of(fault: Fault) -> int:
             return -1
 
 
-def _unusable(path: Path, what: str, *, hint: str = _WRITE_ONE) -> ConfigError:
+def _unusable(path: Path, what: str, *, hint: str) -> ConfigError:
     return ConfigError(f"{printable(str(path))}: {what}", hint=hint)
+
+
+def _write_one(path: Path) -> str:
+    """Say how a config comes to be where none is."""
+    folder = printable(str(path.parent))
+    if not path.parent.is_dir():
+        return f"{_NAME_IT}; there is no folder {folder}"
+    init = "freshd init" if folder == "." else f"freshd init {folder}"
+    if path.name == _DEFAULT_NAME:
+        return f"{init}   (writes a commented {_DEFAULT_NAME})"
+    return f"{_NAME_IT}; {init} writes {_DEFAULT_NAME}, to be renamed {printable(path.name)}"
 
 
 def _mend(path: Path) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from types import FrameType
@@ -31,6 +31,7 @@ MAX_CHUNKS = 600
 _STALL_S = 180.0
 """Longest silence in the first index; a batch of 64 documents takes 15 s on two cores."""
 
+_ANOTHER = "name a new folder, or none: freshd demo"
 _HEADLINES = 3
 _ROW = "{:<21}{:>9}{:>10}{:>8}{:>6}{:>9}"
 
@@ -61,8 +62,8 @@ def run_demo(folder: Path | None, keep: bool, out: Console, *, max_chunks: int =
     """Show on real documents how a change at a source becomes searchable, and what it costs.
 
     Args:
-        folder: Where to work: absent or empty; None for a scratch folder.
-        keep: Leave the daemon, the feed and the folder up until Ctrl-C, and the folder beyond it.
+        folder: Where to work: absent or empty; it stays. None for a scratch folder.
+        keep: Leave the daemon and the feed up until Ctrl-C, and a scratch folder beyond it.
         out: Where it is shown.
         max_chunks: About how many chunks to index first.
 
@@ -76,7 +77,7 @@ def run_demo(folder: Path | None, keep: bool, out: Console, *, max_chunks: int =
     """
     with _ended_by_signals(), ExitStack() as stack:
         place = _prepared(folder)
-        if not keep:
+        if folder is None and not keep:
             stack.callback(shutil.rmtree, place, ignore_errors=True)
         corpus = write_corpus(place / "documents", max_chunks)
         feed = stack.enter_context(serve_feed(SystemClock()))
@@ -86,10 +87,11 @@ def run_demo(folder: Path | None, keep: bool, out: Console, *, max_chunks: int =
         config.write_text(_CONFIG.format(url=feed.url, host=feed.url.split("/")[2]), encoding="utf-8")
         _introduce(place, corpus, feed, out)
         daemon = stack.enter_context(run_daemon(config, StateDirectory(place / ".freshd"), place / "daemon.log"))
+        stack.enter_context(_stopping(out))
         out.print(f"[dim]  daemon     http://{daemon.address}/  (/status, /search?q=…, /metrics)[/]", soft_wrap=True)
         _index(daemon, len(corpus.texts) + _HEADLINES, out)
         _change(corpus, feed, daemon, out)
-        _print_status(config, out)
+        _print_status(config, out, is_kept=keep)
         if keep:
             _stay(daemon, config, out)
     return 0
@@ -102,10 +104,22 @@ def _prepared(folder: Path | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         is_empty = not any(folder.iterdir())
     except OSError as error:
-        raise ConfigError(f"{folder}: {error.strerror}", hint="name another folder, or none") from error
+        got = f"got {error.strerror}, expected an empty or absent folder"
+        raise ConfigError(f"{printable(str(folder))}: {got}", hint=_ANOTHER) from error
     if not is_empty:
-        raise ConfigError(f"{folder}: got a folder that holds something, expected an empty or absent one")
+        got = "got a folder that holds something, expected an empty or absent one"
+        raise ConfigError(f"{printable(str(folder))}: {got}", hint=_ANOTHER)
     return folder.resolve()
+
+
+@contextmanager
+def _stopping(out: Console) -> Iterator[None]:
+    """Say at once that Ctrl-C was heard: the daemon may take some seconds to end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        out.print("stopping")
+        raise
 
 
 @contextmanager
@@ -184,9 +198,10 @@ def _print_row(measured: Measured, out: Console) -> None:
     out.print(f"[dim]{escape(proof)}[/]", no_wrap=True, overflow="ellipsis")
 
 
-def _print_status(config: Path, out: Console) -> None:
-    """Show what `freshd status` says, asked as anybody would."""
-    out.print(f"\n[bold]freshd status[/] --config {escape(printable(str(config)))}", soft_wrap=True)
+def _print_status(config: Path, out: Console, *, is_kept: bool) -> None:
+    """Show what `freshd status` says, asked as anybody would; only of a daemon that stays is told where."""
+    where = f" --config {escape(printable(str(config)))}" if is_kept else ""
+    out.print(f"\n[bold]freshd status[/]{where}", soft_wrap=True)
     ran = subprocess.run(
         [sys.executable, "-m", "freshd", "status", "--config", str(config)],
         env={**os.environ, "COLUMNS": str(out.width)},
@@ -195,7 +210,10 @@ def _print_status(config: Path, out: Console) -> None:
         timeout=60,
         check=False,
     )
-    out.print(ran.stdout + ran.stderr, markup=False, soft_wrap=True, end="")
+    shown = ran.stdout + ran.stderr
+    if not is_kept:  # a process id that is gone by the time it is read
+        shown = "".join(line for line in shown.splitlines(keepends=True) if not line.startswith("daemon: "))
+    out.print(shown, markup=False, soft_wrap=True, end="")
 
 
 def _stay(daemon: Daemon, config: Path, out: Console) -> None:
@@ -203,14 +221,12 @@ def _stay(daemon: Daemon, config: Path, out: Console) -> None:
     shown = escape(printable(str(config)))
     lines = (
         "\nthe daemon is up:",
-        f"  look    http://{daemon.address}/status",
+        f"  look    http://{daemon.address}/  (the page; for programs: /status)",
         f"  ask     freshd search 'how are exceptions handled?' --config {shown}",
         f"  change  anything below {escape(printable(str(config.parent / 'documents')))}",
         "  stop    Ctrl-C; the folder stays",
     )
-    try:
+    with suppress(KeyboardInterrupt), _stopping(out):
         for line in lines:
             out.print(line, soft_wrap=True)
         daemon.wait()
-    except KeyboardInterrupt:
-        out.print("stopping")

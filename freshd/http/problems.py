@@ -16,7 +16,7 @@ from freshd.errors import FreshdError
 from freshd.redaction import printable, without_url_secrets
 
 Problem = TypedDict("Problem", {"error": str, "try": str | None})
-"""What every answer holds that is not the one asked for; `try` is None when nothing but waiting mends it."""
+"""What every answer holds that is not the one asked for; `try` is None where nobody but the operator can mend it."""
 
 
 class Refused(FreshdError):
@@ -26,6 +26,7 @@ class Refused(FreshdError):
 RETRY_AFTER = {"retry-after": "1"}
 
 _MAX_SHOWN_CHARACTERS = 60
+_WHEN_NONE_IS_GIVEN = {413: "ask for less at once", 503: "ask again in a moment"}
 _NO_VALUE = frozenset({"missing", "json_invalid"})
 """Faults of something that is not there, so that there is nothing to show."""
 
@@ -36,10 +37,11 @@ def problem(status: int, error: str, hint: str | None = None, headers: Mapping[s
     Args:
         status: 400 or above.
         error: Anything; made one line without control characters or secrets.
-        hint: Treated alike.
+        hint: Treated alike; where there is none, the status may have one of its own.
         headers: To go with it.
 
     """
+    hint = hint or _WHEN_NONE_IS_GIVEN.get(status)
     body: Problem = {"error": _one_line(error), "try": _one_line(hint) if hint else None}
     return JSONResponse(body, status, headers)
 
@@ -75,11 +77,34 @@ async def _not_possible(_: Request, error: Exception) -> Response:
 def _fault(details: Mapping[str, Any]) -> str:
     """Word one fault as "place: got …, expected …"."""
     place = ".".join(str(key) for key in _place(details["loc"]))
-    wanted = str(details["msg"]).removeprefix("Value error, ")
+    wanted = _wanted(details["type"], details.get("ctx", {})) or str(details["msg"]).removeprefix("Value error, ")
+    if wanted.startswith("got "):
+        return f"{place}: {wanted}"
     wanted = wanted.replace("Input should be ", "expected ").replace("String should have", "expected")
     if details["type"] in _NO_VALUE:
         return f"{place}: {wanted[:1].lower()}{wanted[1:]}"
     return f"{place}: got {_shown(details['input'])}, {wanted[:1].lower()}{wanted[1:]}"
+
+
+def _wanted(kind: str, bounds: Mapping[str, Any]) -> str:
+    """Word what pydantic says at length; empty for all else."""
+    match kind:
+        case "less_than_equal":
+            return f"expected at most {_number(bounds['le'])}"
+        case "greater_than_equal":
+            return f"expected at least {_number(bounds['ge'])}"
+        case "int_parsing" | "int_type":
+            return "expected a whole number"
+        case "string_too_long":
+            return f"expected at most {bounds['max_length']:,} characters"
+        case "too_long":
+            return f"expected at most {bounds['max_length']:,} of them"
+        case _:
+            return ""
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else str(value)
 
 
 def _place(path: Sequence[Any]) -> Sequence[Any]:

@@ -10,9 +10,8 @@ from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-MAX_HITS = 100
-MAX_QUERY_BYTES = 8 * 1024
-MAX_PATH_CHARACTERS = 4_096
+from freshd.search import MAX_HITS, MAX_PATH_CHARACTERS, MAX_QUERY_BYTES, query_fault
+
 MAX_NAMED = 1_000
 """Sources or documents that one request may name."""
 
@@ -35,10 +34,8 @@ def _without_nul(text: str) -> str:
 
 
 def _a_query(text: str) -> str:
-    if not text.strip():
-        raise ValueError("expected something to look for")
-    if len(text.encode()) > MAX_QUERY_BYTES:
-        raise ValueError(f"expected at most {MAX_QUERY_BYTES} bytes")
+    if fault := query_fault(text):
+        raise ValueError(fault)
     return text
 
 

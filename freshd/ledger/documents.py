@@ -5,12 +5,13 @@
 A crash between `begin` and `commit` leaves the ids unknown: wanted ones are written again, others removed.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshd.ledger import history, rows, steps
 from freshd.ledger.database import Database, to_us
+from freshd.ledger.waiting import PendingChanges
 from freshd.ledger.whereabouts import Whereabouts, bearers, whereabouts
 from freshd.model import (
     Change,
@@ -33,11 +34,6 @@ _VARIABLES = 500
 
 _KNOWN = "document_id, fingerprint, identity, is_racy, is_applied, absent_since"
 
-_PENDING = (
-    "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc)"
-    " WHERE p.is_held = 0 AND p.due_at <= ? AND {where} ORDER BY {order} LIMIT ?"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -55,31 +51,12 @@ class Waiting:
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A document of which something is still pending after a run.
-
-    Attributes:
-        is_applied: The index holds a revision of it.
-        is_held: Its deletion waits for a person.
-        error: Why the last attempt failed, in one line; None if none did.
-
-    """
-
-    document_id: DocumentId
-    is_applied: bool
-    is_held: bool
-    error: str | None
-
-
-class SqliteLedger:
+class SqliteLedger(PendingChanges):
     """`ports.Ledger` over SQLite."""
 
     def __init__(self, database: Database) -> None:
         """Work on an open database; crashed attempts found in it become urgent."""
-        self._database = database
-        self._being_written: Callable[[], Iterable[tuple[SourceName, str]]] = tuple
-        self._longest_writing = timedelta(0)
+        super().__init__(database)
         with database.write() as tx:
             tx.execute(
                 "UPDATE pending SET deadline = coalesce(deadline, changed_at), due_at = 0"
@@ -199,77 +176,6 @@ class SqliteLedger:
             for change in changes:
                 steps.record(tx, change, target, held)
 
-    def take(
-        self,
-        now: datetime,
-        limit: int,
-        *,
-        urgent: bool = False,
-        sources: Sequence[SourceName] | None = None,
-        skip: Collection[int] = (),
-    ) -> list[Pending]:
-        """Read what is due: first by deadline, then backfill in the order it was found."""
-        where, skip = "1", [*skip, *self._spared(now)]
-        if sources is not None:
-            where += f" AND p.source IN ({','.join('?' * len(sources))})"
-        if skip:
-            where += f" AND p.seq NOT IN ({','.join(map(str, skip))})"
-        taken = self._taken(now, limit, f"p.deadline IS NOT NULL AND {where}", "p.deadline, p.seq", sources)
-        if not urgent and len(taken) < limit:
-            rest = limit - len(taken)
-            taken += self._taken(now, rest, f"p.deadline IS NULL AND {where}", "p.seq", sources)
-        return taken
-
-    def _taken(
-        self, now: datetime, limit: int, where: str, order: str, sources: Sequence[SourceName] | None
-    ) -> list[Pending]:
-        found = self._database.read(_PENDING.format(where=where, order=order), (to_us(now), *(sources or ()), limit))
-        return [rows.pending(row) for row in found]
-
-    def spare(self, being_written: Callable[[], Iterable[tuple[SourceName, str]]], longest: timedelta) -> None:
-        """From now on give out no change of a document that somebody is still writing.
-
-        Args:
-            being_written: Names such documents; asked whenever changes are taken, from any thread.
-            longest: After a change was first seen it is given out all the same.
-
-        """
-        self._being_written, self._longest_writing = being_written, longest
-
-    def _spared(self, now: datetime) -> list[int]:
-        """Find the changes that wait for a writer to pause."""
-        since = to_us(now - self._longest_writing)
-        return [
-            row["seq"]
-            for source, document_id in self._being_written()
-            for row in self._database.read(
-                "SELECT p.seq FROM pending p JOIN documents d USING (doc)"
-                " WHERE d.source = ? AND d.document_id = ? AND p.first_seen_at > ?",
-                (source, document_id, since),
-            )
-        ]
-
-    def last_seq(self) -> int:
-        """Read the counter that SQLite keeps of the numbers it gave out."""
-        found = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
-        return int(found[0]["seq"]) if found else 0
-
-    def is_through(
-        self, source: SourceName, seq: int, *, due_by: datetime | None = None, with_migration: bool = False
-    ) -> bool:
-        """Look for a change that is still under way; with `due_by` a quarantined one is too while it is tried anew.
-
-        One that waits for a writer to pause counts as put off.
-        """
-        spared = ",".join(map(str, self._spared(due_by))) if due_by else ""
-        found = self._database.read(
-            "SELECT 1 FROM pending WHERE source = ?1 AND is_held = 0 AND seq <= ?2"
-            " AND (due_at <= ?3 OR (?3 IS NULL AND is_quarantined = 0))"
-            f" AND (?4 OR NOT is_migration) AND seq NOT IN ({spared}) LIMIT 1",
-            (source, seq, to_us(due_by), with_migration),
-        )
-        return not found
-
     def pending_of(self, source: SourceName, document_id: DocumentId) -> Waiting | None:
         """Tell where the pending change of a document stands; None when nothing is pending for it."""
         found = self._database.read(
@@ -281,37 +187,6 @@ class SqliteLedger:
             return None
         row = found[0]
         return Waiting(row["seq"], bool(row["is_held"]), bool(row["is_quarantined"]), row["error"])
-
-    def left(self, source: SourceName) -> list[Left]:
-        """List what is still pending of a source, in any order: failing, held, put off or not got at yet."""
-        found = self._database.read(
-            "SELECT d.document_id, d.is_applied, p.is_held, p.error FROM pending p JOIN documents d USING (doc)"
-            " WHERE p.source = ?",
-            (source,),
-        )
-        return [
-            Left(DocumentId(row["document_id"]), bool(row["is_applied"]), bool(row["is_held"]), row["error"])
-            for row in found
-        ]
-
-    def settled_below(self, source: SourceName, places: Iterable[str]) -> int:
-        """Count the documents at or below some places that the index holds and of which nothing is pending."""
-        return sum(
-            self._database.read(
-                "SELECT count(*) AS n FROM documents WHERE source = ? AND is_applied"
-                " AND (? = '' OR document_id = ? OR (document_id > ? AND document_id < ?))"
-                " AND doc NOT IN (SELECT doc FROM pending)",
-                (source, place, place, place + "/", place + "0"),
-            )[0]["n"]
-            for place in places
-        )
-
-    def unread(self, source: SourceName) -> int:
-        """Count documents found new and not applied yet, quarantined ones left out."""
-        row = self._database.read(
-            "SELECT count(*) AS n FROM pending WHERE source = ? AND kind = 'added' AND is_quarantined = 0", (source,)
-        )[0]
-        return int(row["n"])
 
     def defer(self, pending: Pending, error: str, until: datetime, *, quarantine: bool) -> None:
         """Put a failed change off."""
@@ -356,15 +231,6 @@ class SqliteLedger:
                 (source,),
             )
             return tx.execute("DELETE FROM pending WHERE source = ? AND is_held = 1", (source,)).rowcount
-
-    def held(self, source: SourceName) -> list[DocumentId]:
-        """List the documents whose deletion waits for approval."""
-        found = self._database.read(
-            "SELECT d.document_id FROM pending p JOIN documents d USING (doc)"
-            " WHERE p.source = ? AND p.is_held = 1 ORDER BY d.document_id",
-            (source,),
-        )
-        return [DocumentId(row["document_id"]) for row in found]
 
     def invalidate(self, recipe: Digest | None, now: datetime, sources: Sequence[SourceName]) -> int:
         """Make documents of another recipe (None: of any) of some sources pending as backfill; give how many."""
@@ -439,11 +305,19 @@ class SqliteLedger:
                 if steps.commit(tx, item):
                     history.append(tx, item)
 
-    def deleted_since(self, source: SourceName, at: datetime) -> int:
-        """Count the deletions of a source that became durable at or after an instant, moves left out."""
+    def deleted_since(self, source: SourceName, at: datetime, *, happened: bool = False) -> int:
+        """Count the deletions of a source that became durable at or after an instant, moves left out.
+
+        Args:
+            source: Whose.
+            at: The instant.
+            happened: Leave out what was deleted at the source before it.
+
+        """
         row = self._database.read(
-            "SELECT count(*) AS n FROM history WHERE source = ? AND kind = 'deleted' AND durable_at >= ?",
-            (source, to_us(at)),
+            "SELECT count(*) AS n FROM history WHERE source = ?1 AND kind = 'deleted' AND durable_at >= ?2"
+            " AND (changed_at >= ?2 OR NOT ?3)",
+            (source, to_us(at), happened),
         )[0]
         return int(row["n"])
 

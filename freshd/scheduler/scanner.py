@@ -19,7 +19,6 @@ from freshd.errors import FreshdError, SourceError
 from freshd.guard import Guard, Verdict
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
-from freshd.ledger.whereabouts import Whereabouts
 from freshd.model import Change, ChangeKind, Coverage, DocumentId, DocumentRef, Known, ListingReport, SourceName
 from freshd.ports import Clock, SourceState
 from freshd.scheduler.tally import Target
@@ -96,14 +95,14 @@ class _Case:
 
     Attributes:
         changes: What the look found besides, not recorded yet.
-        since: What hints deleted since then counts as well; None where only this look counts.
+        since: What hints deleted since then counts as well: the last scan that saw everything and judged all of it.
 
     """
 
     state: SourceState
     suspicion: str | None
     changes: Sequence[Change]
-    since: datetime | None = None
+    since: datetime | None
 
 
 class Scanner:
@@ -119,6 +118,7 @@ class Scanner:
         self._guard = guard
         self._clock = clock
         self._turn = threading.Lock()
+        self._waits_since: datetime | None = None
         self._is_stopping = False
 
     @property
@@ -187,7 +187,8 @@ class Scanner:
             if len(found.changes) >= _RECORDED_AT_ONCE:
                 self._record(found, freshness)
         self._go_on()
-        case = _Case(state, listing.report.suspicion, found.changes)
+        since = self._waits_since or state.last_complete_scan_at
+        case = _Case(state, listing.report.suspicion, found.changes, since)
         lost, moved = self._parted(self._proved(found.absent, listing.report), case)
         verdict = self._judge(len(lost), case, is_last=is_last)
         # In one transaction with what was found last, among which is the new half of most moves.
@@ -197,6 +198,7 @@ class Scanner:
         took = timedelta(seconds=self._clock.monotonic() - began_s)
         if listing.report.is_complete:
             self._sources.scan_completed(name, began_at, took)
+            self._waits_since = since if verdict is Verdict.WAIT else None
         changes = found.recorded + len(moved) + len(expired) + (0 if verdict is Verdict.WAIT else len(lost))
         seq = self._ledger.last_seq()
         return Scan(name, began_at, began_s, took, listing.report, verdict, seq, changes, unchanged=found.unchanged)
@@ -221,7 +223,7 @@ class Scanner:
             absent |= {one[0].document_id: one for one in self._proved(missing, listing.report)}
             suspicion = suspicion or listing.report.suspicion
         self._go_on()
-        case = _Case(state, suspicion, changes, since=state.last_complete_scan_at)
+        case = _Case(state, suspicion, changes, self._waits_since or state.last_complete_scan_at)
         lost, moved = self._parted(list(absent.values()), case)
         verdict = self._judge(len(lost), case) if is_second else Verdict.WAIT
         # In one transaction, so that nobody applies the new half of a move before the old one is known.
@@ -311,17 +313,18 @@ class Scanner:
             return None
 
     def _judge(self, lost: int, case: _Case, *, is_last: bool = False) -> Verdict:
-        """Judge a loss, together with what hints deleted before: many small looks are one large loss."""
+        """Judge a loss, together with what hints deleted before: many small looks are one large loss.
+
+        What a scan deletes is dated back to the scan before, by which it is told from what hints deleted.
+        """
         if not lost:
             return Verdict.PASS
         name = self.target.name
         unread = self._ledger.unread(name) + sum(change.kind is ChangeKind.ADDED for change in case.changes)
         applied = waiting = 0
         if case.since is not None:
-            applied = self._ledger.deleted_since(name, case.since)
-            recorded = self._waiting_deletions(case.since)
-            waiting = len(recorded)
-            unread += sum(bool(place.may_stand_in) for place in recorded)
+            applied = self._ledger.deleted_since(name, case.since, happened=True)
+            waiting = self._waiting_deletions(case.since)
         return self._guard.judge(
             lost + applied + waiting,
             of=case.state.documents + applied,
@@ -329,13 +332,13 @@ class Scanner:
             suspicion=case.suspicion,
         )
 
-    def _waiting_deletions(self, since: datetime) -> list[Whereabouts]:
-        """Give the deletions recorded since an instant that the store has not seen yet, certain moves left out."""
+    def _waiting_deletions(self, since: datetime) -> int:
+        """Count the deletions since an instant that the store has not seen yet, certain moves left out."""
         name = self.target.name
         waiting = self._ledger.take(self._clock.now(), _MOST_WAITING, urgent=True, sources=(name,))
-        deletions = (one.change for one in waiting if one.change.ref is None and one.change.first_seen_at >= since)
+        deletions = (one.change for one in waiting if one.change.ref is None and one.change.changed_at >= since)
         places = self._ledger.whereabouts(name, {change.document_id for change in deletions})
-        return [place for place in places.values() if place.stands_in is None]
+        return sum(place.stands_in is None for place in places.values())
 
     def _record_deletions(
         self, gone: Sequence[_Absent], look: Look, freshness: timedelta | None, verdict: Verdict

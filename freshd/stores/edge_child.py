@@ -35,7 +35,10 @@ from freshd.stores import wire
 from freshd.stores.edge_files import DENSE, SPARSE, EdgeFiles, Refusal
 from freshd.stores.wire import Verdict, pack_dense, unpack_dense
 
-_DAMAGED = "freshd verify --repair; if it cannot open the store either, move it away and run: freshd reindex --full"
+_DAMAGED = (
+    "freshd carries on by itself; if it happens again, stop it, move the store's directory away,"
+    " then: freshd reindex   (vectors come from the cache)"
+)
 
 
 class Shard:
@@ -55,7 +58,7 @@ class Shard:
             return
         files = EdgeFiles(directory, instance, dimension)
         files.prepare(indexes if may_create else None)
-        self._shard = EdgeShard.load(files.shard)
+        self._shard = files.load()
         files.remember()
         self._files = files
 
@@ -168,6 +171,8 @@ def answer(shard: Shard, request: list[Any]) -> list[Any]:
         return [Verdict.OK, perform(*arguments)]
     except Refusal as refusal:
         return list(refusal.args)
+    except OSError as error:
+        return [Verdict.FAILED, f"store: '{operation}' failed: {error}", "see that freshd may read and write there"]
     except Exception as error:  # noqa: BLE001 - Edge raises bare Exception for all it dislikes
         return [Verdict.FAILED, f"store: '{operation}' failed: {error}", ""]
     except BaseException as panic:  # noqa: BLE001 - pyo3's PanicException is no Exception

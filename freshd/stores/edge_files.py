@@ -44,7 +44,7 @@ _LOCK_PATIENCE_S = 1.0
 
 _IDENTITY = "identity.json"
 _DISTANCE = "cosine"
-_REBUILD = "freshd reindex --full"
+_PUT_BACK = "freshd reindex   (vectors come from the cache)"
 
 Identity = dict[str, Any]
 Indexes = Sequence[tuple[str, bool]]
@@ -99,7 +99,7 @@ class EdgeFiles:
 
     def expect_twin(self) -> None:
         """Refuse when the shard is not ours."""
-        inner = _read(self.shard)
+        inner = self._said(self.shard)
         if inner == self._identity:
             return
         what = "was deleted underneath" if inner is None else f"is another's, of instance {inner.get('instance')}"
@@ -107,14 +107,14 @@ class EdgeFiles:
 
     def _is_whole(self) -> bool:
         """Tell whether a whole shard of ours is there, finishing what a crash left half done."""
-        outer = _read(self._directory)
+        outer = self._said(self._directory)
         if outer is not None:
             self._expect(outer, self._identity)
             self.expect_twin()
             return True
         if not os.path.isdir(self.shard):
             return False
-        if _read(self.shard) == self._identity:
+        if self._said(self.shard) == self._identity:
             _write(self._directory, self._identity)
             return True
         self._discard_if_empty()
@@ -122,7 +122,7 @@ class EdgeFiles:
 
     def _discard_if_empty(self) -> None:
         """Delete a shard of which nothing says that it is ours, if it certainly holds no point."""
-        shard = EdgeShard.load(self.shard)
+        shard = self.load()
         n_points = shard.count(CountRequest(exact=True))
         shard.close()
         if n_points:
@@ -163,15 +163,34 @@ class EdgeFiles:
                 Verdict.MISMATCH,
                 f"store {self._directory}: holds {got.get('dimension')}-dimensional vectors ({got.get('distance')}), "
                 f"expected {expected['dimension']} ({expected['distance']})",
-                f"{_REBUILD}   (fills a new generation beside the live one, then switches)",
+                f"name the former [embedding] model again; or {self._anew()}",
             )
 
     def _mismatch(self, what: str) -> Refusal:
         return Refusal(
             Verdict.MISMATCH,
             f"store {self._directory}: {what}",
-            f"bring it back from where it went or from a backup; or move {self._directory} away and run: {_REBUILD}",
+            f"bring it back from where it went or from a backup; or {self._anew()}",
         )
+
+    def _anew(self) -> str:
+        return f"stop freshd, move {self._directory} away, then: {_PUT_BACK}"
+
+    def load(self) -> EdgeShard:
+        """Load the shard, which may be damaged in ways that only the engine knows."""
+        try:
+            return EdgeShard.load(self.shard)
+        except Exception as error:  # all that Edge raises is bare
+            what = f"store {self._directory}: the engine cannot load its shard: {' '.join(str(error).split())}"
+            raise Refusal(Verdict.FAILED, what, self._anew()) from error
+
+    def _said(self, directory: str) -> Identity | None:
+        """Give what a directory says of itself; None if nothing."""
+        try:
+            return _read(directory)
+        except ValueError as error:
+            name = os.path.relpath(os.path.join(directory, _IDENTITY), self._directory)
+            raise self._mismatch(f"its {name} is damaged: {error}") from error
 
 
 def _identity(instance: str, dimension: int) -> Identity:
@@ -210,14 +229,11 @@ def _delete_tree(path: str) -> None:
 
 
 def _read(directory: str) -> Identity | None:
-    path = os.path.join(directory, _IDENTITY)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(os.path.join(directory, _IDENTITY), encoding="utf-8") as file:
             identity = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        raise Refusal(Verdict.MISMATCH, f"{path}: is damaged: {error}", "bring it back from a backup") from error
     return identity if isinstance(identity, dict) else {}
 
 

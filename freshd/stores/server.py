@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
 _SPARSE = "bm25"
-_REBUILD = "freshd reindex --full"
+_PUT_BACK = "freshd reindex   (vectors come from the cache)"
 
 _CALL_POINTS = 256
 _CALL_BYTES = 8 << 20
@@ -199,7 +199,7 @@ class ServerStore:
         if got != expected:
             raise CollectionMismatch(
                 f"{self._where}: holds {_shape(*got)}, expected {_shape(*expected)}",
-                hint=f"{_REBUILD}   (fills a new generation beside the live one, then switches)",
+                hint=f"set another [store] collection, then: {_PUT_BACK}",
             )
 
     @contextmanager
@@ -234,7 +234,8 @@ class ServerStore:
             )
         # A point that is not there is answered with 404 as well.
         if status in (404, None) and not self._is_there():
-            return CollectionMismatch(f"{self._where}: is gone", hint=f"restore a snapshot of it, or run: {_REBUILD}")
+            hint = f"restore a snapshot of it; or stop freshd, then: {_PUT_BACK}"
+            return CollectionMismatch(f"{self._where}: is gone", hint=hint)
         return StoreUnavailable(f"{self._where}: {said}")
 
     def _is_there(self) -> bool:

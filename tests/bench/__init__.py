@@ -7,6 +7,7 @@ Nothing here is a test: no figure is asserted, only that both sides did the same
     rescan         a pass that finds nothing   beside `git status`, and beside a bare walk
     amplification  what an update re-embeds    beside a fixed-size splitter, and beside what was written
     latency        write → found by search     beside embedding one chunk
+    answers        status, metrics, the page   while a first index runs, beside a daemon at rest
 
 `python -m tests.bench.retrieval` scores search against a set of questions, which lie outside this project.
 """

@@ -43,6 +43,10 @@ class Daemon:
         """Tell whether search shows a passage with the phrase."""
         return any(phrase in hit["text"] for hit in self._get("/search", q=phrase, k="5")["hits"])
 
+    def answers(self, path: str) -> None:
+        """Ask, and read the whole answer."""
+        self._client.get(path).raise_for_status()
+
     def _get(self, path: str, **parameters: str) -> Any:
         return self._client.get(path, params=parameters).raise_for_status().json()
 
@@ -50,15 +54,21 @@ class Daemon:
 @contextmanager
 def running(instance: Instance) -> Iterator[Daemon]:
     """Start the daemon as a process, wait until it has nothing to do, and end it at last."""
+    with started(instance) as daemon:
+        until(daemon.is_ready, "the daemon is ready", patience_s=_START_S)
+        until(daemon.is_settled, "the daemon has nothing to do", patience_s=_START_S)
+        yield daemon
+
+
+@contextmanager
+def started(instance: Instance) -> Iterator[Daemon]:
+    """Start the daemon as a process, wait until it can be asked, and end it at last."""
     command = [sys.executable, "-m", "freshd", "run", "--config", os.fspath(instance.config)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         record = _reached(instance, process)
         with httpx.Client(base_url=f"http://{record.address}", timeout=_ANSWER_S) as client:
-            daemon = Daemon(client)
-            until(daemon.is_ready, "the daemon is ready", patience_s=_START_S)
-            until(daemon.is_settled, "the daemon has nothing to do", patience_s=_START_S)
-            yield daemon
+            yield Daemon(client)
     finally:
         process.terminate()
         try:

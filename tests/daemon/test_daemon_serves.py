@@ -264,7 +264,7 @@ def test_reindex_full_reads_everything_again_and_embeds_nothing(daemon: Instance
     before = daemon.embedded()
     (source,) = json.loads(daemon.command("reindex", "--full", "--json").stdout)["sources"]
     assert source["chunks"]["embedded"] == 0
-    assert source["documents"]["modified"] == daemon.source()["documents"]
+    assert source["documents"]["unchanged"] == daemon.source()["documents"]
     assert daemon.embedded() == before
 
 

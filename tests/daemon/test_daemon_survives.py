@@ -210,8 +210,9 @@ def test_a_reindex_counts_what_was_quicker_than_its_scan(one: Instance, server: 
     one.settled()
     with one.http() as client:
         answer = client.post("/reindex?wait=30", json={"sources": ["news", "handbook"], "full": True}).json()
-    counts = {source["name"]: source["documents"]["modified"] for source in answer["result"]["sources"]}
-    assert counts == {"news": 2, "handbook": 1}
+    sources = {source["name"]: source for source in answer["result"]["sources"]}
+    assert {name: source["chunks"]["kept"] for name, source in sources.items()} == {"news": 2, "handbook": 1}
+    assert {name: source["documents"]["unchanged"] for name, source in sources.items()} == {"news": 2, "handbook": 1}
     assert answer["exit_code"] == 0
 
 

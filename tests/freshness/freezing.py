@@ -13,7 +13,8 @@ from unittest import mock
 
 import httpx
 
-from freshd.model import SourceName
+from freshd.errors import DocumentUnreadable
+from freshd.model import Document, DocumentRef, SourceName
 from freshd.scheduler.lane import Lane
 from tests.freshness.living import Living
 from tests.scheduler.parts import eventually
@@ -173,6 +174,21 @@ def the_store_killed_again_and_again(one: Living) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
+
+
+@contextmanager
+def unreadable(one: Living, *names: str) -> Iterator[threading.Event]:
+    """Have reads of some documents fail, while their fingerprints stay what they are, until the event is set."""
+    connector, is_mended = lane(one).target.connector, threading.Event()
+    read = connector.read
+
+    def failing(ref: DocumentRef) -> Document:
+        if ref.document_id in names and not is_mended.is_set():
+            raise DocumentUnreadable(f"{ref.document_id}: cannot be read")
+        return read(ref)
+
+    with mock.patch.object(connector, "read", failing):
+        yield is_mended
 
 
 # What does not

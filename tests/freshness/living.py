@@ -17,6 +17,7 @@ from unittest import mock
 
 import apscheduler.schedulers.base
 import httpx
+from click.testing import Result
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
@@ -29,7 +30,7 @@ from freshd.http.app import build_app
 from freshd.http.binding import bind
 from freshd.http.gate import Gate
 from freshd.http.server import Server
-from freshd.model import SearchFilter, SourceName
+from freshd.model import DocumentId, SearchFilter, SourceName
 from freshd.scheduler import Scheduler
 from freshd.state import StateDirectory
 from tests.kit.embedder import HashEmbedder
@@ -56,12 +57,24 @@ class SetClock:
 
     def __init__(self, shift: timedelta = timedelta(0)) -> None:
         self.shift, self.passed = shift, timedelta(0)
+        self._stands_at: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self.shift + self.passed
+        at = self._stands_at[0] if self._stands_at else datetime.now(UTC)
+        return at + self.shift + self.passed
 
     def monotonic(self) -> float:
-        return time.monotonic() + self.passed.total_seconds()
+        at_s = self._stands_at[1] if self._stands_at else time.monotonic()
+        return at_s + self.passed.total_seconds()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let no time pass."""
+        self._stands_at = datetime.now(UTC), time.monotonic()
+        try:
+            yield
+        finally:
+            self._stands_at = None
 
 
 @dataclass(frozen=True)
@@ -130,13 +143,17 @@ class Living:
     def set_clock(self, by: timedelta) -> None:
         """Set the wall clock, and wait until the main thread has done its round since."""
         self.clock.shift += by
-        self._n_ticks = 0
-        eventually(lambda: self._n_ticks > 1)
+        self._wait_for_round()
 
     def pass_time(self, by: timedelta) -> None:
-        """Let time pass for freshd, at once."""
+        """Let time pass for freshd, at once, and wait until the main thread has done its round since."""
         self.clock.passed += by
         self.scheduler._timetable._scheduler.wakeup()
+        self._wait_for_round()
+
+    def _wait_for_round(self) -> None:
+        self._n_ticks = 0
+        eventually(lambda: self._n_ticks > 1)
 
     def start(self) -> None:
         self.live.start()
@@ -171,9 +188,18 @@ class Living:
         hits = self.get("/search", q=word, k=20).raise_for_status().json()["hits"]
         return {hit["document_id"] for hit in hits if word in hit["text"]}
 
+    def waits_for(self, document_id: str, source: str = "docs") -> bool:
+        """Tell whether a document was tried, and put off."""
+        waiting = self.whole.ledger.pending_of(SourceName(source), DocumentId(document_id))
+        return waiting is not None and waiting.error is not None
+
+    def command(self, *arguments: str) -> Result:
+        """Run a command in this process."""
+        return CliRunner().invoke(app, [*arguments, "--config", str(self.root / "freshd.toml")])
+
     def check(self) -> int:
         """Give the exit code of `freshd status --check`."""
-        return CliRunner().invoke(app, ["status", "--check", "--config", str(self.root / "freshd.toml")]).exit_code
+        return self.command("status", "--check").exit_code
 
     def said(self, name: str = "docs") -> Said:
         asked_at = self.clock.now()

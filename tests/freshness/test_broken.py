@@ -48,14 +48,17 @@ FOLDERS: dict[str, Callable[[Path], object]] = {
     "unreadable": lambda root: root.chmod(0),
     "not-searchable": lambda root: root.chmod(0o600),
     "a-file-now": lambda root: (root.rename(root.with_name(f"{root.name}-away")), root.write_text("A file.\n")),
-    "emptied": lambda root: [path.unlink() for path in root.rglob("*.md")],
-    "with-an-unreadable-edit": lambda root: ((root / "0.md").write_text("# New\n\nNew.\n"), (root / "0.md").chmod(0)),
+    "emptied": lambda root: (root / "all").rename(root.with_name(f"{root.name}-away")),
+    "with-an-unreadable-edit": lambda root: (
+        (root / "all/0.md").write_text("# New\n\nNew.\n"),
+        (root / "all/0.md").chmod(0),
+    ),
 }
 """What becomes of a folder with some files."""
 
 PARTS: dict[str, Callable[[Path], object]] = {
-    "with-an-unreadable-folder": lambda root: (root / "sub").chmod(0),
-    "with-a-folder-that-cannot-be-searched": lambda root: (root / "sub").chmod(0o600),
+    "with-an-unreadable-folder": lambda root: (root / "all/sub").chmod(0),
+    "with-a-folder-that-cannot-be-searched": lambda root: (root / "all/sub").chmod(0o600),
 }
 """What becomes of a part of a folder, so that nothing is known of that part."""
 
@@ -69,7 +72,7 @@ class Broken:
             server.on(f"/{name}", Reply(200, WHOLE, RSS))
         for name in [*FOLDERS, *PARTS]:
             for path in (*(f"{n}.md" for n in range(6)), "sub/deep.md"):
-                place = one.root / name / path
+                place = one.root / name / "all" / path
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_text(f"# {path}\n\nThe {name} of {path}.\n")
         one.start()

@@ -1,5 +1,8 @@
 """Whatever stands still, freshd never says fresh for longer than that is true: thread by thread, surface by surface."""
 
+import os
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -76,7 +79,7 @@ def name_of(freezer: Freezer) -> str:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
-    with living(tmp_path_factory.mktemp("frozen")) as one:
+    with living(tmp_path_factory.mktemp("frozen"), FILES.replace('"1s"', '"700ms"')) as one:
         one.write("a.md", "# A\n\nThe firstword.\n")
         one.passes()
         one.write("b.md", "# B\n\nThe secondword.\n")
@@ -103,7 +106,8 @@ def test_one_target_after_it_froze_nobody_calls_it_fresh(one: Living, freezer: F
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
-    with living(tmp_path_factory.mktemp("calm"), FILES.replace('"1s"', '"3s"')) as one:
+    sources = FILES.replace('"1s"', '"3s"') + 'poll_interval = "500ms"\n'
+    with living(tmp_path_factory.mktemp("calm"), sources) as one:
         one.write("a.md", "# A\n\nThe firstword.\n")
         one.passes()
         yield one
@@ -111,7 +115,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
 
 @pytest.mark.parametrize("freezer", HARMLESS, ids=name_of)
 def test_what_stands_still_beside_the_way_endangers_nothing(calm: Living, freezer: Freezer):
-    """Scans go on twice a target and are the truth: an edit that nobody hints at is searchable in time."""
+    """Scans go on and are the truth: an edit that nobody hints at is searchable in time, and the mark rises."""
     calm.recovers()
     word = f"{name_of(freezer).replace('_', '')}word"
     with freezer(calm):
@@ -216,3 +220,23 @@ def test_a_verify_on_schedule_that_stands_still_endangers_nothing(running_soon_v
 def running_soon_verified(tmp_path: Path) -> Iterator[Living]:
     with mock.patch.object(Verifying, "_first_wait", return_value=timedelta(seconds=0.1)), opened(tmp_path) as one:
         yield one
+
+
+@pytest.mark.xfail(reason="a store that starts again is not asked whether it still holds what it held")
+@pytest.mark.parametrize("lost", ["segments", "segments wal"], ids=["some", "all"])
+def test_a_store_that_comes_back_with_less_than_it_held_is_not_called_fresh(tmp_path: Path, lost: str):
+    """Nor once it holds everything again."""
+    with living(tmp_path) as one:
+        for n in range(40):
+            one.write(f"{n}.md", f"# Page\n\nThe pageword{n}.\n")
+        eventually(lambda: one.passes()["documents"] == 40)
+        shard, pid = one.state.index_dir / "knowledge" / "shard", one.whole.store.child_pid
+        for folder in lost.split():
+            shutil.rmtree(shard / folder)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: one.whole.store.child_pid not in (None, pid))
+        back_s = time.monotonic()
+        while time.monotonic() < back_s + 1.5:
+            time.sleep(0.02)
+        said = one.said()
+        assert said.status != "pass" or one.whole.store.count() == 40

@@ -16,7 +16,10 @@ ADDED, MODIFIED, DELETED = ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DEL
 INDEXED, TOUCHED, FAILED = OutcomeKind.INDEXED, OutcomeKind.TOUCHED, OutcomeKind.FAILED
 
 
-def outcome(kind: ChangeKind, became: OutcomeKind, fates: Fates = Fates(embedded=1), name: str = "a.md") -> Outcome:
+EMBEDDED = Fates(embedded=1)
+
+
+def outcome(kind: ChangeKind, became: OutcomeKind, fates: Fates = EMBEDDED, name: str = "a.md") -> Outcome:
     return Outcome(Change(SOURCE, DocumentId(name), kind, None, NOON, NOON), became, fates)
 
 

@@ -1,0 +1,155 @@
+"""What waits to be applied, and what of it is due: the questions, which change nothing.
+
+pending ─▶ due? ─▶ not held, not put off, nobody still writes it ─▶ first by deadline, then backfill
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from freshd.ledger import rows
+from freshd.ledger.database import Database, to_us
+from freshd.model import DocumentId, Pending, SourceName
+
+_PENDING = (
+    "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc)"
+    " WHERE p.is_held = 0 AND p.due_at <= ? AND {where} ORDER BY {order} LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A document of which something is still pending after a run.
+
+    Attributes:
+        is_applied: The index holds a revision of it.
+        is_held: Its deletion waits for a person.
+        error: Why the last attempt failed, in one line; None if none did.
+
+    """
+
+    document_id: DocumentId
+    is_applied: bool
+    is_held: bool
+    error: str | None
+
+
+class PendingChanges:
+    """The part of `ports.Ledger` that tells what is pending."""
+
+    def __init__(self, database: Database) -> None:
+        """Read an open database."""
+        self._database = database
+        self._being_written: Callable[[], Iterable[tuple[SourceName, str]]] = tuple
+        self._longest_writing = timedelta(0)
+
+    def take(
+        self,
+        now: datetime,
+        limit: int,
+        *,
+        urgent: bool = False,
+        sources: Sequence[SourceName] | None = None,
+        skip: Collection[int] = (),
+    ) -> list[Pending]:
+        """Read what is due: first by deadline, then backfill in the order it was found."""
+        where, skip = "1", [*skip, *self._spared(now)]
+        if sources is not None:
+            where += f" AND p.source IN ({','.join('?' * len(sources))})"
+        if skip:
+            where += f" AND p.seq NOT IN ({','.join(map(str, skip))})"
+        taken = self._taken(now, limit, f"p.deadline IS NOT NULL AND {where}", "p.deadline, p.seq", sources)
+        if not urgent and len(taken) < limit:
+            rest = limit - len(taken)
+            taken += self._taken(now, rest, f"p.deadline IS NULL AND {where}", "p.seq", sources)
+        return taken
+
+    def _taken(
+        self, now: datetime, limit: int, where: str, order: str, sources: Sequence[SourceName] | None
+    ) -> list[Pending]:
+        found = self._database.read(_PENDING.format(where=where, order=order), (to_us(now), *(sources or ()), limit))
+        return [rows.pending(row) for row in found]
+
+    def spare(self, being_written: Callable[[], Iterable[tuple[SourceName, str]]], longest: timedelta) -> None:
+        """From now on give out no change of a document that somebody is still writing.
+
+        Args:
+            being_written: Names such documents; asked whenever changes are taken, from any thread.
+            longest: After a change was first seen it is given out all the same.
+
+        """
+        self._being_written, self._longest_writing = being_written, longest
+
+    def _spared(self, now: datetime) -> list[int]:
+        """Find the changes that wait for a writer to pause."""
+        since = to_us(now - self._longest_writing)
+        return [
+            row["seq"]
+            for source, document_id in self._being_written()
+            for row in self._database.read(
+                "SELECT p.seq FROM pending p JOIN documents d USING (doc)"
+                " WHERE d.source = ? AND d.document_id = ? AND p.first_seen_at > ?",
+                (source, document_id, since),
+            )
+        ]
+
+    def last_seq(self) -> int:
+        """Read the counter that SQLite keeps of the numbers it gave out."""
+        found = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
+        return int(found[0]["seq"]) if found else 0
+
+    def is_through(
+        self, source: SourceName, seq: int, *, due_by: datetime | None = None, with_migration: bool = False
+    ) -> bool:
+        """Look for a change that is still under way; with `due_by` a quarantined one is too while it is tried anew.
+
+        One that waits for a writer to pause counts as put off.
+        """
+        spared = ",".join(map(str, self._spared(due_by))) if due_by else ""
+        found = self._database.read(
+            "SELECT 1 FROM pending WHERE source = ?1 AND is_held = 0 AND seq <= ?2"
+            " AND (due_at <= ?3 OR (?3 IS NULL AND is_quarantined = 0))"
+            f" AND (?4 OR NOT is_migration) AND seq NOT IN ({spared}) LIMIT 1",
+            (source, seq, to_us(due_by), with_migration),
+        )
+        return not found
+
+    def left(self, source: SourceName) -> list[Left]:
+        """List what is still pending of a source, in any order: failing, held, put off or not got at yet."""
+        found = self._database.read(
+            "SELECT d.document_id, d.is_applied, p.is_held, p.error FROM pending p JOIN documents d USING (doc)"
+            " WHERE p.source = ?",
+            (source,),
+        )
+        return [
+            Left(DocumentId(row["document_id"]), bool(row["is_applied"]), bool(row["is_held"]), row["error"])
+            for row in found
+        ]
+
+    def settled_below(self, source: SourceName, places: Iterable[str]) -> int:
+        """Count the documents at or below some places that the index holds and of which nothing is pending."""
+        return sum(
+            self._database.read(
+                "SELECT count(*) AS n FROM documents WHERE source = ? AND is_applied"
+                " AND (? = '' OR document_id = ? OR (document_id > ? AND document_id < ?))"
+                " AND doc NOT IN (SELECT doc FROM pending)",
+                (source, place, place, place + "/", place + "0"),
+            )[0]["n"]
+            for place in places
+        )
+
+    def unread(self, source: SourceName) -> int:
+        """Count documents found new and not applied yet, quarantined ones left out."""
+        row = self._database.read(
+            "SELECT count(*) AS n FROM pending WHERE source = ? AND kind = 'added' AND is_quarantined = 0", (source,)
+        )[0]
+        return int(row["n"])
+
+    def held(self, source: SourceName) -> list[DocumentId]:
+        """List the documents whose deletion waits for approval."""
+        found = self._database.read(
+            "SELECT d.document_id FROM pending p JOIN documents d USING (doc)"
+            " WHERE p.source = ? AND p.is_held = 1 ORDER BY d.document_id",
+            (source,),
+        )
+        return [DocumentId(row["document_id"]) for row in found]

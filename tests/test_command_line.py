@@ -1,0 +1,325 @@
+"""What the command line prints and where: in any encoding, into pipes, onto full disks, and on narrow terminals."""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from freshd import __version__
+from freshd.cli import show
+from freshd.cli.options import Output
+from freshd.cli.progress import ProgressTalk
+from freshd.redaction import printable
+from freshd.search import MAX_PATH_CHARACTERS, MAX_QUERY_BYTES
+from tests.daemon.instance import FILES, Instance, instance
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """A folder that is only asked."""
+    with instance(tmp_path_factory.mktemp("asked")) as one:
+        one.write("leave.md", "# Leave\n\nEverybody has 28 days – no more, no less.\n")
+        assert one.command("reindex").returncode == 0
+        yield one
+
+
+def freshd(one: Instance, *arguments: str, **how: Any) -> "subprocess.CompletedProcess[str]":
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "freshd", *arguments],
+        cwd=one.root,
+        env={**environment, **how.pop("environment", {})},
+        stdout=how.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        timeout=60,
+    )
+
+
+# Where it goes
+
+POSIX = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+COMMANDS = [["status"], ["search", "leave"], ["history"]]
+
+
+@pytest.mark.parametrize(
+    "environment", [POSIX, {"PYTHONIOENCODING": "latin1"}, {"PYTHONIOENCODING": "ascii:strict"}], ids=lambda e: min(e)
+)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_what_an_encoding_lacks_is_replaced_and_never_a_fault(
+    indexed: Instance, command: list[str], environment: dict[str, str]
+):
+    done = freshd(indexed, *command, environment=environment)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert "?" in done.stdout
+    assert "handbook" in done.stdout
+
+
+def test_json_is_whole_in_any_encoding(indexed: Instance):
+    done = freshd(indexed, "search", "leave", "--json", environment={"PYTHONIOENCODING": "ascii:strict"})
+    assert "28 days – no more" in json.loads(done.stdout)["hits"][0]["text"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ["status", "--json"], ["search", "leave", "--as", "prompt"]])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_under_stdout_is_an_error_in_a_line(indexed: Instance, command: list[str]):
+    with open("/dev/full", "w") as full:
+        done = freshd(indexed, *command, stdout=full)
+    assert done.returncode == 1
+    error, hint = done.stderr.splitlines()[:2]
+    assert error == "error: standard output: cannot be written: No space left on device"
+    assert hint.startswith("try:   ")
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ["status", "--json"], ["search", "leave", "--as", "prompt"]])
+def test_a_reader_that_has_seen_enough_hears_nothing_more(indexed: Instance, command: list[str]):
+    """As `| head -0` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        done = freshd(indexed, *command, stdout=closed)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_stdout_is_data_also_when_a_lost_index_is_told_of(indexed: Instance, tmp_path: Path):
+    copy = Instance(tmp_path / "copy")
+    shutil.copytree(indexed.state.path, copy.state.path)
+    shutil.rmtree(copy.state.index_dir)
+    done = freshd(copy, "search", "leave", "--json")
+    assert json.loads(done.stdout)["hits"] == []
+    assert "store_empty" in done.stderr
+
+
+def test_a_damaged_index_names_what_mends_it_and_that_mends_it(indexed: Instance, tmp_path: Path):
+    copy = Instance(tmp_path / "copy")
+    copy.write("leave.md", (indexed.docs / "leave.md").read_text())
+    shutil.copytree(indexed.state.path, copy.state.path)
+    place = copy.state.index_dir / "knowledge"
+    (place / "shard" / "edge_config.json").write_text("damaged")
+    for command in (["search", "leave"], ["verify"], ["reindex"]):
+        done = freshd(copy, *command)
+        assert done.returncode == 1
+        assert "the engine cannot load its shard" in done.stderr
+        assert f"try:   stop freshd, move {place} away, then: freshd reindex" in done.stderr
+    place.rename(tmp_path / "away")
+    assert json.loads(freshd(copy, "reindex", "--json").stdout)["sources"][0]["chunks"]["embedded"] == 0
+    assert "28 days" in freshd(copy, "search", "leave").stdout
+    assert freshd(copy, "verify").returncode == 0
+
+
+# What was meant
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "mends"),
+    [
+        (["--nonsense"], "no such option: --nonsense", "freshd --help"),
+        (["nonsense"], "no such command 'nonsense'", "freshd --help"),
+        (["search"], "missing argument 'QUERY'", "freshd search --help"),
+        (["search", "x", "-k", "many"], "-k: expected a whole number", "freshd search --help"),
+        (["search", "x", "--colour"], "no such option: --colour", "freshd search --help"),
+        (["deletions", "list"], "missing argument 'SOURCE'", "freshd deletions list --help"),
+        (["history", "-n", "0"], "-n: got 0, expected 1 … 1,000", "freshd history -n 20"),
+        (["status", "--config", "nope.toml"], "nope.toml: got no such file, expected a config", "nope.toml"),
+        (["search", "x", "--source", "handbok"], "source: got 'handbok', expected one of: handbook", "handbook?"),
+        (["search", "x", "--source", "it's"], "source: got 'it's', expected one of: handbook", "[[sources]]"),
+    ],
+)
+def test_a_command_line_that_cannot_be_meant_is_an_error_with_what_helps(
+    indexed: Instance, arguments: list[str], says: str, mends: str
+):
+    done = freshd(indexed, *arguments)
+    error, hint = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error == f"error: {says}"
+    assert hint.startswith("try:   ")
+    assert mends in hint
+
+
+def test_commands_are_listed_in_the_order_of_their_use(indexed: Instance):
+    shown = freshd(indexed, "--help").stdout
+    names = re.findall(r"^\W*([a-z]+)  +[A-Z]", shown, re.MULTILINE)
+    assert names == ["init", "run", "reindex", "search", "status", "wait", "history", "deletions", "verify", "demo"]
+
+
+def test_the_version_is_told(indexed: Instance):
+    assert freshd(indexed, "--version").stdout == f"freshd {__version__}\n"
+
+
+def test_what_is_too_long_is_refused_in_the_same_words_with_a_daemon_and_without(tmp_path: Path):
+    questions = [
+        ["search", "a" * (MAX_QUERY_BYTES + 1)],
+        ["search", "a" * 100_000],
+        ["search", ""],
+        ["search", "leave", "-k", "101"],
+        ["search", "leave", "--path", "a" * (MAX_PATH_CHARACTERS + 1)],
+        ["history", "handbook/" + "a" * 100_000],
+    ]
+    with instance(tmp_path) as one:
+        alone = [freshd(one, *question) for question in questions]
+        one.start()
+        asked = [freshd(one, *question) for question in questions]
+        over_http = one.get("/search", q="a" * (MAX_QUERY_BYTES + 1)).json()["error"]
+    assert [done.stderr for done in asked] == [done.stderr for done in alone]
+    assert {done.returncode for done in [*alone, *asked]} == {2}
+    assert all(len(done.stderr.splitlines()) == 2 for done in alone)
+    assert over_http.removeprefix("q: ") in alone[0].stderr
+
+
+def test_a_second_daemon_is_told_of_the_first_before_anything_is_touched(tmp_path: Path):
+    with instance(tmp_path) as one:
+        one.start()
+        assert one.record is not None
+        port = one.record.address.rpartition(":")[2]
+        config = one.root / "freshd.toml"
+        config.write_text(config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+        done = one.command("run")
+        assert done.returncode == 13
+        assert f"in use by the freshd (process {one.record.pid})" in done.stderr
+        assert f"kill {one.record.pid}" in done.stderr
+        other = Instance(tmp_path / "other")
+        (other.root / "freshd.toml").write_text(config.read_text())
+        done = other.command("run")
+        assert (done.returncode, "another program" in done.stderr) == (13, True)
+        assert not other.state.path.exists()
+
+
+def test_nothing_to_approve_promises_nothing(indexed: Instance):
+    done = freshd(indexed, "deletions", "approve", "handbook")
+    assert (done.returncode, done.stderr) == (0, "0 deletions approved\n")
+
+
+# What is shown
+
+
+def source(name: str, **facts: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "status": "unknown",
+        "reasons": [],
+        "last_error": None,
+        "documents": 250_123,
+        "chunks": 1_250_123,
+        "pending": 12,
+        "late": 0,
+        "staleness_seconds": 4_000.0,
+        "freshness_target_seconds": 60.0,
+        "error_budget_remaining": -1.0,
+        "lag_seconds": {"p50": 0.21, "p99": 3.4},
+        **facts,
+    }
+
+
+def table_on(width: int, *names: str) -> list[str]:
+    report: Any = {"at": "2026-01-01T12:10:00Z", "daemon": 7, "sources": [source(name) for name in names]}
+    report |= {"store": {"error": None}, "verify": {"checked_at": None}, "indexing": None}
+    written = io.StringIO()
+    show.status_table(report, Output(file=written, width=width, soft_wrap=True))
+    return written.getvalue().splitlines()[:-1]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_on_any_terminal_the_figures_of_a_source_stand_whole_in_its_first_line(width: int):
+    head, *lines = table_on(width, "handbook", "a" * 64)
+    assert all(cell_len(line) <= width for line in [head, *lines])
+    for line in (lines[0], lines[1]):
+        assert line.split()[1:3] == ["unknown", "12"] or "250,123" in line
+        assert "67 min" in line
+    assert "…" not in "".join([head, *lines])
+    assert "".join(line.split()[0] for line in lines[1:]) == "a" * 64
+    assert len(lines) <= 6
+
+
+def test_in_a_pipe_each_source_is_a_line_with_every_column(tmp_path: Path):
+    long = FILES.replace("handbook", "a" * 64)
+    with instance(tmp_path, FILES + long) as one:
+        head, *lines = freshd(one, "status").stdout.splitlines()
+    assert head.split() == "source status documents chunks pending stale target lag p50 lag p99 budget".split()
+    assert [line.split()[0] for line in lines[:2]] == ["handbook", "a" * 64]
+
+
+def test_in_a_pipe_the_legend_of_a_history_is_one_line(indexed: Instance):
+    assert freshd(indexed, "history").stderr.splitlines() == [
+        "chunks: + embedded  ~ reused  = kept  − removed · lag: from changed to searchable"
+    ]
+
+
+def hit(**facts: Any) -> dict[str, Any]:
+    return {
+        "text": "Everybody has 28 days.",
+        "source": "handbook",
+        "document_id": "leave.md",
+        "uri": "file:///docs/leave.md",
+        "title": None,
+        "heading_path": [],
+        "start_line": 3,
+        "end_line": 3,
+        "watermark": None,
+        **facts,
+    }
+
+
+def shown(**facts: Any) -> list[str]:
+    written = io.StringIO()
+    answer: Any = {"hits": [hit(**facts)]}
+    show.hits(answer, Console(file=written, width=80, soft_wrap=True, highlight=False, emoji=False))
+    return written.getvalue().splitlines()
+
+
+def test_a_passage_is_shown_with_its_place_and_titles_once_each():
+    assert shown()[0] == "1. handbook/leave.md:3"
+    assert shown(end_line=5)[0] == "1. handbook/leave.md:3-5"
+    assert shown(title="Leave", heading_path=["Leave", "Parents"])[0] == "1. handbook/leave.md:3  Leave › Parents"
+    assert shown(title="[bold]A guide[/]", heading_path=["Leave"])[0].endswith("  [bold]A guide[/] › Leave")
+
+
+def test_a_passage_of_blanks_says_so_and_no_line_ends_in_blanks():
+    assert shown(text=" \n\t\n")[1] == "   (nothing but blanks)"
+    assert shown(text="\n\nfirst  \n\nsecond\n\na\nb\nc")[1:6] == ["   first", "", "   second", "", "   … 3 more lines"]
+    assert shown(text="1\n2\n3\n4\n5")[5] == "   … 1 more line"
+
+
+@pytest.mark.parametrize("text", ["👩‍💻", "❤️‍🔥", "👨‍👩‍👧", "🏳️‍🌈 and 👩🏽‍🚀"])
+def test_what_joins_pictures_is_shown(text: str):
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize("text", ["a\u200db", "\u200d👩", "👩\u200d", "pay\u200dpal", "👩\u200d\u202e💻"])
+def test_a_joiner_that_joins_no_pictures_is_told(text: str):
+    assert "\\u200d" in printable(text)
+    assert "\u202e" not in printable(text)
+
+
+# Progress
+
+
+def test_progress_begins_with_the_true_total_and_leaves_room_for_figures_beside_a_long_name():
+    written = io.StringIO()
+    console = Console(file=written, width=80, force_terminal=True, color_system=None, legacy_windows=False)
+    with ProgressTalk(console, "points") as progress:
+        progress("a" * 64, 0, 10)
+        progress("a" * 64, 10, 10)
+    frames = [frame for frame in re.split(r"[\r\n]", written.getvalue()) if "aaa" in frame]
+    assert "0/10 points" in re.sub(r" +", " ", frames[0])
+    assert "10/10 points" in frames[-1]
+    assert not [frame for frame in frames if "100" in frame]
+
+
+@pytest.mark.parametrize(("n", "says"), [(0, "0 points"), (1, "1 point"), (2_000, "2,000 points")])
+def test_one_is_not_many(n: int, says: str):
+    assert show.counted(n, "point") == says
