@@ -148,7 +148,7 @@ CASES = [
         None,
         config('[embedding]\nmodel = "no-such-model"\n' + CONFIG),
     ),
-    Case("init twice", ("init",), 2, (r"freshd\.toml", "got a file that is there already", "expected a new one"), "freshd init DIR"),
+    Case("init twice", ("init",), 2, (r"freshd\.toml: got a file that is there already, expected",), "freshd init DIR"),
     Case("init nowhere", ("init", "nowhere"), 2, ("nowhere",), "freshd init DIR"),
     Case(
         "address of another machine",

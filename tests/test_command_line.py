@@ -19,6 +19,7 @@ from freshd import __version__
 from freshd.cli import show
 from freshd.cli.options import Output
 from freshd.cli.progress import ProgressTalk
+from freshd.http.problems import problem
 from freshd.redaction import printable
 from freshd.search import MAX_PATH_CHARACTERS, MAX_QUERY_BYTES
 from tests.daemon.instance import FILES, Instance, instance
@@ -42,7 +43,7 @@ def freshd(one: Instance, *arguments: str, **how: Any) -> "subprocess.CompletedP
         cwd=one.root,
         env={**environment, **how.pop("environment", {})},
         stdout=how.pop("stdout", subprocess.PIPE),
-        stderr=subprocess.PIPE,
+        stderr=how.pop("stderr", subprocess.PIPE),
         encoding="utf-8",
         errors="replace",
         check=False,
@@ -75,7 +76,6 @@ def test_json_is_whole_in_any_encoding(indexed: Instance):
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, ["status", "--json"], ["search", "leave", "--as", "prompt"]])
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_full_disk_under_stdout_is_an_error_in_a_line(indexed: Instance, command: list[str]):
     with open("/dev/full", "w") as full:
         done = freshd(indexed, *command, stdout=full)
@@ -94,6 +94,12 @@ def test_a_reader_that_has_seen_enough_hears_nothing_more(indexed: Instance, com
     with open(writing, "w") as closed:
         done = freshd(indexed, *command, stdout=closed)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_talk_that_cannot_get_out_costs_nothing_but_itself(indexed: Instance):
+    with open("/dev/full", "w") as full:
+        done = freshd(indexed, "history", stderr=full)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
 
 
 def test_stdout_is_data_also_when_a_lost_index_is_told_of(indexed: Instance, tmp_path: Path):
@@ -132,7 +138,7 @@ def test_a_damaged_index_names_what_mends_it_and_that_mends_it(indexed: Instance
         (["nonsense"], "no such command 'nonsense'", "freshd --help"),
         (["search"], "missing argument 'QUERY'", "freshd search --help"),
         (["search", "x", "-k", "many"], "-k: expected a whole number", "freshd search --help"),
-        (["search", "x", "--colour"], "no such option: --colour", "freshd search --help"),
+        (["search", "x", "--colour"], "no such option: --colour (Possible options: --source)", "freshd search --help"),
         (["deletions", "list"], "missing argument 'SOURCE'", "freshd deletions list --help"),
         (["history", "-n", "0"], "-n: got 0, expected 1 … 1,000", "freshd history -n 20"),
         (["status", "--config", "nope.toml"], "nope.toml: got no such file, expected a config", "nope.toml"),
@@ -204,6 +210,15 @@ def test_nothing_to_approve_promises_nothing(indexed: Instance):
     assert (done.returncode, done.stderr) == (0, "0 deletions approved\n")
 
 
+@pytest.mark.parametrize("status", [413, 503])
+def test_an_answer_that_refuses_for_now_says_what_to_do(status: int):
+    assert json.loads(problem(status, "no").body) == {
+        "error": "no",
+        "try": {413: "ask for less at once", 503: "ask again in a moment"}[status],
+    }
+    assert json.loads(problem(status, "no", "wait").body)["try"] == "wait"
+
+
 # What is shown
 
 
@@ -238,18 +253,19 @@ def test_on_any_terminal_the_figures_of_a_source_stand_whole_in_its_first_line(w
     head, *lines = table_on(width, "handbook", "a" * 64)
     assert all(cell_len(line) <= width for line in [head, *lines])
     for line in (lines[0], lines[1]):
-        assert line.split()[1:3] == ["unknown", "12"] or "250,123" in line
-        assert "67 min" in line
+        assert re.fullmatch(r"\S+ +unknown +(250,123 +)?([\d,]+ +)?12 +67 min.*", line)
     assert "…" not in "".join([head, *lines])
     assert "".join(line.split()[0] for line in lines[1:]) == "a" * 64
     assert len(lines) <= 6
+    assert ("documents" in head) == (width >= 80)
 
 
 def test_in_a_pipe_each_source_is_a_line_with_every_column(tmp_path: Path):
     long = FILES.replace("handbook", "a" * 64)
     with instance(tmp_path, FILES + long) as one:
         head, *lines = freshd(one, "status").stdout.splitlines()
-    assert head.split() == "source status documents chunks pending stale target lag p50 lag p99 budget".split()
+    columns = ("source", "status", "documents", "chunks", "pending", "stale", "target", "lag p50", "lag p99", "budget")
+    assert " ".join(head.split()) == " ".join(columns)
     assert [line.split()[0] for line in lines[:2]] == ["handbook", "a" * 64]
 
 

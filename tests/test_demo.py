@@ -256,8 +256,9 @@ def test_a_rename_is_proved_by_the_new_name_without_the_old_and_a_deletion_by_ab
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds something"):
+    with pytest.raises(ConfigError, match="holds something") as refused:
         run_demo(tmp_path, keep=False, out=Console(file=io.StringIO()))
+    assert "freshd demo" in refused.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -285,7 +286,9 @@ def test_every_change_is_shown_with_what_it_cost_and_what_proves_it(tmp_path: Pa
     assert lines[rows["delete a document"] + 1].endswith("is not found any more")
     assert max(map(len, lines[min(rows.values()) : max(rows.values()) + 2])) <= 80
     assert "documents" in shown.getvalue().partition("freshd status")[2]
-    assert not place.exists()
+    assert (place / "documents").is_dir()  # a folder that somebody named is theirs
+    assert "--config" not in shown.getvalue()
+    assert "daemon: process" not in shown.getvalue()
     assert not any(listens(url) for url in re.findall(r"http://127\.0\.0\.1:\d+/", shown.getvalue()))
 
 
@@ -319,9 +322,33 @@ def test_a_kept_demonstration_that_is_stopped_leaves_its_folder_and_no_process(
         process.kill()
         process.wait()
     assert process.returncode == code, rest
+    assert line != "Ctrl-C" or f"  look    http://{record.address}/  (" in "".join(shown)
     assert not listens(f"http://{record.address}/")
     assert gone(record.pid)
     assert (place / "documents").is_dir()
+
+
+def test_ctrl_c_in_the_first_index_is_heard_at_once_and_takes_the_scratch_folder_along(tmp_path: Path):
+    command = [sys.executable, "-u", "-m", "freshd", "demo"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert list(iter_until(process.stdout, "  daemon  "))
+        (place,) = tmp_path.glob("freshd-demo-*")
+        record = StateDirectory(place / ".freshd").read_daemon()
+        assert record is not None
+        process.send_signal(signal.SIGINT)
+        assert "stopping\n" in list(iter_until(process.stdout, "stopping"))
+        os.kill(record.pid, 0)  # said before the daemon was waited for
+        rest = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, rest) == (130, ("", ""))
+    assert gone(record.pid)
+    assert list(tmp_path.glob("freshd-demo-*")) == []
 
 
 def iter_until(lines: Iterable[str], part: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ _READER_GONE = 141
 
 
 class Output(Console):
-    """A console that ends the command, with a word at most, once what is printed cannot get out."""
+    """A console that ends the command, with a word at most, once its data cannot get out; talk is lost instead."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as Rich does.
@@ -46,7 +46,8 @@ class Output(Console):
     def on_broken_pipe(self) -> None:
         """End quietly: whoever read has seen enough."""
         self._hush()
-        raise typer.Exit(_READER_GONE)
+        if not self.stderr:
+            raise typer.Exit(_READER_GONE)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -54,10 +55,9 @@ class Output(Console):
             yield
         except OSError as error:
             self._hush()
-            name = "standard error" if self.stderr else "standard output"
-            raise FreshdError(
-                f"{name}: cannot be written: {error.strerror}", hint="free some space, or print to another place"
-            ) from error
+            if not self.stderr:
+                what = f"standard output: cannot be written: {error.strerror}"
+                raise FreshdError(what, hint="free some space, or print to another place") from error
 
     def _hush(self) -> None:
         """Let go of what is left, or the interpreter would complain of it at its exit."""

@@ -1,7 +1,7 @@
 """What a comparison is about and what it saw: facts, arms, updates, answers. Plain and frozen; no I/O.
 
-    Fact ─▶ asked of every arm ─▶ Answer ┐
-    Arm  ─▶ brought up to date ─▶ Update ┴─▶ measures ─▶ costs ─▶ report
+Fact ─▶ asked of every arm ─▶ Answer ┐
+Arm  ─▶ brought up to date ─▶ Update ┴─▶ measures ─▶ costs ─▶ report
 """
 
 from collections.abc import Mapping

@@ -131,8 +131,8 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
     """Make certain what the store now holds of one document, and of the one it moved away from.
 
     Returns:
-        Whether the index changed by it; not by a touched document,
-        nor by one without text that was forgotten while it was worked on.
+        Whether that is a change of the source; not of a touched document, nor of one that was only written anew,
+        nor of one without text that was forgotten while it was worked on.
 
     """
     change = item.outcome.change
@@ -156,6 +156,7 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
         )
     if item.outcome.kind is OutcomeKind.TOUCHED:
         return False
+    is_same = row["is_applied"] and row["digest"] == item.digest
     before = tx.execute("SELECT count(*) AS n FROM chunks WHERE doc = ?", (doc,)).fetchone()["n"]
     tx.execute(
         "UPDATE documents SET version = version + 1, is_applied = 1, digest = ?, recipe = ?, label = ? WHERE doc = ?",
@@ -169,7 +170,7 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
         [(doc, n, rows.pack_id(c.chunk_id), bytes.fromhex(c.label)) for n, c in enumerate(item.chunks)],
     )
     _tally(tx, change.source, 0 if row["is_applied"] else 1, len(item.chunks) - before)
-    return True
+    return not is_same
 
 
 def _commit_absence(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId, seq: int | None) -> None:

@@ -180,7 +180,7 @@ class Pipeline:
         else:
             delay = _FIRST_RETRY * 4 ** (attempts - 1)
         self._ledger.defer(pending, str(error), self._clock.now() + delay, quarantine=is_poison)
-        return Outcome(pending.change, OutcomeKind.FAILED, error=str(error))
+        return Outcome(pending.change, OutcomeKind.FAILED, error=str(error), hint=error.hint or None)
 
     def _plan(self, pending: Pending) -> Plan | Outcome:
         change = pending.change

@@ -208,6 +208,8 @@ def _source_status(
 
 def _troubles(state: SourceState, running: Running | None, overdue: datetime | None) -> Iterator[str]:
     """Say what makes a warning, a line each, with the command that mends it where there is one."""
+    if state.last_error and state.failing_since is None:
+        yield f"not all of it can be looked at: {state.last_error}"
     if state.held:
         yield f"{state.held:,} deletions are held: freshd deletions list {state.name}"
     if state.quarantined:

@@ -167,7 +167,9 @@ class Lane:
         if not isinstance(connector, Watchable):
             return
         is_broken = self._watch is not None and self._watch.degraded is not None
-        if self._watch is None or (is_broken and self._clock.monotonic() - self._armed_s > _REARM_S):
+        # What broke with its source costs nothing to begin anew: nothing is there to be walked until it is back.
+        is_due = self._failures > 0 or self._clock.monotonic() - self._armed_s > _REARM_S
+        if self._watch is None or (is_broken and is_due):
             self._armed_s = self._clock.monotonic()
             self._watch = connector.watch(self._hinted)
 

@@ -38,7 +38,9 @@ class Marks:
         self._waiting: dict[SourceName, list[_Mark]] = defaultdict(list)
 
     def put(self, scan: Scan) -> None:
-        """Send the mark of a complete listing on its way."""
+        """Send the mark of a listing on its way; one that could not see everything proves nothing and leaves none."""
+        if scan.report.shortfall is not None:
+            return
         mark = _Mark(scan.began_at, scan.began_s, scan.seq, scan.report.cursor)
         with self._lock:
             # The oldest comes out first under a steady stream of changes, the newest tells most: two are enough.

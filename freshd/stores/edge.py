@@ -195,7 +195,7 @@ class EdgeStore:
         try:
             verdict, *answer = self._child.ask([operation, *arguments], deadline_s)
         except ChildFailed as failure:
-            hint = _DISK_FULL if failure.signal_name == "SIGBUS" else ""
+            hint = _DISK_FULL if failure.signal_name == "SIGBUS" else self._if_again if operation == "open" else ""
             raise self._failed(StoreUnavailable(f"store {self._path}: its process {failure}", hint=hint)) from failure
         except BaseException:
             self._drop()
@@ -207,6 +207,12 @@ class EdgeStore:
         if verdict != Verdict.FAILED or operation in self._deadlines_s:
             self._failed(error)
         raise error
+
+    @property
+    def _if_again(self) -> str:
+        """What to do about an index that cannot even be loaded: damage can hang or kill the engine."""
+        anew = f"move {self._path} away, then: freshd reindex   (vectors come from the cache)"
+        return f"freshd tries again by itself; if that does not help, stop it, {anew}"
 
     def _failed(self, error: StoreError) -> StoreError:
         self._drop()

@@ -165,7 +165,8 @@ def the_store_killed_again_and_again(one: Living) -> Iterator[None]:
         while not is_over.wait(0.01):
             pid = one.whole.store.child_pid
             if pid is not None:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill, name="killer")
     thread.start()

@@ -67,6 +67,10 @@ class SetClock:
         at_s = self._stands_at[1] if self._stands_at else time.monotonic()
         return at_s + self.passed.total_seconds()
 
+    def at(self, instant_s: float) -> datetime:
+        """Give an instant of the monotonic clock by the wall clock, as that goes now."""
+        return self.now() - timedelta(seconds=self.monotonic() - instant_s)
+
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """Let no time pass."""
@@ -224,7 +228,9 @@ class Living:
 
     def recovers(self, name: str = "docs") -> dict[str, Any]:
         """Have a source scanned now, as a scan that took long is followed by a long pause, and wait until it passes."""
+        before = self.source(name)["last_complete_scan_at"]
         self.scheduler.scan_now([SourceName(name)])
+        eventually(lambda: self.source(name)["last_complete_scan_at"] != before, 20)
         return self.passes(name)
 
     def passes(self, name: str = "docs", within_s: float = 15.0) -> dict[str, Any]:

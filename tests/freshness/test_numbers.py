@@ -77,7 +77,7 @@ def edited(root: Path) -> Iterator[Living]:
         one.write("gone.md", "# Gone\n\nThe goneword.\n")
         eventually(lambda: one.finds("newword") and one.finds("goneword"))
         (one.docs / "gone.md").unlink()
-        eventually(lambda: not one.finds("goneword"))
+        eventually(lambda: not one.finds("goneword") and not one.source()["pending"])
         one.recovers()
         yield one
 

@@ -1,0 +1,69 @@
+"""What work took: wall seconds, CPU seconds of this process and of those it names, peak memory."""
+
+import os
+import resource
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+_PROC: Final = Path("/proc")
+_FORGET_PEAK: Final = "5"
+"""What resets the peak of a process: `clear_refs` in proc(5)."""
+
+
+class Stopwatch:
+    """Adds up what the blocks took that it was the context of."""
+
+    def __init__(self, children: Callable[[], Collection[int]] = lambda: ()) -> None:
+        """Begin at zero.
+
+        Args:
+            children: Gives the ids of processes that work for this one and are not over yet.
+
+        """
+        self.wall_s = 0.0
+        self.cpu_s = 0.0
+        self._children = children
+        self._began = (0.0, 0.0)
+
+    def __enter__(self) -> "Stopwatch":
+        self._began = self._now()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        wall_s, cpu_s = self._now()
+        self.wall_s += wall_s - self._began[0]
+        self.cpu_s += cpu_s - self._began[1]
+
+    def _now(self) -> tuple[float, float]:
+        return time.perf_counter(), time.process_time() + sum(map(_cpu_s, self._children()))
+
+
+def forget_peak() -> None:
+    """Let `peak_bytes` count from here, where the system can; else it stays that of the whole run."""
+    try:
+        (_PROC / "self/clear_refs").write_text(_FORGET_PEAK)
+    except OSError:
+        return
+
+
+def peak_bytes() -> int:
+    """Give the largest resident memory of this process since `forget_peak`."""
+    try:
+        status = (_PROC / "self/status").read_text()
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def _cpu_s(pid: int) -> float:
+    """Read the CPU seconds of another process; 0 where it is gone or the system does not tell."""
+    try:
+        fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

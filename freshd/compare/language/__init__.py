@@ -1,0 +1,14 @@
+"""The language model: loads it, asks it, tunes it. The only room that knows torch and its family.
+
+    GGUF, folder or hub name ─▶ LanguageModel ─┬─ answer, score ◀── wearing(adapters)
+                        lessons ─▶ tune ───────┴─▶ Adapters ─────────────┘
+
+One base model serves every arm: what training changes are small matrices beside it (LoRA), put on and taken off again.
+Heavy libraries are imported when they are needed, so that nothing else of freshd waits for them.
+"""
+
+from freshd.compare.language.loading import BUNDLED, load_model
+from freshd.compare.language.model import LanguageModel, Said
+from freshd.compare.language.training import Adapters, Tuning, TuningSettings
+
+__all__ = ["BUNDLED", "Adapters", "LanguageModel", "Said", "Tuning", "TuningSettings", "load_model"]

