@@ -55,6 +55,7 @@ class Whole:
     store: Store
     search: Search
     proof: SearchProof | None
+    marks: Marks
     recipe: Recipe
     pipeline: Pipeline
     targets: tuple[Target, ...]
@@ -79,15 +80,14 @@ class Whole:
             on_progress: Hears source, documents done, documents in all.
 
         """
-        self._follow_recipe()
+        self._catch_up()
         if full:
             chosen = [target.name for target in self.targets if not names or target.name in names]
             self.ledger.invalidate(None, self.clock.now(), chosen)
-        marks = Marks(ledger=self.ledger, sources=self.sources, store=self.store, clock=self.clock)
 
         def mark(scan: Scan) -> None:
-            marks.put(scan)
-            marks.release()
+            self.marks.put(scan)
+            self.marks.release()
 
         return Reindexer(
             scanners=[self._scanner(target) for target in self.targets if not names or target.name in names],
@@ -108,7 +108,7 @@ class Whole:
     def open_store(self) -> None:
         """Open the store, where `open_whole` was told not to; idempotent.
 
-        One that is empty although the ledger says otherwise was lost and made anew:
+        One that holds less than the ledger says lost some of it, or was made anew:
         nothing the ledger says of it holds any more, and everything is put back, vectors from the cache.
 
         Raises:
@@ -117,9 +117,10 @@ class Whole:
 
         """
         self.store.open(self.ledger.instance)
-        if self.ledger.holds_chunks() and not self.store.count():
+        wanted, held = self.ledger.certain_chunks(), self.store.count()
+        if held < wanted:
             documents = self.ledger.doubt_all(self.clock.now())
-            get_logger().warning(Event.STORE_EMPTY, documents=documents)
+            get_logger().warning(Event.STORE_DOUBTED, documents=documents, points=held, expected=wanted)
 
     def verify(
         self,
@@ -151,13 +152,14 @@ class Whole:
             cannot_write: Asked before anything is written, for a reason not to.
 
         """
-        self._follow_recipe()
+        self._catch_up()
+        self.ledger.hurry()
         scheduler = Scheduler(
             targets=self.targets,
             ledger=self.ledger,
             sources=self.sources,
             pipeline=self.pipeline,
-            store=self.store,
+            marks=self.marks,
             guard=self._guard,
             clock=self.clock,
             observer=observer,
@@ -167,8 +169,9 @@ class Whole:
         self.ledger.spare(lambda: [one for lane in lanes for one in lane.being_written()], timedelta(seconds=LONGEST_S))
         return scheduler
 
-    def _follow_recipe(self) -> None:
-        """Have documents of a former recipe chunked again; vectors of equal text come from the cache."""
+    def _catch_up(self) -> None:
+        """Believe no clock that was set back, and chunk documents of a former recipe again, vectors from the cache."""
+        self.sources.disbelieve(self.clock.now())
         self.ledger.invalidate(self.recipe.identity, self.clock.now(), [target.name for target in self.targets])
 
     @property
@@ -269,6 +272,7 @@ def _connected(
     targets = tuple(_target(source, config, clock) for source in config.sources)
     for target in targets:
         stack.enter_context(closing(target.connector))
+    marks = Marks(ledger=ledger, sources=sources, store=store, clock=clock)
     proof = SearchProof(store, admission, embedder.dimension) if is_kept else None
     pipeline = Pipeline(
         connectors={target.name: target.connector for target in targets},
@@ -288,10 +292,12 @@ def _connected(
         store=store,
         admission=admission,
         sources=[target.name for target in targets],
-        watermark=lambda name: sources.state(name).watermark_at(clock.now()),
+        watermark=lambda name: sources.state(name).watermark_at(clock.now(), marks.unproved_for(name)),
         canaries=canaries,
     )
-    return Whole(config, clock, database, ledger, sources, store, search, proof, recipe, pipeline, targets, canaries)
+    return Whole(
+        config, clock, database, ledger, sources, store, search, proof, marks, recipe, pipeline, targets, canaries
+    )
 
 
 def _recipe(embedder: Embedder, sources: Sequence[SourceConfig]) -> Recipe:

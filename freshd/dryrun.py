@@ -104,6 +104,8 @@ def _backup(path: Path, into: Path, how: str) -> None:
 class NullStore:
     """Takes every write and remembers nothing; implements `ports.Store`."""
 
+    openings = 0
+
     def open(self, instance: str) -> None:
         """Accept any ledger as the owner."""
 

@@ -458,7 +458,7 @@ def test_a_move_takes_the_old_place_away_with_it(books: Books):
     assert list(books.known()) == ["new"]
     assert books.taken() == []
     assert (books.state().documents, books.state().chunks) == (1, 2)
-    assert books.ledger.deleted_since(SOURCE, NOON) == 0
+    assert books.ledger.standing(SOURCE, NOON) == (1, 0)
 
 
 def test_a_held_deletion_is_no_place_to_move_from(books: Books):
@@ -586,21 +586,21 @@ def test_what_is_forgotten_leaves_a_gap_for_those_who_had_not_read_it(books: Boo
 def test_arrivals_are_the_newest_instants_at_which_something_came_or_changed(books: Books):
     for minute, name in enumerate("abcb"):
         books.ledger.record([change(name, version=str(minute), at=NOON + minute * MINUTE)], None)
-        books.apply(name, minute)
+        books.apply(name, minute, content=str(minute))
     books.ledger.record([change("a", DELETED, at=NOON + 9 * MINUTE)], None)
     books.apply("a")
     assert books.history.arrivals(SOURCE, 3) == [NOON + n * MINUTE for n in (3, 2, 1)]
 
 
-def test_deletions_are_counted_from_the_instant_they_were_durable(books: Books):
+def test_documents_and_what_was_deleted_since_an_instant_are_counted_in_one_look(books: Books):
     for number, name in enumerate(("a", "b", "c")):
         books.index(name, number)
-    for name, seconds in (("a", 10), ("b", 20)):
-        books.ledger.record([change(name, DELETED)], MINUTE)
-        books.ledger.commit([applied(books.pending(name), seconds=seconds)])
-    counts = [books.ledger.deleted_since(SOURCE, NOON + timedelta(seconds=s)) for s in (0, 10, 11, 20, 21)]
-    assert counts == [2, 2, 1, 1, 0]
-    assert books.ledger.deleted_since(OTHER, NOON) == 0
+    for name, minutes in (("a", 0), ("b", 2)):
+        books.ledger.record([change(name, DELETED, at=NOON + minutes * MINUTE)], MINUTE)
+        books.ledger.commit([applied(books.pending(name), seconds=180)])
+    counts = [books.ledger.standing(SOURCE, NOON + n * MINUTE) for n in (0, 1, 2, 3)]
+    assert counts == [(1, 2), (1, 1), (1, 1), (1, 0)], "what happened before is left out, whenever it was applied"
+    assert books.ledger.standing(OTHER, NOON) == (0, 0)
 
 
 # Sources
@@ -998,12 +998,56 @@ def test_of_many_unread_copies_some_are_named(bereft: Books):
     assert whereabouts(bereft) == (None, [f"{n:02}" for n in range(16)])
 
 
-def test_deletions_that_happened_before_an_instant_are_left_out_where_asked(books: Books):
-    for number, name in enumerate(("a", "b")):
-        books.index(name, number)
-    for name, minutes in (("a", 0), ("b", 2)):
-        books.ledger.record([change(name, DELETED, at=NOON + minutes * MINUTE)], MINUTE)
-        books.ledger.commit([applied(books.pending(name), seconds=180)])
-    counts = [books.ledger.deleted_since(SOURCE, NOON + n * MINUTE, happened=True) for n in (0, 1, 2, 3)]
-    assert counts == [2, 1, 1, 0]
-    assert books.ledger.deleted_since(SOURCE, NOON + MINUTE) == 2
+def test_when_the_clock_is_set_everything_stays_as_long_ago_as_it_was(books: Books):
+    three_hours = timedelta(hours=3)
+    books.index("a", 1)
+    books.mark(NOON)
+    books.sources.scan_failed(SOURCE, NOON + MINUTE, "no such folder")
+    books.ledger.record([change("a", MODIFIED, "2", at=NOON)], MINUTE)
+    books.ledger.record([change("b", at=NOON)], None)
+    books.ledger.defer(books.pending("b"), "changing", NOON + 2 * MINUTE, quarantine=False)
+    books.sources.move_instants(-three_hours)
+    state = books.state()
+    assert (state.watermark, state.listed_through) == (NOON - three_hours, NOON - three_hours)
+    assert (state.failing_since, state.oldest_unapplied_at) == (NOON + MINUTE - three_hours, NOON - three_hours)
+    assert books.taken(NOON + MINUTE - three_hours) == ["a"], "what was put off is as far away as before"
+    assert books.taken(NOON + 2 * MINUTE - three_hours) == ["a", "b"]
+    assert books.sources.late(SOURCE, NOON + 2 * MINUTE - three_hours) == 1
+    assert [at for at, _ in books.sources.trail(SOURCE)] == [NOON - three_hours]
+    changed = books.pending("a")
+    books.sources.move_instants(three_hours)
+    books.ledger.commit([applied(changed, 1, content="other", seconds=5 + 3 * 3600)])
+    assert books.history.entries(-1)[0].lag_s == 5.0, "also where the change was in hand when the clock was set"
+
+
+def test_a_state_from_a_clock_that_is_ahead_proves_nothing_and_puts_nothing_off(books: Books):
+    later = NOON + timedelta(hours=3)
+    books.index("a", 1)
+    books.mark(later)
+    books.sources.scan_completed(SOURCE, later, MINUTE)
+    books.sources.scan_failed(SOURCE, later, "no such folder")
+    books.ledger.record([change("a", MODIFIED, "2", at=later)], MINUTE)
+    books.sources.disbelieve(NOON)
+    state = books.state()
+    assert (state.watermark, state.listed_through) == (None, None)
+    assert state.last_complete_scan_at == state.failing_since == state.oldest_unapplied_at == NOON
+    assert books.taken(NOON) == ["a"]
+
+
+def test_only_what_is_certain_must_be_in_the_store(books: Books):
+    assert books.ledger.certain_chunks() == 0
+    books.index("a", 1, 2, 3)
+    assert books.ledger.certain_chunks() == 3
+    books.begin("a", 3)
+    assert books.ledger.certain_chunks() == 2
+
+
+def test_a_document_that_was_only_written_anew_is_no_change_of_its_source(books: Books):
+    books.index("a", 1)
+    last = books.history.last_seq()
+    books.ledger.invalidate(None, NOON, [SOURCE])
+    books.apply("a", 1)
+    assert books.history.last_seq() == last
+    books.ledger.invalidate(None, NOON, [SOURCE])
+    books.apply("a", 1, content="other")
+    assert books.history.last_seq() == last + 1

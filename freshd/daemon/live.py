@@ -57,6 +57,7 @@ class Live:
         self._heartbeat_at, self._heartbeat_s = whole.clock.now(), whole.clock.monotonic()
         self._forgot_s = whole.clock.monotonic()
         self._is_store_open = False
+        self._openings = whole.store.openings
         self._backlog = Backlog(whole.clock)
         self.metrics = Metrics([target.name for target in whole.targets], self._facts)
         self.reporter = Reporter(self.metrics, self._backlog, whole.is_canary)
@@ -124,18 +125,20 @@ class Live:
 
     def status(self) -> StatusReport:
         """Give how fresh each source is known to be, at this moment."""
-        trouble = self._scheduler.trouble
-        names = [target.name for target in self._whole.targets]
+        trouble, now = self._scheduler.trouble, self._clock.now()
+        states = {target.name: self._whole.sources.state(target.name) for target in self._whole.targets}
+        down_s = self._clock.monotonic() - trouble.since_s if trouble else 0.0
         running = Running(
             pid=os.getpid(),
-            vitals={name: self._scheduler.vital(name) for name in names},
+            states=states,
+            vitals={name: self._scheduler.vital(name, state.scan_s) for name, state in states.items()},
             canaries=self._canaries.seen,
-            indexing=self._backlog.view({name: self._whole.sources.state(name).pending for name in names}),
+            indexing=self._backlog.view({name: state.pending for name, state in states.items()}),
             store_error=str(trouble.error) if trouble else None,
-            store_down_since=trouble.since if trouble else None,
+            store_down_since=now - timedelta(seconds=down_s) if trouble else None,
             is_stalled=not self.is_alive(_STALLED),
         )
-        return status_report(self.config, self._whole.database, self._clock.now(), running)
+        return status_report(self.config, self._whole.database, now, running)
 
     def search(self, query: str, k: int, where: SearchFilter) -> SearchAnswer:
         """Find passages."""
@@ -209,8 +212,11 @@ class Live:
         shortage = disk_shortage(self.config)
         if shortage is not None:
             return shortage
-        if not self._is_store_open:
+        trouble = self._scheduler.trouble
+        is_in_doubt = (trouble is not None and trouble.is_store) or self._whole.store.openings != self._openings
+        if not self._is_store_open or is_in_doubt:
             self._whole.open_store()
+            self._openings = self._whole.store.openings
             # The model takes a moment to load: now, not in the lag of the first change.
             self._whole.recipe.embedder.embed_query("freshd")
             self._is_store_open = True

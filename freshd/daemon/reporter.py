@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from freshd.daemon.backlog import Backlog
 from freshd.errors import FreshdError
@@ -124,9 +125,9 @@ class Reporter(Observer):
         else:
             self._log.info(Event.WATCHER_RECOVERED, source=source)
 
-    def clock_jumped(self) -> None:
+    def clock_jumped(self, by: timedelta) -> None:
         """Log that somebody set the clock."""
-        self._log.warning(Event.CLOCK_JUMPED)
+        self._log.warning(Event.CLOCK_JUMPED, by_s=round(by.total_seconds(), 1))
 
     def died(self, thread: str, error: BaseException) -> None:
         """Log a fault of freshd itself."""

@@ -54,9 +54,9 @@ class Verifying:
                 self._remember(self._whole.verify(go_on=self._go_on, pause=self._stopping.wait))
                 is_finished = True
             except FreshdError as error:
-                self._log.warning(Event.VERIFY_BROKEN_OFF, error=str(error))
+                self._log.warning(Event.VERIFY_FAILED, error=str(error))
             except sqlite3.Error as error:  # locked, no room, or closed while the store did not answer
-                self._log.warning(Event.VERIFY_BROKEN_OFF, error=f"ledger: {error}")
+                self._log.warning(Event.VERIFY_FAILED, error=f"ledger: {error}")
             now = self._clock.now()
             took = timedelta(seconds=self._clock.monotonic() - began_s)
             wait = next_verify_at(now, took, is_finished=is_finished) - now

@@ -57,7 +57,7 @@ CREATE TABLE pending (
 );
 CREATE INDEX pending_urgent ON pending (deadline, seq) WHERE deadline IS NOT NULL AND is_held = 0;
 CREATE INDEX pending_backfill ON pending (seq) WHERE deadline IS NULL AND is_held = 0;
-CREATE INDEX pending_by_source ON pending (source, is_held, is_quarantined, changed_at);
+CREATE INDEX pending_by_source ON pending (source, is_held, is_quarantined, changed_at, is_migration, target_us);
 CREATE TABLE history (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     source TEXT NOT NULL, document_id TEXT NOT NULL, kind TEXT NOT NULL, previous_id TEXT,

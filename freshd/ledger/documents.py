@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshd.ledger import history, rows, steps
-from freshd.ledger.database import Database, to_us
+from freshd.ledger.database import Database, from_us, to_us
 from freshd.ledger.waiting import PendingChanges
 from freshd.ledger.whereabouts import Whereabouts, bearers, whereabouts
 from freshd.model import (
@@ -248,7 +248,7 @@ class SqliteLedger(PendingChanges):
             ).rowcount
 
     def doubt_all(self, now: datetime) -> int:
-        """Take back every claim about the store, which turned out to be empty; give how many documents that concerns.
+        """Take back every claim about the store, which lost what it held; give how many documents that concerns.
 
         All chunk ids become unknown and all documents pending, without a deadline;
         no source counts as listed before everything has gone through the index again.
@@ -267,9 +267,10 @@ class SqliteLedger(PendingChanges):
             tx.execute("DELETE FROM trail")
             return doubted
 
-    def holds_chunks(self) -> bool:
-        """Tell whether the store should hold anything."""
-        return bool(self._database.read("SELECT 1 FROM chunks LIMIT 1"))
+    def certain_chunks(self) -> int:
+        """Count the chunks that the store must hold, unless it lost some."""
+        sql = "SELECT count(*) AS n FROM chunks WHERE chunk_id NOT IN (SELECT chunk_id FROM unknown)"
+        return int(self._database.read(sql)[0]["n"])
 
     def note_absence(self, source: SourceName, document_ids: Sequence[DocumentId], since: datetime | None) -> None:
         """Remember since when a window has not shown some documents; None: it shows them again."""
@@ -302,24 +303,22 @@ class SqliteLedger(PendingChanges):
         """Make what the store holds certain, and remember it in the history."""
         with self._database.write() as tx:
             for item in applied:
+                # As it stands now: the clock may have been set since it was read.
+                recorded = tx.execute("SELECT changed_at FROM pending WHERE seq = ?", (item.pending.seq,)).fetchone()
                 if steps.commit(tx, item):
-                    history.append(tx, item)
+                    history.append(tx, item, recorded and from_us(recorded["changed_at"]))
 
-    def deleted_since(self, source: SourceName, at: datetime, *, happened: bool = False) -> int:
-        """Count the deletions of a source that became durable at or after an instant, moves left out.
+    def standing(self, source: SourceName, since: datetime) -> tuple[int, int]:
+        """Count, in one look, a source's documents in the index, and those deleted since an instant.
 
-        Args:
-            source: Whose.
-            at: The instant.
-            happened: Leave out what was deleted at the source before it.
-
+        Moves and what was deleted at the source before the instant are left out.
         """
         row = self._database.read(
-            "SELECT count(*) AS n FROM history WHERE source = ?1 AND kind = 'deleted' AND durable_at >= ?2"
-            " AND (changed_at >= ?2 OR NOT ?3)",
-            (source, to_us(at), happened),
+            "SELECT coalesce((SELECT documents FROM sources WHERE name = ?1), 0) AS documents, count(*) AS deleted"
+            " FROM history WHERE source = ?1 AND kind = 'deleted' AND durable_at >= ?2 AND changed_at >= ?2",
+            (source, to_us(since)),
         )[0]
-        return int(row["n"])
+        return row["documents"], row["deleted"]
 
     def close(self) -> None:
         """Close the database."""

@@ -55,11 +55,19 @@ class Lags:
     deletions_s: tuple[float, ...] = ()
 
 
-def append(tx: sqlite3.Connection, item: Applied) -> None:
-    """Remember an applied change within the transaction that applies it."""
+def append(tx: sqlite3.Connection, item: Applied, changed_at: datetime | None) -> None:
+    """Remember an applied change within the transaction that applies it.
+
+    Args:
+        tx: That transaction.
+        item: What was applied.
+        changed_at: The change instant as the ledger has it; None leaves it as the change says.
+
+    """
     outcome, change = item.outcome, item.outcome.change
+    changed_at = changed_at or change.changed_at
     target = item.pending.target
-    lag = None if outcome.searchable_at is None else outcome.searchable_at - change.changed_at
+    lag = None if outcome.searchable_at is None else outcome.searchable_at - changed_at
     is_within = None if target is None or lag is None else lag <= target
     fates = outcome.fates
     tx.execute(
@@ -71,7 +79,7 @@ def append(tx: sqlite3.Connection, item: Applied) -> None:
             change.document_id,
             change.kind,
             change.previous_id,
-            to_us(change.changed_at),
+            to_us(changed_at),
             to_us(outcome.searchable_at),
             to_us(item.durable_at),
             int(target is None),

@@ -3,7 +3,7 @@
 import sqlite3
 from datetime import datetime, timedelta
 
-from freshd.freshness import is_ahead, watermark
+from freshd.freshness import CLOCK_TOLERANCE, is_ahead, watermark
 from freshd.ledger import rows
 from freshd.ledger.database import Database, from_us, to_us
 from freshd.model import SourceName
@@ -16,6 +16,13 @@ _STATE = (
     " min(changed_at) FILTER (WHERE NOT is_migration AND (is_held OR NOT is_quarantined)) AS oldest"
     " FROM pending WHERE source = ?) AS p LEFT JOIN sources AS s ON s.name = ?"
 )
+
+_MOVED = {
+    "sources": ("listed_through", "watermark", "last_scan_at", "last_complete_scan_at", "failing_since"),
+    "pending": ("changed_at", "first_seen_at", "deadline"),
+    "documents": ("absent_since",),
+}
+"""Instants that freshd took itself and still counts from; those of a source are its own affair."""
 
 _TRAIL = timedelta(hours=6)
 """How long it is remembered where a watermark stood."""
@@ -98,6 +105,28 @@ class SqliteSources:
                     (name, to_us(now - _TRAIL), to_us(now)),
                 )
             return mark
+
+    def move_instants(self, by: timedelta) -> None:
+        """Keep everything as long ago, and as far away, as it is, now that the clock was set by so much."""
+        us = by // timedelta(microseconds=1)
+        with self._database.write() as tx:
+            for table, columns in _MOVED.items():
+                moves = ", ".join(f"{column} = {column} + ?1" for column in columns)
+                tx.execute(f"UPDATE {table} SET {moves}", (us,))
+            tx.execute("UPDATE pending SET due_at = due_at + ?1 WHERE due_at > 0", (us,))
+            trail = tx.execute("SELECT source, at + ?1, watermark + ?1 FROM trail", (us,)).fetchall()
+            tx.execute("DELETE FROM trail")
+            tx.executemany("INSERT INTO trail VALUES (?, ?, ?)", [tuple(row) for row in trail])
+
+    def disbelieve(self, now: datetime) -> None:
+        """Let go of what lies ahead: it was taken by a clock that was set back while nobody looked."""
+        after = to_us(now + CLOCK_TOLERANCE)
+        with self._database.write() as tx:
+            for column in ("listed_through", "watermark"):
+                tx.execute(f"UPDATE sources SET {column} = NULL WHERE {column} > ?", (after,))
+            for table, columns in _MOVED.items():
+                for column in columns:
+                    tx.execute(f"UPDATE {table} SET {column} = ? WHERE {column} > ?", (to_us(now), after))
 
     def trail(self, name: SourceName) -> list[tuple[datetime, datetime]]:
         """Tell when the watermark of a source rose and to where, in order, over the last hours."""

@@ -116,6 +116,11 @@ class Store(Protocol):
     Safe to call from several threads; calls of one thread take effect in order.
     """
 
+    @property
+    def openings(self) -> int:
+        """How often what holds the points was started; where it rises, they may be fewer than they were."""
+        ...
+
     def open(self, instance: str) -> None:
         """Open the collection, creating it when absent; idempotent.
 

@@ -96,9 +96,18 @@ class SourceState:
     quarantined: int = 0
     oldest_unapplied_at: datetime | None = None
 
-    def watermark_at(self, now: datetime) -> datetime | None:
-        """Give the instant up to which the index provably holds everything of the source; None while unknown."""
-        return None if self.watermark is None or is_ahead(self.watermark, now) else self.watermark
+    def watermark_at(self, now: datetime, unproved_for: timedelta = timedelta(0)) -> datetime | None:
+        """Give the instant up to which the index provably holds everything of the source; None while unknown.
+
+        Args:
+            now: Of the asking.
+            unproved_for: Since the newest listing began that came out, by a clock that nobody can set.
+
+        """
+        if self.watermark is None or is_ahead(self.watermark, now):
+            return None
+        proved_at = now - unproved_for
+        return proved_at if is_ahead(self.watermark, proved_at) else self.watermark
 
 
 class Ledger(Protocol):

@@ -44,6 +44,7 @@ class Running:
 
     Attributes:
         pid: Its process id.
+        states: What the ledger remembers of each source, read for this report.
         vitals: How each source is kept up.
         canaries: What the last round of each canary saw.
         indexing: What is being worked off; None when nothing is.
@@ -54,7 +55,8 @@ class Running:
     """
 
     pid: int
-    vitals: Mapping[str, Vital]
+    states: Mapping[SourceName, SourceState]
+    vitals: Mapping[SourceName, Vital]
     canaries: Mapping[str, CanaryStatus] = field(default_factory=dict)
     indexing: Indexing | None = None
     store_error: str | None = None
@@ -132,11 +134,12 @@ def _measure(
     def tried(window: timedelta) -> Tried:
         return history.tried(name, now - window, without=source.canary_path).with_late(late)
 
-    mark, whole = state.watermark_at(now), tried(source.objective_window)
+    unproved_for = vital.unproved_for if vital else timedelta(0)
+    mark, whole = state.watermark_at(now, unproved_for), tried(source.objective_window)
     overdue = overdue_since(history.arrivals(name, _ARRIVALS)) if vital and vital.is_remote else None
     return _Measured(
         mark=mark,
-        stale=staleness(now, mark, vital.unproved_for if vital else timedelta(0)),
+        stale=staleness(now, mark, unproved_for),
         late=late,
         tried=whole,
         lags=history.lags(name, now - source.objective_window, without=source.canary_path),
@@ -151,7 +154,7 @@ def _source_status(
     source: SourceConfig, database: Database, now: datetime, running: Running | None, verified: LastVerify
 ) -> SourceStatus:
     name = SourceName(source.name)
-    state = SqliteSources(database).state(name)
+    state = running.states[name] if running else SqliteSources(database).state(name)
     vital = running.vitals.get(name) if running else None
     canary = running.canaries.get(name) if running else None
     seen = _measure(source, state, database, now, vital)

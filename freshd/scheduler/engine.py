@@ -17,7 +17,7 @@ from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
 from freshd.model import SourceName
 from freshd.pipeline import Pipeline
-from freshd.ports import Clock, Remote, Store
+from freshd.ports import Clock, Remote
 from freshd.scheduler.hints import Due
 from freshd.scheduler.indexer import Indexer, Trouble
 from freshd.scheduler.lane import Lane
@@ -76,7 +76,7 @@ class Scheduler:
         ledger: SqliteLedger,
         sources: SqliteSources,
         pipeline: Pipeline,
-        store: Store,
+        marks: Marks,
         guard: Guard,
         clock: Clock,
         observer: Observer,
@@ -88,7 +88,7 @@ class Scheduler:
         self._clock = clock
         self._observer = observer
         self._timetable = Timetable(clock)
-        self._marks = Marks(ledger=ledger, sources=sources, store=store, clock=clock)
+        self._marks = marks
         self._indexer = Indexer(
             sources=[target.name for target in targets],
             ledger=ledger,
@@ -104,6 +104,7 @@ class Scheduler:
         self._hinted = threading.Condition()
         self._is_stopping = False
         self._died = False
+        self._set_by = timedelta(0)
         self._looks = ThreadPoolExecutor(_LOOK_THREADS, thread_name_prefix="look")
         self.scanners = {
             target.name: Scanner(target=target, ledger=ledger, sources=sources, guard=guard, clock=clock)
@@ -135,10 +136,9 @@ class Scheduler:
         """Tell whether every thread that must run does."""
         return not self._died and self._timetable.is_running and all(thread.is_alive() for thread in self._threads)
 
-    def vital(self, name: SourceName) -> Vital:
-        """Tell how a source is being kept up."""
+    def vital(self, name: SourceName, scan_s: float | None) -> Vital:
+        """Tell how a source is being kept up; `scan_s` is how long its newest complete scan took."""
         lane = self.lanes[name]
-        scan_s = self._sources.state(name).scan_s
         return Vital(
             next_scan_at=self._timetable.next_at(name),
             interval=lane.pace.interval(scan_s),
@@ -166,12 +166,15 @@ class Scheduler:
 
     def tick(self) -> None:
         """Do what has to be done now and then: follow the clock, look after the watches."""
-        if self._timetable.follow_clock():
-            self._observer.clock_jumped()
-            # What instants of the old clock prove, or put off, is not known any more.
-            with suppress(sqlite3.OperationalError):  # locked: what was put off waits for its own time
-                self._ledger.hurry()
-            self.scan_now(list(self.lanes))
+        self._set_by += self._timetable.follow_clock()
+        if self._set_by:
+            # What happened stays as long ago as it was, and what was put off is as far away.
+            with suppress(sqlite3.OperationalError):  # locked: the next tick tries again
+                self._sources.move_instants(self._set_by)
+                self._indexer.move_instants(self._set_by)
+                self._observer.clock_jumped(self._set_by)
+                self._set_by = timedelta(0)
+                self.scan_now(list(self.lanes))
         for lane in self.lanes.values():
             lane.look_at_watch()
 

@@ -9,8 +9,8 @@ A store or model that does not answer costs a pause and the batch is done again;
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 from freshd.errors import EmbedderUnavailable, FreshdError, StateError, StoreError
@@ -45,12 +45,12 @@ class Trouble:
     """What keeps the index from being written.
 
     Attributes:
-        since: By freshd's clock.
+        since_s: By the clock that nobody can set.
         is_store: The store, not the model.
 
     """
 
-    since: datetime
+    since_s: float
     error: FreshdError
     is_store: bool
 
@@ -105,6 +105,7 @@ class Indexer:
         self._stopping_since_s: float | None = None
         self._trouble: Trouble | None = None
         self._pause_s = 0.0
+        self._set_by = timedelta(0)
 
     @property
     def trouble(self) -> Trouble | None:
@@ -115,6 +116,10 @@ class Indexer:
         """Say that something was recorded."""
         self._urgent.set()
         self._wake.set()
+
+    def move_instants(self, by: timedelta) -> None:
+        """Say that the clock was set: what is in hand happened as long ago as it did."""
+        self._set_by += by
 
     def stop(self) -> None:
         """Ask `run` to return once the batch in hand is done, or given up when that takes too long."""
@@ -219,8 +224,10 @@ class Indexer:
 
     def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
         by_document = {_document(pending): pending for pending in batch}
+        set_by = self._set_by
         for outcome in self._pipeline.run(batch, between, **bounds):
-            self._on_outcome(outcome, by_document[outcome.change.source, outcome.change.document_id])
+            pending = by_document[outcome.change.source, outcome.change.document_id]
+            self._on_outcome(_moved(outcome, self._set_by - set_by), pending)
 
     def _end_if_late(self) -> None:
         since_s = self._stopping_since_s
@@ -229,8 +236,8 @@ class Indexer:
 
     def _failed(self, error: FreshdError) -> None:
         is_new = self._trouble is None or type(self._trouble.error) is not type(error)
-        since = self._trouble.since if self._trouble else self._clock.now()
-        self._trouble = Trouble(since, error, isinstance(error, StoreError))
+        since_s = self._trouble.since_s if self._trouble else self._clock.monotonic()
+        self._trouble = Trouble(since_s, error, isinstance(error, StoreError))
         if is_new:
             self._on_trouble(self._trouble)
         self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
@@ -244,6 +251,13 @@ class Indexer:
         if self._trouble is not None:
             self._trouble = None
             self._on_trouble(None)
+
+
+def _moved(outcome: Outcome, by: timedelta) -> Outcome:
+    """Give the outcome as the clock tells it that was set while it came about."""
+    if not by:
+        return outcome
+    return replace(outcome, change=replace(outcome.change, changed_at=outcome.change.changed_at + by))
 
 
 def _document(pending: Pending) -> tuple[SourceName, DocumentId]:

@@ -7,7 +7,7 @@ only then does the watermark rise. So a frozen indexer shows even where nothing 
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
@@ -18,7 +18,6 @@ from freshd.scheduler.scanner import Scan
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    began_at: datetime
     began_s: float
     seq: int
     cursor: str | None
@@ -33,6 +32,7 @@ class Marks:
         self._sources = sources
         self._store = store
         self._clock = clock
+        self._began_s = clock.monotonic()
         self._proved_s: dict[SourceName, float] = {}
         self._lock = threading.Lock()
         self._waiting: dict[SourceName, list[_Mark]] = defaultdict(list)
@@ -41,15 +41,17 @@ class Marks:
         """Send the mark of a listing on its way; one that could not see everything proves nothing and leaves none."""
         if scan.report.shortfall is not None:
             return
-        mark = _Mark(scan.began_at, scan.began_s, scan.seq, scan.report.cursor)
+        mark = _Mark(scan.began_s, scan.seq, scan.report.cursor)
         with self._lock:
             # The oldest comes out first under a steady stream of changes, the newest tells most: two are enough.
             self._waiting[scan.source][1:] = [mark]
 
     def unproved_for(self, name: SourceName) -> timedelta:
-        """Tell how long ago the newest listing began that came out, by a clock that nobody can set; 0 before one."""
-        proved_s = self._proved_s.get(name)
-        return timedelta(seconds=0 if proved_s is None else self._clock.monotonic() - proved_s)
+        """Tell how long ago the newest listing began that came out, by a clock that nobody can set.
+
+        Before the first one, how long these marks have been waiting for it: nothing was proved meanwhile.
+        """
+        return timedelta(seconds=self._clock.monotonic() - self._proved_s.get(name, self._began_s))
 
     def probe(self) -> None:
         """Have the store prove that it is there, where no mark is about to; raises as `release` does."""
@@ -70,7 +72,10 @@ class Marks:
             return []
         self._store.ping()
         for name, mark in through:
-            self._sources.marker_out(name, mark.began_at, mark.cursor, self._clock.now())
+            now = self._clock.now()
+            # By the clock as it is now: somebody may have set it since the listing began.
+            began_at = now - timedelta(seconds=self._clock.monotonic() - mark.began_s)
+            self._sources.marker_out(name, began_at, mark.cursor, now)
             with self._lock:
                 self._proved_s[name] = max(mark.began_s, self._proved_s.get(name, mark.began_s))
                 self._waiting[name] = [one for one in self._waiting[name] if one is not mark]

@@ -1,6 +1,7 @@
 """What the scheduler tells whoever keeps logs and metrics."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from freshd.model import Outcome, Pending, SourceName
 from freshd.scheduler.indexer import Trouble
@@ -28,8 +29,8 @@ class Observer:
     def watch_changed(self, source: SourceName, degraded: str | None) -> None:
         """Hear why hints of a source may be missing, or with None that they are complete again."""
 
-    def clock_jumped(self) -> None:
-        """Hear that somebody set the wall clock."""
+    def clock_jumped(self, by: timedelta) -> None:
+        """Hear that somebody set the wall clock, and by how much."""
 
     def died(self, thread: str, error: BaseException) -> None:
         """Hear that a thread ended that must not."""

@@ -321,13 +321,13 @@ class Scanner:
             return Verdict.PASS
         name = self.target.name
         unread = self._ledger.unread(name) + sum(change.kind is ChangeKind.ADDED for change in case.changes)
-        applied = waiting = 0
+        documents, applied, waiting = case.state.documents, 0, 0
         if case.since is not None:
-            applied = self._ledger.deleted_since(name, case.since, happened=True)
             waiting = self._waiting_deletions(case.since)
+            documents, applied = self._ledger.standing(name, case.since)
         return self._guard.judge(
             lost + applied + waiting,
-            of=case.state.documents + applied,
+            of=documents + applied,
             unread=0 if is_last else unread,
             suspicion=case.suspicion,
         )

@@ -74,17 +74,18 @@ class Timetable:
             return None
         return self._clock.now() + timedelta(seconds=booking.at_s - self._clock.monotonic())
 
-    def follow_clock(self) -> bool:
-        """Book everything anew if somebody set the clock; tell whether it was so."""
+    def follow_clock(self) -> timedelta:
+        """Book everything anew if somebody set the clock; give by how much, zero for nobody."""
         with self._lock:
             offset = self._measured_offset()
-            has_jumped = abs(offset - self._offset) > _MAX_DISAGREEMENT
-            if has_jumped:
-                self._offset = offset
-                for name, booking in self._bookings.items():
-                    in_s = max(0.0, booking.at_s - self._clock.monotonic())
-                    self._add(name, self._clock.now() + timedelta(seconds=in_s))
-            return has_jumped
+            jump = offset - self._offset
+            if abs(jump) <= _MAX_DISAGREEMENT:
+                return timedelta(0)
+            self._offset = offset
+            for name, booking in self._bookings.items():
+                in_s = max(0.0, booking.at_s - self._clock.monotonic())
+                self._add(name, self._clock.now() + timedelta(seconds=in_s))
+            return jump
 
     def stop(self) -> None:
         """Begin nothing any more, without waiting for what runs; idempotent."""

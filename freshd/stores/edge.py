@@ -65,12 +65,18 @@ class EdgeStore:
         self._child: Child | None = None
         self._instance = ""
         self._is_open = False
+        self._openings = 0
 
     @property
     def child_pid(self) -> int | None:
         """Process id of the child, for people who look; None while there is none."""
         child = self._child
         return None if child is None else child.pid
+
+    @property
+    def openings(self) -> int:
+        """How often a child was started: one that comes back finds what is on disk."""
+        return self._openings
 
     def open(self, instance: str) -> None:
         """Open the directory, creating the shard when it is absent; idempotent."""
@@ -184,6 +190,7 @@ class EdgeStore:
         except OSError as error:
             raise self._failed(StoreUnavailable(f"store {self._path}: cannot start its process: {error}")) from error
         self._ask_open(instance, may_create=may_create)
+        self._openings += 1
 
     def _ask_open(self, instance: str, *, may_create: bool) -> None:
         self._ask("open", str(self._path), instance, self._dimension, intake.INDEXES, may_create)

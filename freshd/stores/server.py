@@ -62,6 +62,11 @@ class ServerStore:
         self._instance = ""
         self._client = client or _connect(url, api_key, timeout_s)
 
+    @property
+    def openings(self) -> int:
+        """Always 0: nobody tells when a server was started."""
+        return 0
+
     def open(self, instance: str) -> None:
         """Open the collection, creating it when absent; idempotent."""
         with self._guarded():

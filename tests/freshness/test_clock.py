@@ -62,17 +62,14 @@ class Proved:
 
 @jumps
 def test_a_quiet_source_is_scanned_and_proved_on_after_a_jump(one: Living, by: timedelta):
-    """Whatever says pass does so by a listing that began after the clock was set."""
-    one.clock.shift += by
-    jumped_at, jumped_s = one.clock.now(), time.monotonic()
-    n_marks, mark = 0, None
+    """What was proved stays as long ago as it was, and new marks come as often as before."""
+    one.set_clock(by)
+    n_marks, mark, until_s = 0, None, time.monotonic() + 6
     while n_marks < 3:
-        assert time.monotonic() - jumped_s < 6
+        assert time.monotonic() < until_s
         said = one.said()
-        recent = {shown for shown in marks(said) if shown >= said.asked_at - SECOND}
-        assert all(jumped_at <= shown <= said.answered_at for shown in recent)
-        assert recent or not claims_fresh(said)
-        if said.mark is not None and said.mark >= jumped_at and said.mark != mark:
+        assert all(said.asked_at - 3 * SECOND <= shown <= said.answered_at for shown in marks(said))
+        if said.mark is not None and said.mark != mark:
             n_marks, mark = n_marks + 1, said.mark
     assert one.passes()
     assert one.check() == 0
@@ -110,10 +107,10 @@ def test_a_hanging_indexer_does_not_look_alive_by_a_jump(one: Living, by: timede
 
 
 @jumps
-def test_what_was_put_off_is_tried_again_after_a_jump(tmp_path: Path, by: timedelta):
-    """Until when it was put off was said by a clock that is not believed any more."""
+def test_what_was_put_off_is_tried_again_as_soon_after_a_jump_as_without_one(tmp_path: Path, by: timedelta):
     with (
-        mock.patch("freshd.pipeline.batch._FIRST_RETRY", HOUR),
+        mock.patch("freshd.pipeline.batch._FIRST_RETRY", 2 * SECOND),
+        mock.patch("freshd.pipeline.batch._QUARANTINE", 2 * SECOND),
         living(tmp_path) as one,
         freezing.unreadable(one, "quarantined.md", "put-off.md") as is_mended,
     ):
@@ -121,10 +118,9 @@ def test_what_was_put_off_is_tried_again_after_a_jump(tmp_path: Path, by: timede
             with mock.patch("freshd.pipeline.batch._MAX_ATTEMPTS", attempts):
                 one.write(f"{name}.md", f"# Page\n\nThe {name} word.\n")
                 eventually(lambda name=name: one.waits_for(f"{name}.md"))
-        assert (one.source()["quarantined"], one.source()["pending"]) == (1, 1)
         is_mended.set()
         one.set_clock(by)
-        eventually(lambda: one.source()["documents"] == 2, within_s=3)
+        eventually(lambda: one.source()["documents"] == 2, within_s=6)
         eventually(lambda: not (one.source()["quarantined"] or one.source()["pending"]))
 
 
@@ -156,7 +152,6 @@ def test_a_change_to_and_from_summer_time_is_no_event(
 # A clock set back by less than an instant is old leaves that instant in the past
 
 
-@pytest.mark.xfail(reason="metrics and search show the instant of the old clock, and only /status knows better")
 def test_a_clock_set_back_a_little_makes_no_watermark_newer(slow: Living):
     with freezing.the_indexer(slow):
         proved = Proved(slow)
@@ -165,7 +160,6 @@ def test_a_clock_set_back_a_little_makes_no_watermark_newer(slow: Living):
         proved.said()
 
 
-@pytest.mark.xfail(reason="the instant of the old clock is believed again once the new one has come as far")
 def test_a_watermark_of_a_clock_that_was_set_back_does_not_come_true_by_waiting(slow: Living):
     with freezing.the_indexer(slow):
         proved = Proved(slow)
@@ -174,7 +168,6 @@ def test_a_watermark_of_a_clock_that_was_set_back_does_not_come_true_by_waiting(
         assert proved.said().exit_code == 4
 
 
-@pytest.mark.xfail(reason="before the first mark of a process nobody counts for how long nothing was proved")
 def test_a_clock_set_back_before_the_first_mark_makes_nothing_fresh(tmp_path: Path):
     with living(tmp_path, LATER) as one:
         one.write("a.md", "# A\n\nThe firstword.\n")
@@ -190,7 +183,6 @@ def test_a_clock_set_back_before_the_first_mark_makes_nothing_fresh(tmp_path: Pa
         proved.said()
 
 
-@pytest.mark.xfail(reason="since when a source fails is compared with a clock that was set back")
 def test_a_source_that_was_down_for_too_long_is_no_less_so_by_a_clock_set_back(slow: Living):
     slow.docs.rename(slow.root / "away")
     slow.scheduler.scan_now(["docs"])
@@ -201,22 +193,21 @@ def test_a_source_that_was_down_for_too_long_is_no_less_so_by_a_clock_set_back(s
     assert slow.said().exit_code == 4
 
 
-@pytest.mark.xfail(reason="a change keeps the instant of the old clock, and its lag is counted from there by the new")
 def test_a_change_that_was_late_is_not_counted_as_in_time_by_a_clock_set_back(slow: Living):
     before = slow.source()["changes"]["within_target"]
     with freezing.the_indexer(slow):
         slow.write("b.md", "# B\n\nThe secondword.\n")
         eventually(lambda: slow.source()["pending"])
         slow.pass_time(90 * SECOND)
-        assert slow.source()["late"] == 1
+        late = slow.source()["late"]
+        assert late
         slow.set_clock(-80 * SECOND)
-        assert slow.source()["late"] == 1
+        assert slow.source()["late"] == late
     eventually(lambda: slow.finds("secondword"))
     assert slow.source()["changes"]["within_target"] == before
     assert slow.said().metric("freshd_changes_within_target_total", source="docs") == 0
 
 
-@pytest.mark.xfail(reason="a held deletion's instant of the old clock lies ahead, and bounds nothing")
 def test_held_deletions_bound_the_watermark_also_after_a_clock_set_back(one: Living):
     for n in range(6):
         one.write(f"pages/{n}.md", f"# Page\n\nThe pageword{n}.\n")
@@ -232,7 +223,6 @@ def test_held_deletions_bound_the_watermark_also_after_a_clock_set_back(one: Liv
     proved.said()
 
 
-@pytest.mark.xfail(reason="nothing hurries what was put off before a restart")
 def test_what_was_put_off_is_tried_again_after_a_restart_with_another_clock(tmp_path: Path):
     with mock.patch("freshd.pipeline.batch._MAX_ATTEMPTS", 100), living(tmp_path) as one:
         one.write("a.md", "# A\n\nThe firstword.\n")

@@ -222,7 +222,6 @@ def running_soon_verified(tmp_path: Path) -> Iterator[Living]:
         yield one
 
 
-@pytest.mark.xfail(reason="a store that starts again is not asked whether it still holds what it held")
 def test_a_store_that_comes_back_with_nothing_of_what_it_held_is_not_called_fresh(tmp_path: Path):
     """Nor once it holds everything again."""
     with living(tmp_path, FILES.replace('"1s"', '"1m"')) as one:

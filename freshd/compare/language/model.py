@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from freshd.compare.effort import Stopwatch
 from freshd.compare.language.memory import memory_told
-from freshd.compare.language.training import Adapters, Encoded, Tuning, TuningSettings, train
+from freshd.compare.language.training import Adapters, Tuning, TuningSettings, train
 from freshd.compare.lessons import Lesson
 
 _ENDED: Final = re.compile(r"\n|[.!?]\s")

@@ -154,6 +154,4 @@ def _adapters(adapted: Any, settings: TuningSettings) -> Adapters:
     """Copy the adapters as they are now."""
     peft = importlib.import_module("peft")
     weights = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    return Adapters(
-        settings.rank, settings.alpha, {name: weight.detach().clone() for name, weight in weights.items()}
-    )
+    return Adapters(settings.rank, settings.alpha, {name: weight.detach().clone() for name, weight in weights.items()})
