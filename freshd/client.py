@@ -146,7 +146,11 @@ class Client:
         job: str = self._ask("POST", path, json=order)["job"]
         pause_s = _FIRST_PAUSE_S
         while True:
-            report: JobReport = self._ask("GET", f"/jobs/{job}")
+            try:
+                report: JobReport = self._ask("GET", f"/jobs/{job}")
+            except ConfigError as error:  # the only thing wrong with what is asked: nobody remembers it
+                what = "the daemon took up another config meanwhile, and knows nothing of what it was asked before"
+                raise StoreUnavailable(what, hint="ask again") from error
             on_progress(report["done"], report["total"])
             if report["state"] == "failed":
                 raise JobFailed(report)

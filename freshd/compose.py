@@ -21,7 +21,7 @@ from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
 from freshd.logs import Event, get_logger
-from freshd.model import Digest, DocumentId, SourceName
+from freshd.model import ChunkId, Digest, DocumentId, SourceName
 from freshd.parsers import Parsers
 from freshd.pipeline import Pipeline, Recipe
 from freshd.ports import Connector, ConnectorContext, Embedder, Fetcher, Remote, Store, VectorCache
@@ -32,6 +32,9 @@ from freshd.state import StateDirectory
 from freshd.stores.edge import EdgeStore
 from freshd.vectors import SqliteVectorCache, VectorCacheView
 from freshd.verify import Verified, Verifier
+
+_PAGE = 256
+"""Points asked for at once."""
 
 _MIN_TOKENS, _MAX_TOKENS = 48, 256
 """Largest chunks that re-embed less than twice what changed between two releases of a large documentation tree."""
@@ -109,7 +112,7 @@ class Whole:
         """Open the store, where `open_whole` was told not to; idempotent.
 
         One that holds less than the ledger says lost some of it, or was made anew:
-        nothing the ledger says of it holds any more, and everything is put back, vectors from the cache.
+        what is not there any more is put back, vectors from the cache, and its sources prove nothing before.
 
         Raises:
             StoreUnavailable: It does not answer now.
@@ -119,8 +122,17 @@ class Whole:
         self.store.open(self.ledger.instance)
         wanted, held = self.ledger.certain_chunks(), self.store.count()
         if held < wanted:
-            documents = self.ledger.doubt_all(self.clock.now())
+            documents = sum(self.ledger.doubt(lost, self.clock.now()) for lost in self._lost())
+            self.marks.begin_anew(self.ledger.last_seq())
             get_logger().warning(Event.STORE_DOUBTED, documents=documents, points=held, expected=wanted)
+
+    def _lost(self) -> Iterator[list[ChunkId]]:
+        """Give, page by page, the chunks that the ledger is certain of and the store does not hold."""
+        last: ChunkId | None = None
+        while page := [chunk_id for chunk_id, *_ in self.ledger.certain(last, _PAGE)]:
+            there = {point.chunk_id for point in self.store.retrieve(page)}
+            yield [chunk_id for chunk_id in page if chunk_id not in there]
+            last = page[-1]
 
     def verify(
         self,

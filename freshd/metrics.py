@@ -34,6 +34,7 @@ class Facts:
         free_bytes: Where the state directory lies.
         reserve_bytes: Free bytes below which nothing is written.
         proofs: Changes that were read back, by source and by what became of that.
+        update_cycles_s: Wall seconds that each approach took to follow a change, in the last comparison.
 
     """
 
@@ -44,6 +45,7 @@ class Facts:
     free_bytes: int
     reserve_bytes: int
     proofs: Mapping[tuple[SourceName, str], int] = field(default_factory=dict)
+    update_cycles_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Metrics:
@@ -83,11 +85,11 @@ class Metrics:
             self._failures.labels(source).inc()
         if outcome.kind not in (OutcomeKind.INDEXED, OutcomeKind.DELETED) or target is None:
             return
-        self._changes.labels(source, change.kind.value).inc()
         if change.is_clamped:
             self._distrusted.labels(source).inc()
         lag = None if outcome.searchable_at is None else outcome.searchable_at - change.changed_at
         if lag is not None and lag >= timedelta(0):  # else the clock was set back in between, and nobody knows
+            self._changes.labels(source, change.kind.value).inc()
             histogram = self._forget_s if change.kind is ChangeKind.DELETED else self._lag_s
             histogram.labels(source).observe(lag.total_seconds())
             self._within.labels(source).inc(lag <= target)
@@ -121,6 +123,7 @@ class _Gauges(Collector):
         yield _gauge("freshd_state_free_bytes", "Free where the state directory lies.", {}, facts.free_bytes)
         yield _gauge("freshd_state_reserve_bytes", "Nothing is written with less free.", {}, facts.reserve_bytes)
         yield from _proofs(facts)
+        yield _update_cycles(facts.update_cycles_s)
         yield from _verify_gauges(facts.status["verify"])
         yield from _source_gauges(facts.status["sources"])
         yield from _canary_gauges(facts.status["sources"])
@@ -186,6 +189,15 @@ def _proofs(facts: Facts) -> Iterator[Metric]:
         for result in ("found", "missing", "orphaned", "hidden"):
             family.add_metric([source["name"], result], facts.proofs.get((SourceName(source["name"]), result), 0))
     yield family
+
+
+def _update_cycles(cycles_s: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(
+        "freshd_update_cycle_seconds", "To follow a change, as the last comparison measured it.", labels=["approach"]
+    )
+    for approach, seconds in sorted(cycles_s.items()):
+        family.add_metric([approach], seconds)
+    return family
 
 
 def _verify_gauges(verify: VerifyReport) -> Iterator[Metric]:

@@ -14,12 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from freshd.errors import StateInUse, StateUnusable
+from freshd.errors import ConfigError, StateInUse, StateUnusable
 from freshd.redaction import printable
 
 LOCK_PATIENCE_S = 0.5
 """A look by `read_daemon` holds the lock for an instant; longer than this, it is somebody's who works there."""
 
+_WAIT = "wait until that process is done; freshd status tells how far the index is"
 _LOCK_RETRY_S = 0.02
 _MAX_DAEMON_BYTES = 65_536
 
@@ -75,6 +76,10 @@ class StateDirectory:
     def _lock_path(self) -> Path:
         return self.path / "lock"
 
+    @property
+    def _name(self) -> str:
+        return f"state directory {printable(str(self.path))}"
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Work in the directory alone, creating it when absent.
@@ -84,7 +89,8 @@ class StateDirectory:
 
         Raises:
             StateInUse: Another process works there; known in under a second.
-            StateUnusable: It is not a folder that only we can write to.
+            StateUnusable: Others can write to it, or we cannot.
+            ConfigError: It is no folder.
 
         """
         self._prepare()
@@ -156,9 +162,10 @@ class StateDirectory:
         where = printable(str(self.path))
         if stat.S_ISLNK(status.st_mode):
             hint = f'set state_dir to the folder itself: "{printable(os.path.realpath(self.path))}"'
-            raise self._unusable("got a symbolic link, expected a folder", hint=hint)
+            raise ConfigError(f"{self._name}: got a symbolic link, expected a folder", hint=hint)
         if not stat.S_ISDIR(status.st_mode):
-            raise self._unusable("got a file, expected a folder", hint="set state_dir to a folder, or to a new name")
+            hint = "set state_dir to a folder, or to a new name"
+            raise ConfigError(f"{self._name}: got a file, expected a folder", hint=hint)
         if status.st_uid != os.geteuid():
             whose = f"got a folder of user {status.st_uid}, expected one of user {os.geteuid()}"
             raise self._unusable(whose, hint=f"run as that user, or: chown -R {os.geteuid()} {where}")
@@ -210,7 +217,7 @@ class StateDirectory:
     def _in_use(self) -> StateInUse:
         with suppress(OSError, ValueError):
             who = f"process {int(self._lock_path.read_bytes()[:20])}"
-            return StateInUse(f"state directory {printable(str(self.path))}: in use by {who}", hint="freshd status")
+            return StateInUse(f"state directory {printable(str(self.path))}: in use by {who}", hint=_WAIT)
         return StateInUse(
             f"state directory {printable(str(self.path))}: in use by another process", hint="freshd status"
         )
@@ -224,7 +231,7 @@ class StateDirectory:
             raise self._unusable(f"cannot be written: {error.strerror}", hint=hint) from error
 
     def _unusable(self, what: str, *, hint: str) -> StateUnusable:
-        return StateUnusable(f"state directory {printable(str(self.path))}: {what}", hint=hint)
+        return StateUnusable(f"{self._name}: {what}", hint=hint)
 
 
 def _parse_record(content: bytes) -> DaemonRecord | None:

@@ -17,6 +17,7 @@ KNOWN_SKIPS = (
     "chromium is not installed",
     "not running as root",
     "running as root",
+    "torch is not installed",
     "the Django source distributions could not be fetched",
 )
 """What a reason to skip may begin with."""

@@ -127,7 +127,7 @@ CASES = [
     Case(
         "state is a file",
         ("reindex",),
-        12,
+        2,
         (r"\.freshd", "got a file", "expected a folder"),
         "state_dir",
         lambda f: f.state.path.write_text("not a folder"),
@@ -308,7 +308,7 @@ def test_a_state_in_use_is_told_with_the_process_that_has_it(folder: Folder, com
     assert done.returncode == 11
     assert first.startswith("error: state directory ")
     assert f"process {os.getpid()}" in first
-    assert others == ["try:   freshd status"]
+    assert others == ["try:   wait until that process is done; freshd status tells how far the index is"]
 
 
 @pytest.fixture(scope="module")

@@ -249,6 +249,7 @@ KEYS = {
     "log.level": ["debug", "error"],
     "cache.max_bytes": [1, "1GB", "512 MiB"],
     "disk.reserve_bytes": [0, "1KiB"],
+    "compare.report": ["freshd-compare/report.json"],
     "source.freshness_target": ["500ms", "1h30m", "1d2h3m4s5ms"],
     "source.objective": [0.5, 0.999],
     "source.objective_window": ["7d"],

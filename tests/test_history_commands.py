@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -26,6 +27,7 @@ from freshd.client import Told
 from freshd.compose import open_whole
 from freshd.config import Secrets, load
 from freshd.errors import FreshdError
+from freshd.model import ChunkId, Point
 from tests.daemon.instance import FILES, Instance, eventually, instance
 
 ROOT = Path(__file__).parent.parent
@@ -297,15 +299,19 @@ def test_verify_proves_the_index_and_tells_what_mends_it(tmp_path: Path):
         assert (fine.returncode, fine.stderr) == (0, "")
         assert fine.stdout.startswith("2 points checked in ")
         with open_whole(load(one.root / "freshd.toml"), Secrets()) as whole:
-            (lost, *_) = whole.store.scroll(None, 1)
+            (lost, *_) = whole.store.scroll(None, 1, with_vectors=True)
             whole.store.remove([lost.chunk_id])
+            # As many points as before: fewer are noticed when the store is opened.
+            stray = ChunkId(str(UUID(int=7)))
+            whole.store.upsert([Point(stray, lost.dense, lost.sparse, lost.payload)])
             whole.store.flush()
         one.start()
         one.settled()
         told = one.command("verify")
         assert told.returncode == 1
         assert re.search(r"^missing +1  ", told.stdout, re.MULTILINE)
-        assert "error: index and ledger differ in 1 point" in told.stderr
+        assert re.search(r"^orphaned +1  ", told.stdout, re.MULTILINE)
+        assert "error: index and ledger differ in 2 points" in told.stderr
         as_json = one.command("verify", "--json")
         assert (as_json.returncode, json.loads(as_json.stdout)["missing"]) == (1, 1)
         one.stop()

@@ -467,37 +467,6 @@ def test_a_held_deletion_is_no_place_to_move_from(books: Books):
     assert books.ledger.vanished_twin(SOURCE, digest("same")) is None
 
 
-@pytest.mark.parametrize(
-    ("twin", "found"),
-    [
-        (change("twin", identity="inode 7"), "twin"),
-        (change("twin", identity="inode 8"), None),
-        (change("twin", identity="inode 7", source=OTHER), None),
-    ],
-    ids=["same inode", "other inode", "other source"],
-)
-def test_a_successor_carries_the_same_identity(books: Books, twin: Change, found: str | None):
-    books.ledger.record([change("a", identity="inode 7"), twin], MINUTE)
-    assert books.ledger.successor(SOURCE, DocumentId("a")) == found
-
-
-def test_a_successor_may_carry_the_same_content_but_must_be_present(books: Books):
-    books.index("a", 1, content="same")
-    books.index("twin", 2, content="same")
-    assert books.ledger.successor(SOURCE, DocumentId("a")) == "twin"
-    books.ledger.record([change("twin", DELETED)], MINUTE)
-    assert books.ledger.successor(SOURCE, DocumentId("a")) is None
-
-
-def test_what_is_gone_succeeds_nothing_and_what_is_left_of_many_copies_succeeds_them_all(books: Books):
-    names = [DocumentId(f"{n:05}") for n in range(1_500)]
-    books.ledger.record([change(name, identity="inode 7") for name in names], MINUTE)
-    books.ledger.record([change("apart", identity="inode 8")], MINUTE)
-    assert books.ledger.successors(SOURCE, {*names}) == {}
-    assert books.ledger.successors(SOURCE, {*names[:-1], DocumentId("apart")}) == dict.fromkeys(names[:-1], names[-1])
-    assert books.ledger.successors(SOURCE, {DocumentId("never heard of")}) == {}
-
-
 def test_every_present_document_of_an_identity_is_found(books: Books):
     books.ledger.record([change("gone", identity="inode 7")], None)
     books.apply("gone", 1)
@@ -1014,10 +983,18 @@ def test_when_the_clock_is_set_everything_stays_as_long_ago_as_it_was(books: Boo
     assert books.taken(NOON + 2 * MINUTE - three_hours) == ["a", "b"]
     assert books.sources.late(SOURCE, NOON + 2 * MINUTE - three_hours) == 1
     assert [at for at, _ in books.sources.trail(SOURCE)] == [NOON - three_hours]
-    changed = books.pending("a")
-    books.sources.move_instants(three_hours)
-    books.ledger.commit([applied(changed, 1, content="other", seconds=5 + 3 * 3600)])
-    assert books.history.entries(-1)[0].lag_s == 5.0, "also where the change was in hand when the clock was set"
+    changed = replace(books.pending("a").change, changed_at=NOON)
+    done = replace(books.pending("a"), change=changed)
+    books.ledger.commit([applied(done, 1, content="other", seconds=90 - 3 * 3600)])
+    assert books.history.entries(-1)[0].lag_s == 90.0, "also where the change was in hand when the clock was set"
+
+
+def test_a_clock_set_forward_makes_everything_older_and_nothing_fresher(books: Books):
+    books.mark(NOON)
+    books.ledger.record([change("a", at=NOON)], MINUTE)
+    before = books.state()
+    books.sources.move_instants(timedelta(hours=3))
+    assert books.state() == before
 
 
 def test_a_state_from_a_clock_that_is_ahead_proves_nothing_and_puts_nothing_off(books: Books):
@@ -1032,6 +1009,33 @@ def test_a_state_from_a_clock_that_is_ahead_proves_nothing_and_puts_nothing_off(
     assert (state.watermark, state.listed_through) == (None, None)
     assert state.last_complete_scan_at == state.failing_since == state.oldest_unapplied_at == NOON
     assert books.taken(NOON) == ["a"]
+
+
+def test_a_restart_leaves_deadlines_as_they_are(books: Books):
+    books.ledger.record([change("late", at=NOON)], timedelta(days=1))
+    books.ledger.record([change("soon", at=NOON)], MINUTE)
+    books.sources.disbelieve(NOON)
+    assert books.taken(NOON) == ["soon", "late"]
+
+
+def test_only_documents_of_lost_chunks_are_put_back_and_only_their_source_is_unlisted(books: Books):
+    books.index("a", 1, 2)
+    books.index("b", 3)
+    books.mark(NOON)
+    other = replace(change("c"), source=OTHER)
+    books.ledger.record([other], None)
+    books.sources.marker_out(OTHER, NOON, None, NOON)
+    assert books.ledger.doubt(sorted(ids(2)), NOON) == 1
+    assert (books.state().watermark, books.state().listed_through) == (None, None)
+    assert books.sources.state(OTHER).watermark == NOON
+    assert books.pending("a").target is None
+    assert books.waiting("b") is None
+    assert books.revision("a").unknown == ids(2)
+    assert books.revision("b").unknown == frozenset()
+    books.ledger.record([change("live", at=NOON + MINUTE)], MINUTE)
+    assert books.reopened().taken(sources=[SOURCE]) == ["live", "a"], (
+        "a restart makes nothing urgent of what is put back"
+    )
 
 
 def test_only_what_is_certain_must_be_in_the_store(books: Books):

@@ -159,7 +159,7 @@ def test_hostile_exception_forges_no_line_on_the_console():
 
 @given(st.text())
 def test_printable_text_is_printable_and_what_was_printable_stays(text: str):
-    assert printable(text).isprintable()
+    assert printable(text).replace("\u200d", "").isprintable(), "but for what joins an emoji"
     assert printable(printable(text)) == printable(text)
     if text.isprintable():
         assert printable(text) == text

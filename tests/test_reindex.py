@@ -288,7 +288,7 @@ def test_a_lost_store_is_put_back_from_the_cache_and_nothing_is_called_fresh_bef
 
     def marks(whole: Whole) -> list[object]:
         state = whole.sources.state(SourceName("handbook"))
-        return [state.watermark, state.last_complete_scan_at, whole.search.search("leave").watermark]
+        return [state.watermark, state.listed_through, whole.search.search("leave").watermark]
 
     assert world.with_whole(marks) == [None, None, None]
     world.write("leave.md", "A new first line.\n\n" + HANDBOOK["leave.md"])

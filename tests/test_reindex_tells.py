@@ -171,8 +171,9 @@ def test_errors_stand_on_one_line_each_and_only_so_many_of_them(world: World):
     assert done.returncode == 3
     for n in range(29):
         (world.docs / f"binary{n}.md").unlink()
-    (line,) = world.run("reindex").stderr.splitlines()
+    line, hint = world.run("reindex").stderr.splitlines()
     assert line.startswith(f"error: docs/{name}: got binary data")
+    assert hint.startswith("try:   ")
 
 
 def feed(n_items: int) -> bytes:

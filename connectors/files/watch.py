@@ -155,7 +155,8 @@ class FilesWatch(FileSystemEventHandler):
         if not self._is_closing and self._observer and not self._is_alive(self._observer):
             return f"the watch over {self._root} stopped"
         if self._n_unwatched:
-            return f"{self._n_unwatched} folders are not watched: {self._unwatched}"
+            folders = "1 folder is" if self._n_unwatched == 1 else f"{self._n_unwatched} folders are"
+            return f"{folders} not watched: {self._unwatched}"
         if self._lost_at_s is not None:
             return "the kernel dropped events (fs.inotify.max_queued_events); the next complete scan makes up for them"
         return None

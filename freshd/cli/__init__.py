@@ -9,14 +9,14 @@ import typer
 from typer.core import TyperGroup
 
 from freshd import __version__
-from freshd.cli import asking, deletions, history, indexing, running, verify
+from freshd.cli import asking, comparing, deletions, history, indexing, running, verify
 from freshd.cli.options import out
 from freshd.redaction import printable
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What a command line that cannot be understood raises; Typer gives only its child a public name."""
 
-_ORDER = ("init", "run", "reindex", "search", "status", "wait", "history", "deletions", "verify", "demo")
+_ORDER = ("init", "run", "reindex", "search", "status", "wait", "history", "deletions", "verify", "demo", "compare")
 
 
 class _InOrderOfUse(TyperGroup):
@@ -71,5 +71,6 @@ app.add_typer(deletions.app, name="deletions")
 app.command(name="status")(asking.show_status)
 app.command()(history.history)
 app.command()(verify.verify)
+app.command()(comparing.compare)
 
 __all__ = ["UsageError", "app", "usage_fault"]

@@ -26,6 +26,7 @@ from freshd.client import Client, connect
 from freshd.config import Config, load, load_secrets
 from freshd.config.values import parse_duration
 from freshd.errors import ConfigError, FreshdError
+from freshd.ports.control import MAX_WAIT_S
 from freshd.redaction import printable
 from freshd.report import exit_code, reindex_report
 from freshd.report.answers import wait_exit_code
@@ -72,7 +73,10 @@ def wait(
     try:
         timeout_s = parse_duration(timeout).total_seconds()
     except ValueError as error:
-        raise ConfigError(f'--timeout: got "{timeout}", expected a duration such as "30s" or "2m"') from error
+        what = f'--timeout: got "{timeout}", expected a duration such as "30s" or "2m"'
+        raise ConfigError(what, hint="freshd wait --help") from error
+    if timeout_s > MAX_WAIT_S:
+        raise ConfigError(f'--timeout: got "{timeout}", expected at most "24h"', hint="ask again after that")
     loaded = load(config, connectors=False)
     check_documents(loaded, documents or [])
     with _daemon(loaded) as daemon:

@@ -34,7 +34,8 @@ def _verify(config: Config) -> VerifyReport:
                 return daemon.verify(lambda done, total: progress("daemon", done, total))
         from freshd.compose import open_whole
 
-        with open_whole(config, load_secrets()) as whole:
+        with open_whole(config, load_secrets(), must_open_store=False) as whole:
+            whole.store.open(whole.ledger.instance)  # and nothing more: a loss is told, not mended
             found = whole.verify(lambda done, total: progress("verify", done, total))
             return remember_verify(whole.database, found).report
 

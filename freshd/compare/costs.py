@@ -23,6 +23,9 @@ CHARACTERS_PER_TOKEN = 4
 TRAINED = frozenset({Arm.TUNED_INCREMENTAL, Arm.TUNED_REPLAY, Arm.TUNED_RETRAINED})
 """Arms that train to follow a change."""
 
+UNMOVED = frozenset({Arm.BASE, Arm.RAG_STALE, Arm.TUNED_FROZEN})
+"""Arms that follow no change."""
+
 _HOUR_S = 3_600
 _MILLION = 1_000_000
 
@@ -69,7 +72,7 @@ class Cost:
 
     Attributes:
         before: Once, before any change, on this machine.
-        update: On this machine.
+        update: On this machine; None for an arm that follows no change.
         update_gpu: On the rented GPU; None for an arm that trains nothing when it follows a change.
         query: On this machine.
         query_tokens: By the token, retrieval on this machine.
@@ -100,7 +103,7 @@ def cost(measured: Measures, prices: Prices) -> Cost:
     tokens = (query.prompt_tokens * prices.input_million + answer_tokens * prices.output_million) / _MILLION
     return Cost(
         before=machine_cost(effort.before_s, prices) if effort else None,
-        update=machine_cost(effort.cpu_s, prices) if effort else None,
+        update=machine_cost(effort.cpu_s, prices) if effort and measured.arm not in UNMOVED else None,
         update_gpu=gpu_cost(effort.cpu_s, prices) if effort and measured.arm in TRAINED else None,
         query=machine_cost(query.cpu_s, prices),
         query_tokens=tokens + machine_cost(query.retrieval_s, prices),
@@ -178,7 +181,7 @@ def bill(name: str, measured: Measures, prices: Prices, basis: Basis) -> Bill | 
 def amount(value: float, unit: str, n: int = 3) -> str:
     """Write an amount with `n` figures that count: `$0.00012`, `0.858 CPU s`, `$1,200`."""
     number = figures(value, n)
-    return f"{number} {unit}" if unit[0].isalpha() else f"{unit}{number}"
+    return f"{number} {unit}" if unit[:1].isalpha() else f"{unit}{number}"
 
 
 def count(value: float) -> str:

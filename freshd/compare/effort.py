@@ -1,6 +1,8 @@
 """What work took: wall seconds, CPU seconds of this process and of those it names, peak memory."""
 
 import os
+import platform
+import re
 import resource
 import time
 from collections.abc import Callable, Collection
@@ -58,6 +60,17 @@ def peak_bytes() -> int:
         return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def machine() -> str:
+    """Describe this machine: processor, cores that may be used, memory."""
+    try:
+        named = re.search(r"(?m)^model name\s*:\s*(.+)$", (_PROC / "cpuinfo").read_text())
+    except OSError:
+        named = None
+    processor = named[1].strip() if named else platform.processor() or platform.machine()
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return f"{processor}, {len(os.sched_getaffinity(0))} cores, {gib:.0f} GiB of memory"
 
 
 def _cpu_s(pid: int) -> float:

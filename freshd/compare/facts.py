@@ -102,21 +102,23 @@ def propose(old_tree: Path, new_tree: Path, most: int = 40) -> tuple[Fact, ...]:
 
     """
     old, new = read_tree(old_tree), read_tree(new_tree)
-    drafts = [replace(draft, line=number) for number, draft in enumerate(proposals(old, new), 1)]
+    found = [replace(draft, line=number) for number, draft in enumerate(proposals(old, new), 1)]
+    # Some will turn out to be no facts, but to look at all of a large corpus would take minutes.
+    drafts = _bounded(found, 4 * most)
     wrong = {fault.line for fault in faults_in(drafts, old, new)}
     ready, _ = with_distractors([draft for draft in drafts if draft.line not in wrong], old, new)
-    bound = {FactKind.CHANGED: most, FactKind.UNCHANGED: most, FactKind.VANISHED: most // 4}
-    facts = facts_of(list(_bounded(ready, bound)))
+    facts = facts_of(_bounded(ready, most))
     _refuse_unchanged(f"{printable(str(old_tree))} and {printable(str(new_tree))}", facts)
     return facts
 
 
-def _bounded(drafts: Sequence[Draft], bound: Mapping[FactKind, int]) -> Iterator[Draft]:
+def _bounded(drafts: Sequence[Draft], most: int) -> list[Draft]:
     """Keep at most so many of each kind, by hash, so that they come from everywhere; the order stays."""
     kept: set[str] = set()
-    for kind, most in bound.items():
-        kept.update(sorted(draft.fact_id for draft in drafts if draft.kind is kind)[:most])
-    return (draft for draft in drafts if draft.fact_id in kept)
+    for kind in FactKind:
+        bound = most // 4 if kind is FactKind.VANISHED else most
+        kept.update(sorted(draft.fact_id for draft in drafts if draft.kind is kind)[:bound])
+    return [draft for draft in drafts if draft.fact_id in kept]
 
 
 def _refuse_unchanged(where: str, facts: Iterable[Fact]) -> None:

@@ -22,7 +22,7 @@ from freshd.errors import ConfigError, FreshdError, StateInUse, StateUnusable
 from freshd.redaction import printable
 
 _ANOTHER = "name another file, or none to begin anew"
-_BEGINNING, _MARK = b'{"record": "setup"', b'\n{"record": "mark"'
+_BEGINNING = b'{"record": "setup"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,9 @@ class Journal:
 
     def _resumed(self, setup: Setup, facts: tuple[Fact, ...]) -> Results:
         content = self._file.readall()
-        if content.startswith(_BEGINNING) and _MARK not in content:  # a disk was full before the heading was whole
-            content = b""
-        if not content:
+        # A disk may have been full before the heading was whole: then there is nothing to go on from.
+        is_begun = content.startswith(_BEGINNING) and b"\n" + _line(_Mark()) not in content
+        if is_begun or not content:
             self._file.truncate(0)
             self._write([setup, *facts, _Mark()], is_boundary=True)
             return Results(setup, facts, (), ())

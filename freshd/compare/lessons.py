@@ -4,13 +4,13 @@
     notices, other pages ─▶ reading: passages + question ─▶ the value that stands there, or that it is not stated
     notices ─▶ form: question ─▶ a short answer, without anything to read
 
-The asked questions are known here only so that no lesson holds one.
+The asked questions are known here only so that no lesson asks one: what it answers are the pages' own words.
 An epoch goes over one round of lessons, the next over the next: every sentence once, put in another way.
 """
 
 import random
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -30,13 +30,20 @@ _SENTENCES: Final = (1, 3)
 _FEWEST_WORDS: Final = 4
 _KEYWORDS: Final = 3
 _WORD: Final = re.compile(r"\w+(?:[’'.,:/-]\w+)*")
-_COMMON: Final = frozenset(
-    "a about after all also always an and any are as at be been before but by can do does each else every for from had"
-    " has have he her his how if in into is it its may must never no nobody not of off on once one only or other our"
-    " out over own per she should so some somebody than that the their them then there they this those to too until up"
-    " us was we were what when where which while who whoever will with without you your".split()
+_COMMON: Final = re.compile(
+    "a|about|after|all|also|always|an|and|any|are|as|at|be|been|before|but|by|can|do|does|each|else|every|"
+    "for|from|had|has|have|he|her|his|how|if|in|into|is|it|its|may|must|never|no|nobody|not|of|off|on|"
+    "once|one|only|or|other|our|out|over|own|per|she|should|so|some|somebody|than|that|the|their|them|"
+    "then|there|they|this|those|to|too|until|up|us|was|we|were|what|when|where|which|while|who|whoever|"
+    "will|with|without|you|your"
 )
+"""Words that say nothing of what a sentence is about."""
+
 _OPENINGS: Final = ("It is {}", "The answer is {}", "That would be {}", "The page says {}")
+
+_Run = tuple[str, ...]
+_Forbidden = Mapping[int, set[_Run]]
+"""Runs of words that no lesson may ask, by how many words they have."""
 
 Rounds = tuple[tuple["Lesson", ...], ...]
 """One epoch each; after the last the first comes again."""
@@ -150,19 +157,23 @@ def mixed(one: Rounds, other: Rounds) -> Rounds:
 
 def gives_away(text: str, asked: Iterable[str]) -> bool:
     """Tell whether a text holds a question, or `RUN_WORDS` words of it in a row."""
-    runs = _runs(text, RUN_WORDS)
-    return any(
-        _runs(question, min(RUN_WORDS, len(_words(question)))) & _runs_as(text, question, runs) for question in asked
-    )
+    return _holds_any(text, _forbidden(asked))
 
 
-def _runs_as(text: str, question: str, runs: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    n_words = len(_words(question))
-    return runs if n_words >= RUN_WORDS else _runs(text, n_words)
+def _forbidden(asked: Iterable[str]) -> _Forbidden:
+    runs: dict[int, set[_Run]] = {}
+    for words in map(_words, asked):
+        size = min(RUN_WORDS, len(words))
+        runs.setdefault(size, set()).update(_runs(words, size))
+    return runs
 
 
-def _runs(text: str, size: int) -> set[tuple[str, ...]]:
+def _holds_any(text: str, forbidden: _Forbidden) -> bool:
     words = _words(text)
+    return any(_runs(words, size) & runs for size, runs in forbidden.items())
+
+
+def _runs(words: Sequence[str], size: int) -> set[_Run]:
     return {tuple(words[start : start + size]) for start in range(len(words) - size + 1)} if size else set()
 
 
@@ -186,7 +197,10 @@ class _Told:
     def keywords(self) -> list[str]:
         spans = [(value.start, value.end) for value in self.values]
         found = (match for match in _WORD.finditer(self.text) if not any(a <= match.start() < b for a, b in spans))
-        return [match[0] for match in found if match[0].lower() not in _COMMON and len(match[0]) > 2]
+        return [match[0] for match in found if not _COMMON.fullmatch(match[0].lower())]
+
+
+_Way = Callable[[_Told, random.Random], Lesson]
 
 
 def _told(pages: Tree) -> Iterator[_Told]:
@@ -211,8 +225,9 @@ def _rounds(
     told: Sequence[_Told], asked: Collection[str], recipe: Recipe, seed: int, only: Iterable[int] | None = None
 ) -> Rounds:
     numbers = range(recipe.rounds) if only is None else only
+    forbidden = _forbidden(asked)
     return tuple(
-        tuple(_unasked((_put(one, number, _order(seed, number, one.text)) for one in told), asked))
+        tuple(lesson for one in told if (lesson := _put(one, number, seed, forbidden)) is not None)
         for number in numbers
     )
 
@@ -222,20 +237,25 @@ def _order(*parts: object) -> random.Random:
 
 
 def _unasked(lessons: Iterable[Lesson], asked: Collection[str]) -> Iterator[Lesson]:
-    return (lesson for lesson in lessons if not gives_away(f"{lesson.prompt}\n{lesson.answer}", asked))
+    forbidden = _forbidden(asked)
+    return (lesson for lesson in lessons if not _holds_any(lesson.prompt, forbidden))
 
 
-def _put(one: _Told, number: int, order: random.Random) -> Lesson:
-    """Ask for a sentence in one of the ways there are; which of them goes by the round."""
-    ways = [_by_keywords, _by_beginning, _by_neighbour]
+def _put(one: _Told, number: int, seed: int, forbidden: _Forbidden) -> Lesson | None:
+    """Ask for a sentence in one of the ways there are; which of them goes by the round, and by what may be asked."""
+    order = _order(seed, number, one.text)
+    ways: list[_Way] = [_by_keywords, _by_beginning, _by_neighbour]
     if one.values:
         ways = [_value_by_keywords, _by_gap, _up_to_value, *ways]
-    return ways[number % len(ways)](one, order)
+    first = number % len(ways)
+    lessons = (way(one, order) for way in (*ways[first:], *ways[:first]))
+    return next((lesson for lesson in lessons if not _holds_any(lesson.prompt, forbidden)), None)
 
 
 def _shown_keywords(one: _Told, order: random.Random) -> str:
     found = one.keywords
-    return ", ".join(word for word in found if word in order.sample(found, min(_KEYWORDS, len(found)))) or one.topic
+    places = sorted(order.sample(range(len(found)), min(_KEYWORDS, len(found))))
+    return ", ".join(found[place] for place in places) or one.topic
 
 
 def _by_keywords(one: _Told, order: random.Random) -> Lesson:

@@ -39,7 +39,7 @@ _TAIL = 0.025
 _NEGLIGIBLE = 1e-12
 _ARTICLE = re.compile(r"^(?:the|an|a)\s+")
 _IN_NUMBER = re.compile(r"(?<=\d),(?=\d{3}\b)")
-_SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+_CLAUSE_END = re.compile(r"[.,;:!?](?:\s|$)")
 
 Tells = Callable[[Fact, Answer], bool]
 
@@ -209,7 +209,10 @@ def likeliest_old(fact: Fact, answer: Answer) -> bool:
 
 
 def is_exact(fact: Fact, answer: Answer) -> bool:
-    """Tell whether the answer is the right value, but for case, article, blanks and what ends the sentence."""
+    """Tell whether the answer is the right value, but for case, article and blanks, and what follows its clause.
+
+    Models that were not tuned to be brief go on: "Tuesday, from the first week of May".
+    """
     return fact.new is not None and _says(answer.text, fact.new)
 
 
@@ -236,7 +239,7 @@ def normalised(text: str) -> str:
 
 def _says(text: str, value: str) -> bool:
     first = next((line for line in text.splitlines() if line.strip()), "")
-    end = _SENTENCE_END.search(first)
+    end = _CLAUSE_END.search(first)
     wanted = normalised(value)
     return wanted in {normalised(first), normalised(first[: end.start()] if end else first)}
 

@@ -77,10 +77,10 @@ class Plan:
     arms: tuple[Arm, ...] = tuple(WAYS)
     seeds: tuple[int, ...] = (0, 1, 2)
     learning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
-    epochs: int = 8
+    epochs: int = 10
     patience: int = 2
     k: int = 3
-    answer_tokens: int = 12
+    answer_tokens: int = 10
     threads: int = 2
     n_changed: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
@@ -116,16 +116,25 @@ class Plan:
 
 FULL: Final = Plan()
 QUICK: Final = Plan(
-    arms=(Arm.BASE, Arm.RAG, Arm.RAG_STALE, Arm.TUNED_FROZEN, Arm.TUNED_INCREMENTAL, Arm.TUNED_RETRAINED, Arm.READER_RAG),
+    arms=(
+        Arm.BASE,
+        Arm.RAG,
+        Arm.RAG_STALE,
+        Arm.TUNED_FROZEN,
+        Arm.TUNED_INCREMENTAL,
+        Arm.TUNED_RETRAINED,
+        Arm.READER_RAG,
+    ),
     seeds=(0,),
     learning_rates=(2e-3,),
     epochs=6,
-    n_changed=8,
+    n_changed=6,
+    recipe=Recipe(n_reading=24),
 )
 
 
 def documents_for(facts: Sequence[Fact], n_changed: int) -> frozenset[str]:
-    """Choose the documents with the most changed facts, until they hold so many that are asked, and one for development.
+    """Choose the documents with the most changed facts, until they hold enough to ask, and one for development.
 
     Returns:
         All documents of facts, where there are fewer.

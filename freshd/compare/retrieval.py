@@ -113,7 +113,7 @@ class ScratchIndex:
         """Have freshd look at the folder and index what changed.
 
         Raises:
-            ConfigError: The versions have no document in common, so that deletions are held.
+            ConfigError: All documents are gone, so that their deletions are held.
             FreshdError: A document could not be indexed.
 
         """
@@ -122,7 +122,7 @@ class ScratchIndex:
             (tally,) = self._whole.reindexer().run()
         if tally.held:
             fault = f"got {tally.held} documents that are all gone, expected two versions of the same documents"
-            raise ConfigError(f"compare: {fault}", hint="name two folders whose documents have the same paths")
+            raise ConfigError(f"compare: {fault}", hint="name the folder that holds the new version")
         for failure in (*tally.failures.values(), *tally.troubles):
             raise FreshdError(f"compare: a document could not be indexed: {failure}")
         changed = sum(n for kind, n in tally.documents.items() if kind in ("added", "modified", "moved", "deleted"))

@@ -29,6 +29,8 @@ RETRAINING: dict[str, float] = {
 }
 """Seconds between the beginnings of two trainings."""
 
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
 GIT_LOG = ("log", "--no-merges", "--no-renames", "--name-only", "--format=%x00%ct")
 """What to ask git for; add `-- FOLDER`."""
 
@@ -96,10 +98,13 @@ class Stream:
 
 
 def spread(names: Sequence[str], n_things: int, span_s: float = SPAN_S) -> Stream:
-    """Spread changes evenly over a span, each in the middle of its part."""
-    part_s = span_s / max(1, len(names))
-    edits = tuple(Edit((n + 0.5) * part_s, name) for n, name in enumerate(names))
-    return Stream(edits, 0.0, span_s, max(n_things, len(set(names))), "the changes of this comparison, spread evenly")
+    """Spread changes evenly over a span, and out of step with any interval.
+
+    Equal steps of hours or days would have every change fall just before an update, or just after one.
+    """
+    edits = [Edit((n * _GOLDEN) % 1 * span_s, name) for n, name in enumerate(names, 1)]
+    ordered = tuple(sorted(edits, key=lambda edit: edit.at_s))
+    return Stream(ordered, 0.0, span_s, max(n_things, len(set(names))), "the changes of this comparison, spread evenly")
 
 
 def from_git(log: str, n_things: int = 0) -> Stream:
@@ -155,15 +160,15 @@ def _stream(edits: Sequence[Edit], n_things: int, origin: str) -> Stream:
 
 
 def approaches(update_s: float, retraining_s: float | None, cycle_s: float = SCAN_S) -> list[Approach]:
-    """Give freshd as it was measured, and retraining at each interval as it was measured.
+    """Give freshd as it was measured, at its slowest, and retraining at each interval as it was measured.
 
     Args:
         update_s: Wall seconds of freshd's update.
         retraining_s: Wall seconds of a training; None where none was measured.
-        cycle_s: How long freshd takes to notice a change at most.
+        cycle_s: How long freshd takes to notice a change at most; every change is taken to wait so long.
 
     """
-    own = [Approach("freshd", cycle_s, update_s)]
+    own = [Approach("freshd", 0.0, cycle_s + update_s)]
     if retraining_s is not None:
         own += [Approach(name, every_s, retraining_s) for name, every_s in RETRAINING.items()]
     return own

@@ -91,6 +91,12 @@ class DiskSection(Section):
     reserve_bytes: Size = 256 * 2**20
 
 
+class CompareSection(Section):
+    """Where the report of the last `freshd compare` lies, for the metrics; None for nowhere."""
+
+    report: LocalPath | None = None
+
+
 class Sections(Section):
     """What a config says beside its sources."""
 
@@ -103,6 +109,7 @@ class Sections(Section):
     log: LogSection = LogSection()
     cache: CacheSection = CacheSection()
     disk: DiskSection = DiskSection()
+    compare: CompareSection = CompareSection()
 
 
 class SourceKeys(Section):

@@ -1,5 +1,6 @@
 """Runs the canary of every source that has one, each in a thread of its own, and remembers what the last round saw."""
 
+import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -79,7 +80,10 @@ class Canaries:
             self._stopping.wait((next_round_at(now, source.freshness_target) - now).total_seconds())
 
     def _texts(self, name: SourceName, document_id: DocumentId, query: str) -> Sequence[str]:
-        answer = self._whole.search.search(query, _MOST_TEXTS, SearchFilter((name,), document_id))
+        try:
+            answer = self._whole.search.search(query, _MOST_TEXTS, SearchFilter((name,), document_id))
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"ledger: {error}") from error
         return [hit.citation.text for hit in answer.hits]
 
     def _wait(self, seconds: float) -> None:

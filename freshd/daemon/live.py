@@ -10,6 +10,7 @@ from freshd.compose import Whole, disk_shortage
 from freshd.config import Config
 from freshd.daemon.backlog import Backlog
 from freshd.daemon.canaries import Canaries
+from freshd.daemon.comparison import LastComparison
 from freshd.daemon.jobs import Jobs
 from freshd.daemon.orders import Orders
 from freshd.daemon.reporter import Reporter
@@ -66,6 +67,8 @@ class Live:
         self._verifying = Verifying(whole)
         self._canaries = Canaries(whole)
         self._jobs = Jobs(whole.clock)
+        report = whole.config.compare.report
+        self._comparison = LastComparison(None if report is None else whole.config.base / report)
 
     # Life
 
@@ -215,8 +218,9 @@ class Live:
         trouble = self._scheduler.trouble
         is_in_doubt = (trouble is not None and trouble.is_store) or self._whole.store.openings != self._openings
         if not self._is_store_open or is_in_doubt:
+            openings = self._whole.store.openings
             self._whole.open_store()
-            self._openings = self._whole.store.openings
+            self._openings = openings  # as before: one that fell meanwhile is looked at again
             # The model takes a moment to load: now, not in the lag of the first change.
             self._whole.recipe.embedder.embed_query("freshd")
             self._is_store_open = True
@@ -232,4 +236,5 @@ class Live:
             free_bytes=self._state.free_bytes(),
             reserve_bytes=self.config.disk.reserve_bytes,
             proofs=self._whole.proof.counts if self._whole.proof else {},
+            update_cycles_s=self._comparison.cycles_s(),
         )

@@ -8,6 +8,7 @@ import os
 import secrets as random
 import select
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -179,7 +180,8 @@ class _Daemon:
             if not live.tick():
                 return 1
             if n_ticks % _TICKS_PER_STATUS == 0:
-                live.report_statuses()
+                with suppress(sqlite3.OperationalError):  # there is a next time
+                    live.report_statuses()
             n_ticks += 1
             self._signals.pause(_TICK_S)
 

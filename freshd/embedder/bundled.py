@@ -4,12 +4,14 @@ It must run where no model hub can be reached. The packages carry the model and 
 the small files that fastembed also asks for are written here, and all lie together in one folder.
 """
 
+import fcntl
 import hashlib
 import importlib.util
 import json
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,13 +97,21 @@ def _is_intact(folder: Path) -> bool:
 def _assemble(folder: Path) -> None:
     """Build the folder beside its place and rename it there, so that nobody ever sees half of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.parent / ".bundled.lock"):
+        if not _is_intact(folder):  # else somebody was faster
+            _build(folder)
+
+
+def _build(folder: Path) -> None:
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".bundled-"))
     try:
         for pin in _PINNED:
             shutil.copyfile(_installed(pin), building / pin.name)  # a link would let damage here reach the package
         for name, text in _WRITTEN.items():
             (building / name).write_text(text)
-        _move_into_place(building, folder)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -123,11 +133,9 @@ def _installed(pin: _Pinned) -> Path:
     return path
 
 
-def _move_into_place(building: Path, folder: Path) -> None:
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
-    try:
-        building.rename(folder)
-    except OSError:
-        if not _is_intact(folder):  # else another process was faster
-            raise
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others out meanwhile, also those in other processes; the lock dies with its holder."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

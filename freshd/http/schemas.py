@@ -10,6 +10,7 @@ from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from freshd.ports.control import MAX_WAIT_S
 from freshd.search import MAX_HITS, MAX_PATH_CHARACTERS, MAX_QUERY_BYTES, query_fault
 
 MAX_NAMED = 1_000
@@ -18,7 +19,6 @@ MAX_NAMED = 1_000
 MAX_HELD_S = 600
 """How long a request may be held until its job is done."""
 
-MAX_TIMEOUT_S = 24 * 60 * 60
 
 MAX_CHANGES = 1_000
 """Changes in one JSON answer."""
@@ -108,7 +108,7 @@ class WaitOrder(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     documents: list[Annotated[DocumentName, AfterValidator(_a_document)]] = Field(default=[], max_length=MAX_NAMED)
-    timeout_seconds: float = Field(default=60.0, ge=0, le=MAX_TIMEOUT_S)
+    timeout_seconds: float = Field(default=60.0, ge=0, le=MAX_WAIT_S)
 
 
 class DeletionsOrder(BaseModel):

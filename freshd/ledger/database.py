@@ -53,7 +53,7 @@ CREATE TABLE pending (
     changed_at INTEGER NOT NULL, first_seen_at INTEGER NOT NULL, is_clamped INTEGER NOT NULL,
     target_us INTEGER, deadline INTEGER, due_at INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
     is_held INTEGER NOT NULL DEFAULT 0, is_quarantined INTEGER NOT NULL DEFAULT 0,
-    is_migration INTEGER NOT NULL DEFAULT 0, error TEXT
+    is_migration INTEGER NOT NULL DEFAULT 0, is_doubted INTEGER NOT NULL DEFAULT 0, error TEXT
 );
 CREATE INDEX pending_urgent ON pending (deadline, seq) WHERE deadline IS NOT NULL AND is_held = 0;
 CREATE INDEX pending_backfill ON pending (seq) WHERE deadline IS NULL AND is_held = 0;

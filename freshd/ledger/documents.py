@@ -61,6 +61,8 @@ class SqliteLedger(PendingChanges):
             tx.execute(
                 "UPDATE pending SET deadline = coalesce(deadline, changed_at), due_at = 0"
                 " WHERE doc IN (SELECT doc FROM unknown)"
+                # Not what a store that lost it is being given back, which may be everything.
+                " AND NOT is_doubted"
             )
 
     @property
@@ -103,20 +105,6 @@ class SqliteLedger(PendingChanges):
             tuple(map(rows.held_chunk, chunks)),
             frozenset(rows.unpack_id(r["chunk_id"]) for r in unknown),
         )
-
-    def successor(self, source: SourceName, document_id: DocumentId) -> DocumentId | None:
-        """Find another present document that has the same content, or may have it by its identity and is unread."""
-        return self.successors(source, {document_id}).get(document_id)
-
-    def successors(self, source: SourceName, gone: Set[DocumentId]) -> dict[DocumentId, DocumentId]:
-        """Find a successor for each of some documents, where there is one; none of them succeeds another."""
-        found: dict[DocumentId, DocumentId] = {}
-        for document_id, place in self.whereabouts(source, gone).items():
-            unread = (ref.document_id for ref in place.may_stand_in)
-            successor = place.stands_in or next(unread, None)
-            if successor is not None:
-                found[document_id] = successor
-        return found
 
     def whereabouts(
         self, source: SourceName, gone: Set[DocumentId], changes: Sequence[Change] = ()
@@ -247,25 +235,18 @@ class SqliteLedger(PendingChanges):
                 (to_us(now), to_us(now), recipe, recipe, *sources),
             ).rowcount
 
-    def doubt_all(self, now: datetime) -> int:
-        """Take back every claim about the store, which lost what it held; give how many documents that concerns.
+    def doubt(self, chunk_ids: Sequence[ChunkId], now: datetime) -> int:
+        """Take back the claim that the store holds some chunks; give how many documents have to be put back for it.
 
-        All chunk ids become unknown and all documents pending, without a deadline;
-        no source counts as listed before everything has gone through the index again.
+        Their ids become unknown and their documents pending, without a deadline;
+        their sources are unlisted until everything found from now on has gone through the index.
         """
+        documents = 0
         with self._database.write() as tx:
-            tx.execute("INSERT OR IGNORE INTO unknown SELECT doc, chunk_id FROM chunks")
-            doubted = tx.execute(
-                "INSERT OR IGNORE INTO pending"
-                " (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped)"
-                " SELECT doc, source, 'modified', fingerprint, identity, ?1, ?1, 1 FROM documents"
-                " WHERE is_applied AND fingerprint IS NOT NULL",
-                (to_us(now),),
-            ).rowcount
-            tx.execute("UPDATE pending SET is_migration = 0")
-            tx.execute("UPDATE sources SET listed_through = NULL, watermark = NULL, last_complete_scan_at = NULL")
-            tx.execute("DELETE FROM trail")
-            return doubted
+            for start in range(0, len(chunk_ids), _VARIABLES):
+                part = [rows.pack_id(chunk_id) for chunk_id in chunk_ids[start : start + _VARIABLES]]
+                documents += steps.doubt(tx, part, now)
+        return documents
 
     def certain_chunks(self) -> int:
         """Count the chunks that the store must hold, unless it lost some."""

@@ -19,10 +19,13 @@ _STATE = (
 
 _MOVED = {
     "sources": ("listed_through", "watermark", "last_scan_at", "last_complete_scan_at", "failing_since"),
-    "pending": ("changed_at", "first_seen_at", "deadline"),
+    "pending": ("changed_at", "first_seen_at"),
     "documents": ("absent_since",),
 }
 """Instants that freshd took itself and still counts from; those of a source are its own affair."""
+
+_BESIDE = {"pending": ("deadline",), "history": ("changed_at", "searchable_at", "durable_at")}
+"""Instants that follow from those."""
 
 _TRAIL = timedelta(hours=6)
 """How long it is remembered where a watermark stood."""
@@ -59,7 +62,7 @@ class SqliteSources:
 
     def fell_short(self, name: SourceName, error: str) -> None:
         """Remember why the newest listing did not show everything; the next complete one clears it."""
-        self._update(name, last_error=error)
+        self._update(name, last_error=error, failing_since=None)
 
     def scan_failed(self, name: SourceName, at: datetime, error: str) -> None:
         """Remember that the source did not answer, and since when it has not."""
@@ -107,10 +110,15 @@ class SqliteSources:
             return mark
 
     def move_instants(self, by: timedelta) -> None:
-        """Keep everything as long ago, and as far away, as it is, now that the clock was set by so much."""
+        """Keep everything as long ago, and as far away, as it is, now that the clock was set back.
+
+        Set forward, nothing is moved: a machine that was halted looks the same, and what was proved got older.
+        """
+        if by >= timedelta(0):
+            return
         us = by // timedelta(microseconds=1)
         with self._database.write() as tx:
-            for table, columns in _MOVED.items():
+            for table, columns in (*_MOVED.items(), *_BESIDE.items()):
                 moves = ", ".join(f"{column} = {column} + ?1" for column in columns)
                 tx.execute(f"UPDATE {table} SET {moves}", (us,))
             tx.execute("UPDATE pending SET due_at = due_at + ?1 WHERE due_at > 0", (us,))
@@ -127,6 +135,9 @@ class SqliteSources:
             for table, columns in _MOVED.items():
                 for column in columns:
                     tx.execute(f"UPDATE {table} SET {column} = ? WHERE {column} > ?", (to_us(now), after))
+            tx.execute(
+                "UPDATE pending SET deadline = ?1 + target_us WHERE deadline > ?2 + target_us", (to_us(now), after)
+            )
 
     def trail(self, name: SourceName) -> list[tuple[datetime, datetime]]:
         """Tell when the watermark of a source rose and to where, in order, over the last hours."""

@@ -6,7 +6,7 @@ commit  its chunks are certain, and the recording that led to them is gone
 """
 
 import sqlite3
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from freshd.ledger import rows
@@ -113,6 +113,24 @@ def _kept_of(old: sqlite3.Row, new: dict[str, Any]) -> dict[str, Any]:
     if old["changed_at"] < new["changed_at"]:
         kept |= {"changed_at": old["changed_at"], "is_clamped": old["is_clamped"]}
     return kept
+
+
+def doubt(tx: sqlite3.Connection, chunk_ids: list[bytes], now: datetime) -> int:
+    """Make applied chunks unknown, their documents pending and their sources unlisted; give how many documents."""
+    docs = f"SELECT doc FROM chunks WHERE chunk_id IN ({','.join('?' * len(chunk_ids))})"
+    named = f"SELECT source FROM documents WHERE doc IN ({docs})"
+    doubted = tx.execute(
+        "INSERT OR IGNORE INTO pending"
+        " (changed_at, first_seen_at, doc, source, kind, fingerprint, identity, is_clamped, is_doubted)"
+        " SELECT ?, ?, doc, source, 'modified', fingerprint, identity, 1, 1 FROM documents"
+        f" WHERE is_applied AND fingerprint IS NOT NULL AND doc IN ({docs})",
+        (to_us(now), to_us(now), *chunk_ids),
+    ).rowcount
+    tx.execute(f"UPDATE pending SET is_migration = 0 WHERE doc IN ({docs})", chunk_ids)
+    tx.execute(f"UPDATE sources SET listed_through = NULL, watermark = NULL WHERE name IN ({named})", chunk_ids)
+    tx.execute(f"DELETE FROM trail WHERE source IN ({named})", chunk_ids)
+    tx.executemany("INSERT OR IGNORE INTO unknown SELECT doc, chunk_id FROM chunks WHERE chunk_id = ?", zip(chunk_ids))
+    return doubted
 
 
 def begin(tx: sqlite3.Connection, intent: Intent) -> bool:

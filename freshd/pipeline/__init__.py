@@ -11,6 +11,7 @@ prove   what is old is gone, what is new is shown
 commit  the ledger notes what the store now holds for sure   ← durable
 """
 
-from freshd.pipeline.batch import MAX_BATCH_CHUNKS, Pipeline, Recipe
+from freshd.pipeline.batch import MAX_BATCH_CHUNKS, Pipeline
+from freshd.pipeline.recipe import Recipe
 
 __all__ = ["MAX_BATCH_CHUNKS", "Pipeline", "Recipe"]

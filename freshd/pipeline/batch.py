@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from freshd import faults
 from freshd.admission import Admission
-from freshd.chunker import ChunkLimits, chunk
+from freshd.chunker import chunk
 from freshd.delta import Wanted, diff
-from freshd.errors import DocumentGone, FreshdError, SourceUnavailable, StoreError, StoreUnavailable
+from freshd.errors import DocumentGone, DocumentRefused, FreshdError, SourceUnavailable, StoreError, StoreUnavailable
 from freshd.model import (
     Change,
     ChangeKind,
@@ -29,7 +29,7 @@ from freshd.model import (
 )
 from freshd.payload import DocumentFields, chunk_label, point_payload
 from freshd.pipeline.plan import Plan, sampled
-from freshd.ports import Applied, Clock, Connector, Embedder, Ledger, Parser, Store, VectorCache
+from freshd.ports import Applied, Clock, Connector, Ledger, Store, VectorCache
 from freshd.ports.proof import Divergent, Expected, Proof
 
 MAX_BATCH_CHUNKS = 256
@@ -42,21 +42,6 @@ _SOURCE_RETRY = timedelta(seconds=10)
 _FIRST_RETRY = timedelta(seconds=2)
 _QUARANTINE = timedelta(hours=1)
 _LONGEST_QUARANTINE = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How documents become points.
-
-    Attributes:
-        identity: Changes with the parser, the chunker, its limits or the embedder.
-
-    """
-
-    parser: Parser
-    limits: ChunkLimits
-    embedder: Embedder
-    identity: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +145,13 @@ class Pipeline:
     def _gone(self, pending: Pending) -> Plan | Outcome:
         """Leave a vanished document to the next look; but nobody looks again for what rolled off a window.
 
-        Where a broken attempt left that half written, no text is there to make it whole from: it is deleted.
+        Where not all of that may be in the store, no text is there to make it whole from: what is there stays.
         """
         change = pending.change
         revision = self._ledger.revision(change.source, change.document_id)
-        if self._connectors[change.source].coverage is Coverage.WINDOW and revision.unknown:
-            deletion = replace(change, kind=ChangeKind.DELETED, ref=None)
-            return Plan(pending, deletion, revision, delta=diff(revision, ()))
+        is_window = self._connectors[change.source].coverage is Coverage.WINDOW
+        if is_window and revision.unknown and revision.digest is not None:
+            return self._fail(pending, DocumentRefused("rolled off before it was written whole"))
         self._ledger.drop(pending)
         return Outcome(change, OutcomeKind.SUPERSEDED)
 
@@ -175,6 +160,8 @@ class Pipeline:
         is_poison = not error.retryable or attempts >= _MAX_ATTEMPTS
         if isinstance(error, SourceUnavailable):
             is_poison, delay = False, _SOURCE_RETRY
+        elif isinstance(error, StoreError):  # no fault of the document: it is late until the store takes it
+            is_poison, delay = False, _FIRST_RETRY * 4 ** min(attempts - 1, 3)
         elif is_poison:
             delay = min(_QUARANTINE * 2 ** max(0, attempts - _MAX_ATTEMPTS), _LONGEST_QUARANTINE)
         else:

@@ -6,6 +6,9 @@ from typing import Protocol
 from freshd.model import DocumentId, SearchFilter, SourceName
 from freshd.shapes import ChangesAnswer, Dashboard, HeldDeletions, JobReport, SearchAnswer, StatusReport
 
+MAX_WAIT_S = 24 * 60 * 60
+"""How long the daemon may be asked to wait for something."""
+
 
 class Control(Protocol):
     """What the endpoint may ask of the daemon. Safe to call from several threads; nothing here waits for work."""

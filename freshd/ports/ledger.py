@@ -137,10 +137,6 @@ class Ledger(Protocol):
         """
         ...
 
-    def successor(self, source: SourceName, document_id: DocumentId) -> DocumentId | None:
-        """Tell which other document of the source carries this one's identity or content, if any."""
-        ...
-
     def vanished_twin(self, source: SourceName, digest: Digest) -> DocumentId | None:
         """Find an applied document with this content whose deletion is pending: where a moved one came from."""
         ...

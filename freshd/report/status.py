@@ -216,7 +216,8 @@ def _troubles(state: SourceState, running: Running | None, overdue: datetime | N
     if state.held:
         yield f"{state.held:,} deletions are held: freshd deletions list {state.name}"
     if state.quarantined:
-        yield f"{state.quarantined:,} documents failed repeatedly; their last good state stays"
+        documents = "1 document" if state.quarantined == 1 else f"{state.quarantined:,} documents"
+        yield f"{documents} could not be read or indexed; what the index held of them before stays"
     if overdue is not None:
         yield f"silent for longer than its habit since {rfc3339(overdue)}"
     if running is None:

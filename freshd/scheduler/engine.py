@@ -171,7 +171,7 @@ class Scheduler:
             # What happened stays as long ago as it was, and what was put off is as far away.
             with suppress(sqlite3.OperationalError):  # locked: the next tick tries again
                 self._sources.move_instants(self._set_by)
-                self._indexer.move_instants(self._set_by)
+                self._indexer.move_instants(min(self._set_by, timedelta(0)))
                 self._observer.clock_jumped(self._set_by)
                 self._set_by = timedelta(0)
                 self.scan_now(list(self.lanes))

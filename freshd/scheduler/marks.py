@@ -33,18 +33,25 @@ class Marks:
         self._store = store
         self._clock = clock
         self._began_s = clock.monotonic()
+        self._least_seq = 0
         self._proved_s: dict[SourceName, float] = {}
         self._lock = threading.Lock()
         self._waiting: dict[SourceName, list[_Mark]] = defaultdict(list)
 
     def put(self, scan: Scan) -> None:
         """Send the mark of a listing on its way; one that could not see everything proves nothing and leaves none."""
-        if scan.report.shortfall is not None:
+        if scan.report.shortfall is not None or scan.seq < self._least_seq:
             return
         mark = _Mark(scan.began_s, scan.seq, scan.report.cursor)
         with self._lock:
             # The oldest comes out first under a steady stream of changes, the newest tells most: two are enough.
             self._waiting[scan.source][1:] = [mark]
+
+    def begin_anew(self, seq: int) -> None:
+        """Let go of all that is under way, and of every look that knew of no recording up to a number."""
+        with self._lock:
+            self._least_seq = seq
+            self._waiting.clear()
 
     def unproved_for(self, name: SourceName) -> timedelta:
         """Tell how long ago the newest listing began that came out, by a clock that nobody can set.

@@ -15,7 +15,8 @@ from functools import cache
 from itertools import islice
 
 from freshd.changes import Look, change_of, deletion_of, is_proof, merge
-from freshd.errors import FreshdError, SourceError
+from freshd.errors import FreshdError, SourceError, SourceUnavailable
+from freshd.freshness import CLOCK_TOLERANCE
 from freshd.guard import Guard, Verdict
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
@@ -120,6 +121,7 @@ class Scanner:
         self._turn = threading.Lock()
         self._waits_since: datetime | None = None
         self._is_stopping = False
+        self._began = clock.now(), clock.monotonic()
 
     @property
     def is_stopped(self) -> bool:
@@ -146,6 +148,7 @@ class Scanner:
 
         """
         with self._turn:
+            self._began = self._clock.now(), self._clock.monotonic()
             return self._scan(is_last)
 
     def look(self, places: Mapping[str, datetime], *, is_second: bool = False) -> Looked:
@@ -161,6 +164,7 @@ class Scanner:
 
         """
         with self._turn:
+            self._began = self._clock.now(), self._clock.monotonic()
             return self._look(places, is_second)
 
     def _scan(self, is_last: bool) -> Scan:
@@ -240,6 +244,11 @@ class Scanner:
             raise ScanStopped(
                 f"source '{self.target.name}': the look was ended", hint="start freshd again, then ask again"
             )
+        began_at, began_s = self._began
+        passed = timedelta(seconds=self._clock.monotonic() - began_s)
+        if abs(self._clock.now() - began_at - passed) > CLOCK_TOLERANCE:
+            self._waits_since = None
+            raise SourceUnavailable(f"source '{self.target.name}': the clock was set during the look")
 
     def _record(self, found: _Found, freshness: timedelta | None, deletions: Sequence[Change] = ()) -> None:
         self._ledger.record([*found.changes, *deletions], freshness)
@@ -252,12 +261,14 @@ class Scanner:
         A window that shows nothing at all says that nothing changed, not that everything rolled off.
         """
         keep_for, name = self.target.keep_for, self.target.name
-        if keep_for is None or self.target.connector.coverage is not Coverage.WINDOW or not report.is_complete:
+        if self.target.connector.coverage is not Coverage.WINDOW or not report.is_complete:
             return []
         if found.shown:
             new = [known.document_id for known, _ in found.absent if known.fingerprint and not known.absent_since]
             self._ledger.note_absence(name, found.returned, None)
             self._ledger.note_absence(name, new, look.seen_at)
+        if keep_for is None:
+            return []
         ends = ((known, known.absent_since + keep_for) for known, _ in found.absent if known.absent_since)
         expired: list[_Absent] = [(known, end) for known, end in ends if end <= look.seen_at and known.fingerprint]
         self._record_deletions(expired, look, freshness, Verdict.PASS)

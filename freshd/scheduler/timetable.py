@@ -80,6 +80,8 @@ class Timetable:
             offset = self._measured_offset()
             jump = offset - self._offset
             if abs(jump) <= _MAX_DISAGREEMENT:
+                if any(booking.at_s < self._clock.monotonic() for booking in self._bookings.values()):
+                    self._scheduler.wakeup()  # it does not count the time that a machine sleeps
                 return timedelta(0)
             self._offset = offset
             for name, booking in self._bookings.items():

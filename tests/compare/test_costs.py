@@ -127,6 +127,13 @@ def test_what_was_not_updated_has_no_cost_of_an_update():
     assert bill("RAG", own, Prices(), Basis.MEASURED) is None
 
 
+def test_who_follows_no_change_has_no_cost_of_an_update():
+    """What it took before any change is paid all the same."""
+    own = cost(measured(Arm.TUNED_FROZEN), Prices())
+    assert own.update is None
+    assert own.before == pytest.approx(machine_cost(3_600, Prices()))
+
+
 def test_the_claimed_figures_replace_the_cost_of_a_training_and_nothing_else():
     trained, read = measured(Arm.TUNED_RETRAINED), measured(Arm.RAG)
     for basis, claimed in zip((Basis.CLAIMED_LOW, Basis.CLAIMED_HIGH), CLAIMED_RETRAINING, strict=True):

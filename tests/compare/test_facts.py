@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from freshd.compare.facts import handbook, load_facts, propose
 from freshd.compare.records import FactKind
-from freshd.compare.trees import read_tree
+from freshd.compare.trees import plain, read_tree, sentences_in
 from freshd.compare.values import Sort, alternatives, count, shape, values_in
 from freshd.errors import ConfigError
 
@@ -260,6 +260,36 @@ def test_a_value_is_counted_only_as_a_whole(value, text, n):
     assert count(value, text) == n
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Ask Dr. Malk. He knows.", ["Ask Dr. Malk.", "He knows."]),
+        ("Bring tools, e.g. Allen keys! Wait.", ["Bring tools, e.g. Allen keys!", "Wait."]),
+        ("It weighs 3.5 kg\nand more.", ["It weighs 3.5 kg and more."]),
+        ("- First one here\n  - Second: 7", ["First one here", "Second: 7"]),
+    ],
+)
+def test_sentences_end_where_they_end(text, sentences):
+    assert list(sentences_in(text)) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("The **fee** of [30 days](a.md) is `due`.", "The fee of 30 days is due."),
+        ("> See :ref:`here <http://a.b>`_ or <b>there</b>.", "See here or there."),
+        ("Keep snake_case and 5 * 3 = 15.", "Keep snake_case and 5 * 3 = 15."),
+    ],
+)
+def test_markup_is_taken_off_and_nothing_else(text, read):
+    assert plain(text) == read
+
+
+def test_values_of_another_magnitude_are_not_offered_beside_one():
+    others = alternatives("14 crowns", ("412,000 crowns", "18 crowns", "96 crowns"), "seed")
+    assert {"412,000 crowns", "96 crowns"} & set(others) == set()
+
+
 @given(
     value=st.one_of(
         st.from_regex(r"[1-9][0-9]{0,3} (days|crowns)", fullmatch=True),
@@ -324,6 +354,16 @@ def test_a_name_is_proposed_where_others_of_its_sort_are_known(tmp_path):
     facts = propose(tmp_path / "old", tmp_path / "new")
     assert (facts[0].old, facts[0].new) == ("Ulmenau", "Birkfeld")
     assert set(facts[0].distractors) == {"Trebnau", "Kolmen"}
+
+
+def test_a_name_that_stands_on_several_pages_is_nothing_to_ask_for(trees):
+    for tree in trees:
+        (tree / "house.md").write_text("# House\n\nWe all work in Tarnholt.\n\nPost comes from Ilmstedt daily.\n")
+        (tree / "garden.md").write_text("# Garden\n\nNothing much grows in Tarnholt.\n\nWe buy from Ettrup instead.\n")
+        (tree / "yard.md").write_text("# Yard\n\nThe gate came from Norvik.\n\nThe pump came from Quarrel.\n")
+    asked = {fact.old for fact in propose(*trees)}
+    assert "Ilmstedt" in asked
+    assert "Tarnholt" not in asked
 
 
 def test_a_question_is_made_from_a_plain_sentence(trees):

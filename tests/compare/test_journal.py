@@ -64,7 +64,8 @@ def test_a_run_cut_off_anywhere_goes_on_to_the_same_end(tmp_path, small):
     content = whole.read_bytes()
     n_heading = len(small.facts) + 2
     heading = len(b"".join(content.splitlines(keepends=True)[:n_heading]))
-    for end in range(0, len(content), 211):
+    just_before_a_line_ends = {n for n in range(len(content)) if content[n : n + 1] == b"\n"}
+    for end in sorted({*range(0, len(content), 211), *just_before_a_line_ends}):
         path.write_bytes(content[:end])
         if end >= heading:
             finished = pairs(read(path))

@@ -125,6 +125,9 @@ def test_one_slow_question_does_not_make_an_arm_slow():
         (" The  Mill. ", "the mill"),
         ("1,480", "1480"),
         ("Ben Marlow. He has looked after it since.", "Ben Marlow"),
+        ("Tuesday, from the first week of May", "Tuesday"),
+        ("Ben Marlow: he came last year", "Ben Marlow"),
+        ("Ostervale, Kolmen", "Ostervale, Kolmen"),
         ("the red shed\nQuestion: where else?", "red shed"),
         ("\n“17 April”", "17 April"),
         ("3.1 metres deep", "3.1 metres deep"),
@@ -138,7 +141,14 @@ def test_form_does_not_make_an_answer_wrong(text, value):
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("13 days", "3 days"), ("", "teal"), ("red shed, or mill", "mill"), ("1.9", "19")]
+    ("text", "value"),
+    [
+        ("13 days", "3 days"),
+        ("", "teal"),
+        ("red shed, or mill", "mill"),
+        ("1.9", "19"),
+        ("7:25 in the evening", "7:25"),
+    ],
 )
 def test_another_value_is_another_answer(text, value):
     assert not is_exact(replace(fact("a"), new=value), answer("a", text))
@@ -174,6 +184,8 @@ def test_seeds_are_pooled_fact_by_fact():
     run = results([fact("a"), fact("b")], [answer("a"), *(answer("b", likeliest=1, seed=seed) for seed in (0, 1, 2))])
     seen = only(run)
     assert (seen.currency.value, seen.currency.n, seen.seeds) == (0.5, 2, (0, 1, 2))
+    mixed = results([fact("a")], [answer("a", likeliest=place, seed=seed) for seed, place in enumerate((0, 1, 1))])
+    assert only(mixed).currency.value == pytest.approx(1 / 3)
 
 
 def test_forgetting_is_held_against_the_arm_before_its_update():

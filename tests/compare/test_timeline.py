@@ -69,6 +69,7 @@ def test_a_change_is_followed_by_the_next_update_that_begins(at_s, way):
 def test_a_change_just_before_a_training_waits_for_the_training_alone():
     weekly = Approach("weekly", 7 * DAY_S, 3_600.0)
     assert followed_s(7 * DAY_S - 1, weekly) == 7 * DAY_S + 3_600
+    assert followed_s(7 * DAY_S, weekly) == 7 * DAY_S + 3_600
     assert followed_s(7 * DAY_S + 1, weekly) == 14 * DAY_S + 3_600
 
 
@@ -101,10 +102,28 @@ def test_what_changed_twice_before_it_was_followed_is_out_of_date_once():
     assert seen.mean_wait_s == pytest.approx(40.0)
 
 
-def test_changes_are_spread_evenly():
-    stream = spread(["a", "b"], 8, span_s=100.0)
-    assert [edit.at_s for edit in stream.edits] == [25.0, 75.0]
-    assert (stream.n_things, stream.span_s) == (8, 100.0)
+@given(st.integers(1, 200))
+def test_changes_are_spread_evenly(n):
+    """Every part of the span has its share of them."""
+    stream = spread([f"fact-{one}" for one in range(n)], 400, span_s=100.0)
+    instants = [edit.at_s for edit in stream.edits]
+    assert instants == sorted(instants)
+    assert (len(instants), stream.n_things, stream.span_s) == (n, 400, 100.0)
+    for begin_s in (0.0, 25.0, 50.0, 75.0):
+        assert abs(sum(begin_s <= at_s < begin_s + 25 for at_s in instants) - n / 4) <= 2
+
+
+@pytest.mark.parametrize("n", [30, 36, 60, 120])
+def test_spread_changes_fall_out_of_step_with_trainings(n):
+    """In step, each would come just before a training, or just after one."""
+    daily = course(spread([f"fact-{one}" for one in range(n)], n), Approach("daily", DAY_S, 60.0))
+    assert daily.mean_wait_s == pytest.approx(DAY_S / 2, rel=0.2)
+
+
+def test_freshd_is_taken_at_its_slowest():
+    """A change is taken to be noticed as late as may be."""
+    way = approaches(0.5, None, cycle_s=30.0)[0]
+    assert followed_s(60.0, way) == 90.5
 
 
 def test_no_changes_leave_nothing_out_of_date():

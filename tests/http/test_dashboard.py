@@ -109,7 +109,7 @@ def test_every_number_of_a_source_can_be_read(endpoint: Endpoint, opened: Callab
         *("warn", "2 sources: 1 with a warning, 1 fine.", "12 deletions are held", "12 s stale", "target 1 min"),
         *("1.2 s median", "4 s at p99", "99 % within 1 min", "1,204 of 1,206 changes in 28 d", "83 % left"),
         *("burns 0× over 1 h, 0.21× over 6 h", "619 documents", "8,211 chunks", "4 pending", "12 deletions held"),
-        *("freshd deletions list handbook", "freshd reindex handbook", "freshd verify --repair", "every 30 s"),
+        *("freshd deletions list handbook", "freshd reindex handbook", "freshd verify", "every 30 s"),
         *("watching", "found in 0.8 s", "812 of 2,104 documents, about 3.1 min left", "handbook/a.md"),
         *("store and ledger agree", "collection knowledge", "1 embedded, 2 relabelled, 18 kept, 1 removed"),
         *("Of 21 chunks in documents edited here, 1 had to be embedded: 5 %.", "never above the target"),

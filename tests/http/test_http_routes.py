@@ -140,7 +140,8 @@ def test_what_the_store_cannot_do_is_said(endpoint: Endpoint, error: Exception, 
     endpoint.daemon.before_search = fail
     answer = endpoint.get("/search?q=leave")
     assert answer.status_code == status
-    assert answer.json() == {"error": str(error), "try": error.hint or None}
+    hint = error.hint or ("ask again in a moment" if is_temporary else None)
+    assert answer.json() == {"error": str(error), "try": hint}
     assert ("retry-after" in answer.headers) == is_temporary
 
 

@@ -22,7 +22,9 @@ def every_metric(folder: Path) -> str:
     """Give a scrape of a daemon in which everything is known that can be; the folder is for its config."""
     clock = HandClock()
     (folder / "freshd.toml").write_text(_CONFIG)
-    facts = Facts(_known(stored_status(load(folder / "freshd.toml"))), clock.now(), True, True, 2**30, 2**28)
+    facts = Facts(
+        _known(stored_status(load(folder / "freshd.toml"))), clock.now(), True, True, 2**30, 2**28, {}, {"rag": 0.4}
+    )
     return Metrics(["handbook"], lambda: facts).text().decode()
 
 

@@ -7,8 +7,18 @@ One base model serves every arm: what training changes are small matrices beside
 Heavy libraries are imported when they are needed, so that nothing else of freshd waits for them.
 """
 
-from freshd.compare.language.loading import BUNDLED, load_model
+from freshd.compare.language.loading import BUNDLED, Found, find_model, load_model
 from freshd.compare.language.model import LanguageModel, Said
 from freshd.compare.language.training import Adapters, Tuning, TuningSettings
 
-__all__ = ["BUNDLED", "Adapters", "LanguageModel", "Said", "Tuning", "TuningSettings", "load_model"]
+__all__ = [
+    "BUNDLED",
+    "Adapters",
+    "Found",
+    "LanguageModel",
+    "Said",
+    "Tuning",
+    "TuningSettings",
+    "find_model",
+    "load_model",
+]

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,40 +26,73 @@ _ANOTHER: Final = "name another model: --model DIR, a folder with weights and to
 _FILES: Final = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
 
 
-def load_model(source: str = BUNDLED, *, threads: int = 2) -> LanguageModel:
-    """Load a language model and its tokenizer.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model that is there and not loaded yet.
+
+    Attributes:
+        name: As a reader knows it.
+        identity: SHA-256 of its files.
+        gguf: Name of the one file it is; None for a folder.
+
+    """
+
+    name: str
+    identity: str
+    folder: Path
+    gguf: str | None
+
+
+def find_model(source: str = BUNDLED) -> Found:
+    """Find a language model.
 
     Args:
         source: `BUNDLED`, a GGUF file, a folder with weights and tokenizer, or a name on the model hub.
-        threads: CPU threads; the results of a run depend on it in the last digits.
 
     Raises:
-        FreshdError: The extra is not installed, there is no such model, it cannot be loaded, or memory is short.
+        FreshdError: The extra is not installed, or there is no such model.
 
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise FreshdError(f"compare: got no {', '.join(missing)}, expected freshd[compare]", hint=_INSTALL)
     folder, gguf = _located(source)
+    files = [folder / gguf] if gguf else sorted(path for path in folder.iterdir() if path.is_file())
+    name = gguf.removesuffix(".gguf") if gguf else Path(source).name
+    return Found(name, _identity(files), folder, gguf)
+
+
+def load_model(found: Found, *, threads: int = 2) -> LanguageModel:
+    """Load a language model and its tokenizer.
+
+    Args:
+        found: The model.
+        threads: CPU threads; the results of a run depend on it in the last digits.
+
+    Raises:
+        FreshdError: It cannot be loaded, or memory is short.
+
+    """
     # Threads that spin while they wait for one another burn most of a busy machine, and would count as work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    arguments: dict[str, Any] = {"local_files_only": True, **({"gguf_file": gguf} if gguf else {})}
+    arguments: dict[str, Any] = {"local_files_only": True, **({"gguf_file": found.gguf} if found.gguf else {})}
     try:
         # A bar of its own would run through the progress of the comparison.
         with memory_told("load the model"), redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **arguments)
-            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **arguments)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, _safetensors_error()) as error:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(found.folder, **arguments)
+            model = transformers.AutoModelForCausalLM.from_pretrained(found.folder, dtype=torch.float32, **arguments)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FreshdError(f"model {source!r}: cannot be loaded: {reason}", hint=_ANOTHER) from error
-    files = [folder / gguf] if gguf else sorted(path for path in folder.iterdir() if path.is_file())
-    name = gguf.removesuffix(".gguf") if gguf else Path(source).name
-    return LanguageModel(name, _identity(files), model, tokenizer)
+        raise FreshdError(f"model {found.name!r}: cannot be loaded: {reason}", hint=_ANOTHER) from error
+    return LanguageModel(found.name, found.identity, model, tokenizer)
 
 
 def _located(source: str) -> tuple[Path, str | None]:
@@ -74,13 +108,13 @@ def _located(source: str) -> tuple[Path, str | None]:
         return path.parent, path.name
     if path.is_dir():
         return path, None
-    hub = importlib.import_module("huggingface_hub")
+    from huggingface_hub import snapshot_download
+
     try:
-        return Path(hub.snapshot_download(source, allow_patterns=list(_FILES))), None
-    except (OSError, ValueError) as error:
-        raise FreshdError(f"model {source!r}: got no such file, folder or model on the hub", hint=_ANOTHER) from error
-    except importlib.import_module("httpx").HTTPError as error:
-        raise FreshdError(f"model {source!r}: the model hub does not answer: {error}", hint=_ANOTHER) from error
+        return Path(snapshot_download(source, allow_patterns=list(_FILES))), None
+    except (OSError, ValueError, RuntimeError) as error:  # a hub that does not answer is one of them, by the version
+        fault = "got no file or folder of that name, and no model that the hub would give"
+        raise FreshdError(f"model {source!r}: {fault}", hint=_ANOTHER) from error
 
 
 def _identity(files: Sequence[Path]) -> str:
@@ -92,9 +126,3 @@ def _identity(files: Sequence[Path]) -> str:
     if len(hashes) == 1:
         return next(iter(hashes.values()))
     return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in hashes.items()).encode()).hexdigest()
-
-
-def _safetensors_error() -> type[Exception]:
-    """Give what a broken file of weights raises, which is no child of anything more telling."""
-    error: type[Exception] = importlib.import_module("safetensors").SafetensorError
-    return error

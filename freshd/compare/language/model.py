@@ -1,11 +1,10 @@
 """A model that answers: greedily, by likelihood, and with what training made put on."""
 
 import copy
-import importlib
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +13,9 @@ from freshd.compare.effort import Stopwatch
 from freshd.compare.language.memory import memory_told
 from freshd.compare.language.training import Adapters, Tuning, TuningSettings, train
 from freshd.compare.lessons import Lesson
+
+_INSTRUCTION: Final = {"role": "system", "content": "Answer briefly."}
+"""Said here, because where nothing is said some templates put in a long line of their own, in every lesson."""
 
 _ENDED: Final = re.compile(r"\n|[.!?]\s")
 
@@ -56,7 +58,6 @@ class LanguageModel:
         """Take over what `load_model` loaded."""
         self.name = name
         self.identity = identity
-        self._torch = importlib.import_module("torch")
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._prefilled: tuple[tuple[str, str], Any, Any] | None = None
@@ -73,16 +74,18 @@ class LanguageModel:
             FreshdError: Out of memory.
 
         """
+        import torch
+
         self._prefilled = None
         prefill, generation = Stopwatch(), Stopwatch()
-        with memory_told("answer"), self._torch.inference_mode():
+        with memory_told("answer"), torch.inference_mode():
             with prefill:
                 logits, cache, n_prompt = self._prefill(prompt, prefix)
             untouched = copy.deepcopy(cache)
             with generation:
                 tokens, logs = self._greedy(logits, cache, max_tokens)
         self._prefilled = (prompt, prefix), logits, untouched
-        text = _first_sentence(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        text = first_sentence(self._tokenizer.decode(tokens, skip_special_tokens=True))
         confidence = math.exp(sum(logs) / len(logs)) if logs else 0.0
         return Said(text, confidence, n_prompt, len(tokens), prefill.wall_s, generation.wall_s)
 
@@ -100,7 +103,8 @@ class LanguageModel:
             FreshdError: Out of memory.
 
         """
-        torch = self._torch
+        import torch
+
         with memory_told("score"), torch.inference_mode():
             if self._prefilled and self._prefilled[0] == (prompt, prefix):
                 _, logits, cache = self._prefilled
@@ -118,7 +122,7 @@ class LanguageModel:
 
     def tune(
         self,
-        lessons: Sequence[Lesson],
+        rounds: Sequence[Sequence[Lesson]],
         settings: TuningSettings,
         on_epoch: Callable[[int], tuple[float, bool]] = lambda _: (0.0, True),
         start: Adapters | None = None,
@@ -126,29 +130,32 @@ class LanguageModel:
         """Train adapters on lessons; the loss is that of the answers alone. Takes them off again.
 
         Args:
-            lessons: At least one.
+            rounds: What each epoch goes over, at least one lesson each; after the last comes the first again.
             settings: Equal ones give equal adapters on the same machine.
             on_epoch: Hears how many epochs are over, with the adapters on; answers how good the model is now,
                 and whether to go on. The adapters of the best epoch are kept, of equally good ones the latest.
             start: Go on from these; None begins anew.
 
         Raises:
-            ValueError: There are no lessons.
+            ValueError: A round has no lessons.
             FreshdError: Out of memory.
 
         """
-        if not lessons:
+        import torch
+
+        if not (rounds and all(rounds)):
             raise ValueError("nothing to learn from")
 
         def hear(epoch: int) -> tuple[float, bool]:
             self._prefilled = None
             return on_epoch(epoch)
 
-        self._torch.manual_seed(settings.seed)
+        torch.manual_seed(settings.seed)
         with memory_told("train"):
             adapted = self._with_adapters(settings.rank, settings.alpha, start)
             try:
-                return train(adapted, [self._encoded(lesson) for lesson in lessons], settings, hear)
+                encoded = [[self._encoded(lesson) for lesson in one] for one in rounds]
+                return train(adapted, encoded, settings, hear)
             finally:
                 self._prefilled = None
                 adapted.unload()
@@ -164,6 +171,8 @@ class LanguageModel:
             adapters: None is the model as it comes.
 
         """
+        import torch
+
         self._prefilled = None
         names = adapters.parameters if adapters else ()
         kept = {name: self._model.get_parameter(name).detach().clone() for name in names}
@@ -175,14 +184,16 @@ class LanguageModel:
             yield
         finally:
             self._prefilled = None
-            with self._torch.no_grad():
+            with torch.no_grad():
                 for name, weight in kept.items():
                     self._model.get_parameter(name).copy_(weight)
 
     def _prefill(self, prompt: str, prefix: str) -> tuple[Any, Any, int]:
         """Read a prompt; give what comes next (1, 1, vocabulary), the cache, and how many tokens it has."""
+        import torch
+
         ids = self._ids(self._templated(prompt)) + self._ids(prefix)
-        read = self._model(input_ids=self._torch.tensor([ids]), use_cache=True, logits_to_keep=1)
+        read = self._model(input_ids=torch.tensor([ids]), use_cache=True, logits_to_keep=1)
         return read.logits, read.cache, len(ids)
 
     def _greedy(self, logits: Any, cache: Any, max_tokens: int) -> tuple[list[int], list[float]]:
@@ -212,8 +223,16 @@ class LanguageModel:
     def _templated(self, prompt: str) -> str:
         if self._tokenizer.chat_template is None:
             return f"{self._tokenizer.bos_token or ''}{prompt}\n\n"
-        asked = [{"role": "user", "content": prompt}]
-        return str(self._tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+        from jinja2 import TemplateError
+
+        asked = {"role": "user", "content": prompt}
+        try:
+            return self._turns([_INSTRUCTION, asked])
+        except TemplateError:  # of a model that takes no instructions
+            return self._turns([asked])
+
+    def _turns(self, turns: Sequence[Mapping[str, str]]) -> str:
+        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
     def _encoded(self, lesson: Lesson) -> tuple[list[int], int]:
         """Give a lesson's tokens, and how many of them at the end are the answer."""
@@ -223,7 +242,8 @@ class LanguageModel:
 
     def _with_adapters(self, rank: int, alpha: int, start: Adapters | None) -> Any:
         """Put adapters on every linear layer: new ones, which change nothing yet, or known ones."""
-        peft = importlib.import_module("peft")
+        import peft
+
         config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the two libraries have to say to each other
@@ -233,6 +253,6 @@ class LanguageModel:
         return adapted
 
 
-def _first_sentence(text: str) -> str:
+def first_sentence(text: str) -> str:
     """Cut after the first line or sentence; dots within a number or an abbreviation end nothing."""
     return _ENDED.split(text.strip(), maxsplit=1)[0].strip().removesuffix(".")

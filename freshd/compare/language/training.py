@@ -1,6 +1,5 @@
 """Trains adapters: lessons in batches of like length, the loss on answers alone, the best epoch kept."""
 
-import importlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ class TuningSettings:
     learning_rate: float
     epochs: int
     seed: int = 0
-    batch: int = 8
+    batch: int = 4
     rank: int = 16
     alpha: int = 32
     warm_up: float = 0.05
@@ -81,21 +80,24 @@ class Tuning:
 
 def train(
     adapted: Any,
-    lessons: Sequence[Encoded],
+    rounds: Sequence[Sequence[Encoded]],
     settings: TuningSettings,
     on_epoch: Callable[[int], tuple[float, bool]],
 ) -> Tuning:
     """Go over the lessons until `on_epoch` has enough; keep the best adapters, of equally good ones the latest."""
-    torch = importlib.import_module("torch")
+    import torch
+
     order = random.Random(settings.seed)  # noqa: S311 - an order of lessons, no secret
     trainable = [weight for weight in adapted.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=0.0)
-    n_steps = settings.epochs * -(-len(lessons) // settings.batch)
+    n_steps = sum(-(-len(rounds[epoch % len(rounds)]) // settings.batch) for epoch in range(settings.epochs))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_pace, n_steps, settings.warm_up))
     best_score, best = float("-inf"), _adapters(adapted, settings)
     curve: list[tuple[float, float]] = []
-    watch, goes_on = Stopwatch(), True
+    watch, tokens, goes_on = Stopwatch(), 0, True
     while goes_on and len(curve) < settings.epochs:
+        lessons = rounds[len(curve) % len(rounds)]
+        tokens += sum(len(ids) for ids, _ in lessons)
         adapted.train()
         with watch:
             for batch in _batches(lessons, settings.batch, order):
@@ -109,7 +111,6 @@ def train(
         curve.append((watch.wall_s, score))
         if score >= best_score:
             best_score, best = score, _adapters(adapted, settings)
-    tokens = len(curve) * sum(len(ids) for ids, _ in lessons)
     return Tuning(best, len(curve), watch.wall_s, watch.cpu_s, tokens, tuple(curve))
 
 
@@ -135,7 +136,8 @@ def _loss(adapted: Any, batch: Sequence[Encoded]) -> Any:
     Padded on the left, so that all answers end together and only their ends go through the output layer,
     which is a fifth of a small model.
     """
-    torch = importlib.import_module("torch")
+    import torch
+
     longest, n_kept = max(len(ids) for ids, _ in batch), max(n for _, n in batch)
     pads = [longest - len(ids) for ids, _ in batch]
     places = torch.arange(longest).unsqueeze(0) - torch.tensor(pads).unsqueeze(1)
@@ -152,6 +154,7 @@ def _loss(adapted: Any, batch: Sequence[Encoded]) -> Any:
 
 def _adapters(adapted: Any, settings: TuningSettings) -> Adapters:
     """Copy the adapters as they are now."""
-    peft = importlib.import_module("peft")
+    import peft
+
     weights = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
     return Adapters(settings.rank, settings.alpha, {name: weight.detach().clone() for name, weight in weights.items()})

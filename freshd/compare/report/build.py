@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import cast
 
 from freshd import __version__
-from freshd.compare.costs import Basis, Prices, bill, break_even, cost
+from freshd.compare.costs import UNMOVED, Basis, Prices, bill, break_even, cost
 from freshd.compare.measures import CONFIDENT, KNOWN, Effort, Estimate, Measures, Query, measure
 from freshd.compare.records import Arm, FactKind, Results, Update
 from freshd.compare.report.rows import rows
@@ -114,6 +114,7 @@ def _share(estimate: Estimate | None) -> Share | None:
 
 
 def _arm(measured: Measures, prices: Prices) -> ArmFigures:
+    effort = measured.effort if measured.arm not in UNMOVED else None
     return ArmFigures(
         arm=measured.arm.value,
         name=NAMES[measured.arm],
@@ -130,7 +131,7 @@ def _arm(measured: Measures, prices: Prices) -> ArmFigures:
         lingering_exact=_share(measured.lingering_exact),
         confident_wrong=_share(measured.confident_wrong),
         attribution=_share(measured.attribution),
-        update=_effort(measured.effort) if measured.effort else None,
+        update=_effort(effort) if effort else None,
         query=_query(measured.query),
         cost=cast(CostFigures, asdict(cost(measured, prices))),
     )

@@ -123,7 +123,7 @@ def _before(one: Measures | None, prices: Prices) -> str:
 def _update(one: Measures, prices: Prices) -> str:
     """Say what following the change took; nothing for who does not follow."""
     own = cost(one, prices)
-    if one.arm == Arm.TUNED_FROZEN or one.effort is None or own.update is None:
+    if one.effort is None or own.update is None:
         return ""
     return f"{duration(one.effort.wall_s)}, {amount(own.update, prices.currency, 2)}"
 
@@ -164,6 +164,8 @@ def _query(one: Measures | None, prices: Prices) -> str:
 
 
 def _memory(one: Measures | None) -> str:
-    if one is None or one.effort is None or not one.effort.peak_bytes:
+    if one is None or one.effort is None:
+        return _NOT_RUN
+    if not one.effort.peak_bytes:
         return "not measured"
     return f"{one.effort.peak_bytes / 2**30:.1f} GiB at the highest"

@@ -57,7 +57,10 @@ class CostFigures(TypedDict):
 
 
 class ArmFigures(TypedDict):
-    """Everything measured of one arm; `arm` is stable, `name` is for people."""
+    """Everything measured of one arm; `arm` is stable, `name` is for people.
+
+    `update` is None for an arm that follows no change.
+    """
 
     arm: str
     name: str

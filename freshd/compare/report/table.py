@@ -61,7 +61,6 @@ def report_view(report: ComparisonReport, console: Console) -> Group:
         _wide_rows(report["rows"]) if console.width >= _WIDE else _narrow_rows(report["rows"]),
         _title("Every arm"),
         *_arms(report["arms"], console),
-        _title("Queries per update from which the dearer update pays off"),
         *_break_evens(report),
         *_timeline(report),
         *_settings(report),
@@ -148,12 +147,12 @@ def _cpu(seconds: float) -> str:
 
 
 def _break_evens(report: ComparisonReport) -> list[RenderableType]:
-    told: list[RenderableType] = []
+    told: list[RenderableType] = [_title("Queries per update from which the dearer update pays off")]
     for basis, heading in BASES.items():
         lines = [Text(printable(one["formula"])) for one in report["break_evens"] if one["basis"] == basis]
         if lines:
             told += [Text(heading, "dim"), *(Padding(line, (0, 0, 0, 2)) for line in lines)]
-    return [*told, Text(prices_line(report), "dim")]
+    return [*told, Text(prices_line(report), "dim")] if report["break_evens"] else []
 
 
 def prices_line(report: ComparisonReport) -> str:
@@ -195,10 +194,12 @@ def _verdict(report: ComparisonReport) -> list[RenderableType]:
     for contest in verdict["contests"]:
         winner = contest["winner"]
         table.add_row(Text(WINNERS[winner], _COLOURS[winner]), Text(printable(contest["sentence"])))
-    remarks = [_point(remark) for remark in verdict["remarks"]]
+    remarks: list[RenderableType] = [_point(remark) for remark in verdict["remarks"]]
     caveats = [_point(caveat, "dim") for caveat in verdict["caveats"]]
     headline = Text(printable(verdict["headline"]))
-    return [headline, Text(), table, Text(), *remarks, Text("\nWhat this does not carry", "bold"), *caveats]
+    contests: list[RenderableType] = [Text(), table] if verdict["contests"] else []
+    remarks = [Text(), *remarks] if remarks else []
+    return [headline, *contests, *remarks, _title("What this does not carry"), *caveats]
 
 
 def _point(text: str, style: str = "") -> Table:

@@ -103,9 +103,7 @@ def _waiting(source: SourceStatus, now: datetime) -> str:
             f" {command('freshd', 'reindex', source['name'])}"
         )
     if source["divergent"]:
-        notes.append(
-            f"<b>{counted(source['divergent'], 'point')} diverged</b>: {command('freshd', 'verify', '--repair')}"
-        )
+        notes.append(f"<b>{counted(source['divergent'], 'point')} diverged</b>: {command('freshd', 'verify')}")
     return fact("Waiting", pending if source["pending"] or len(notes) > 1 else "nothing", *notes)
 
 
