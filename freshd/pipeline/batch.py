@@ -29,6 +29,7 @@ from freshd.model import (
 )
 from freshd.payload import DocumentFields, chunk_label, point_payload
 from freshd.pipeline.plan import Plan, sampled
+from freshd.pipeline.recipe import Recipe
 from freshd.ports import Applied, Clock, Connector, Ledger, Store, VectorCache
 from freshd.ports.proof import Divergent, Expected, Proof
 

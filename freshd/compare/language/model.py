@@ -201,6 +201,8 @@ class LanguageModel:
         tokens: list[int] = []
         logs: list[float] = []
         while len(tokens) < max_tokens:
+            if tokens:
+                logits = self._model(input_ids=token.view(1, 1), cache=cache, logits_to_keep=1).logits
             chance, token = logits[0, -1].log_softmax(-1).max(-1)
             if int(token) in self._ends:
                 break
@@ -209,7 +211,6 @@ class LanguageModel:
                 tokens.pop()
                 break
             logs.append(float(chance))
-            logits = self._model(input_ids=token.view(1, 1), cache=cache, logits_to_keep=1).logits
         return tokens, logs
 
     @property
