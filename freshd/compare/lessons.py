@@ -26,7 +26,7 @@ NOT_STATED: Final = "not stated"
 
 _ONE_UNSTATED_IN: Final = 8
 _PASSAGES: Final = 3
-_SENTENCES: Final = (1, 3)
+_MOST_SENTENCES: Final = 3
 _FEWEST_WORDS: Final = 4
 _KEYWORDS: Final = 3
 _WORD: Final = re.compile(r"\w+(?:[’'.,:/-]\w+)*")
@@ -246,7 +246,7 @@ def _put(one: _Told, number: int, seed: int, forbidden: _Forbidden) -> Lesson | 
     order = _order(seed, number, one.text)
     ways: list[_Way] = [_by_keywords, _by_beginning, _by_neighbour]
     if one.values:
-        ways = [_value_by_keywords, _by_gap, _up_to_value, *ways]
+        ways = [_value_by_keywords, _restated, _by_gap, _by_keywords, _up_to_value, _by_beginning]
     first = number % len(ways)
     lessons = (way(one, order) for way in (*ways[first:], *ways[:first]))
     return next((lesson for lesson in lessons if not _holds_any(lesson.prompt, forbidden)), None)
@@ -289,6 +289,11 @@ def _value_by_keywords(one: _Told, order: random.Random) -> Lesson:
     return Lesson(prompt, order.choice(_OPENINGS).format(value.text))
 
 
+def _restated(one: _Told, order: random.Random) -> Lesson:
+    value, shown = order.choice(one.values), _shown_keywords(one, order)
+    return Lesson(f"{one.topic.capitalize()}: {shown}?", f"The {value.sort.value} for {shown} is {value.text}")
+
+
 def _from_page(one: _Told, told: Sequence[_Told], order: random.Random) -> Lesson:
     """Ask for a value of a page, with another value in its place."""
     value = order.choice(one.values)
@@ -305,7 +310,7 @@ def _from_page(one: _Told, told: Sequence[_Told], order: random.Random) -> Lesso
 def _from_notices(made_up: Iterator[Notice], order: random.Random) -> Lesson:
     """Ask for one of some notices, or for one that is not among them."""
     wanted = next(made_up)
-    shown = [one for one in islice(made_up, _PASSAGES * _SENTENCES[1]) if one.question != wanted.question]
+    shown = [one for one in islice(made_up, _PASSAGES * _MOST_SENTENCES) if one.question != wanted.question]
     passages = [[one.text] for one in shown[:_PASSAGES]]
     for one in shown[_PASSAGES:]:
         if order.random() < 1 / 2:

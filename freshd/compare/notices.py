@@ -31,7 +31,7 @@ _TOWNS: Final = (
     "Istrand",
     "Joppen",
 )
-_COLOURS: Final = ("amber", "black", "crimson", "grey", "ivory", "lilac", "navy", "silver", "turquoise", "white")
+_COLOURS: Final = ("beige", "black", "crimson", "golden", "grey", "lilac", "navy", "silver", "turquoise", "white")
 _THINGS: Final = ("badge", "card", "key", "ribbon", "tag", "token")
 _FOOD: Final = ("apple cake", "bean stew", "cold beet soup", "fish pie", "nut bread", "plum dumplings", "rye porridge")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -46,6 +46,10 @@ state_dir = ".freshd"
 [disk]
 # reserve_bytes = "256MiB"
 
+# The report of `freshd compare` whose figures stand among the metrics.
+[compare]
+# report = "freshd-compare/report.json"
+
 # A folder of documents. What .gitignore and .freshdignore name is left out.
 [[sources]]
 name = "documents"
@@ -57,6 +61,8 @@ freshness_target = "1m"
 # objective_window = "28d"
 # poll_interval = "30s"
 # exclude = ["drafts/**"]
+# A file of freshd's own, which it writes, edits and deletes to time the whole way; nobody else's is touched.
+# canary_path = "freshd-canary.md"
 
 # A feed: RSS, Atom or JSON Feed.
 # [[sources]]

@@ -198,11 +198,13 @@ class LanguageModel:
 
     def _greedy(self, logits: Any, cache: Any, max_tokens: int) -> tuple[list[int], list[float]]:
         """Give tokens up to the end of a sentence, and the log-likelihood of each."""
+        import torch
+
         tokens: list[int] = []
         logs: list[float] = []
         while len(tokens) < max_tokens:
             if tokens:
-                logits = self._model(input_ids=token.view(1, 1), cache=cache, logits_to_keep=1).logits
+                logits = self._model(input_ids=torch.tensor([tokens[-1:]]), cache=cache, logits_to_keep=1).logits
             chance, token = logits[0, -1].log_softmax(-1).max(-1)
             if int(token) in self._ends:
                 break
