@@ -108,7 +108,7 @@ def test_stdout_is_data_also_when_a_lost_index_is_told_of(indexed: Instance, tmp
     shutil.rmtree(copy.state.index_dir)
     done = freshd(copy, "search", "leave", "--json")
     assert json.loads(done.stdout)["hits"] == []
-    assert "store_empty" in done.stderr
+    assert "store_doubted" in done.stderr
 
 
 def test_a_damaged_index_names_what_mends_it_and_that_mends_it(indexed: Instance, tmp_path: Path):
@@ -160,7 +160,8 @@ def test_a_command_line_that_cannot_be_meant_is_an_error_with_what_helps(
 def test_commands_are_listed_in_the_order_of_their_use(indexed: Instance):
     shown = freshd(indexed, "--help").stdout
     names = re.findall(r"^\W*([a-z]+)  +[A-Z]", shown, re.MULTILINE)
-    assert names == ["init", "run", "reindex", "search", "status", "wait", "history", "deletions", "verify", "demo"]
+    of_use = ["init", "run", "reindex", "search", "status", "wait", "history", "deletions", "verify", "demo"]
+    assert names == [*of_use, "compare"]
 
 
 def test_the_version_is_told(indexed: Instance):

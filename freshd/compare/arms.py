@@ -148,7 +148,8 @@ class Arms:
         self._indexed = indexed
         self._plan = plan
         self._on_progress = on_progress
-        self._examination = [fact for fact in facts if fact.is_development and fact.kind is FactKind.CHANGED]
+        self._changed = [fact for fact in facts if fact.is_development and fact.kind is FactKind.CHANGED]
+        self._unchanged = [fact for fact in facts if fact.is_development and fact.kind is FactKind.UNCHANGED]
         self._questions = [fact.question for fact in facts]
         self._schooled: dict[tuple[School, int], Schooling] = {}
         self._learning_rate: float | None = None
@@ -255,10 +256,11 @@ class Arms:
 
     def _reading_curve(self, way: Way) -> tuple[tuple[float, float], ...]:
         """Tell what was known just before the update and at its end; nothing in between could be asked."""
-        known, _ = self._examined(self._indexed.stale, is_new=True)
+        known, _ = self._examined(self._changed, self._indexed.stale, is_new=True)
         if way.is_stale:
             return ((0.0, known),)
-        return ((0.0, known), (self._indexed.update.wall_s, self._examined(self._indexed.fresh, is_new=True)[0]))
+        after, _ = self._examined(self._changed, self._indexed.fresh, is_new=True)
+        return ((0.0, known), (self._indexed.update.wall_s, after))
 
     def _school(self, school: School, seed: int) -> Schooling:
         """Train once for a seed, and remember it as long as that seed is worked on."""
@@ -301,23 +303,33 @@ class Arms:
         return Schooling(tuning, learning_rate, peak_bytes(), len(rounds[0]), tuple(known))
 
     def _examined_after(self, school: School) -> tuple[float, float]:
-        """Ask development questions the way the arms will be; before the change what was right then counts."""
+        """Ask development questions the way the arms will be; before the change what was right then counts.
+
+        Returns:
+            Share of changed facts that are known, and how good the model is: few facts make a jumpy share,
+            so what did not change is asked as well, but of who learns nothing else than what changed.
+
+        """
         is_new = school in (School.INCREMENTAL, School.REPLAY, School.NEW)
         reads = school in (School.READER, School.FORM, School.MIXED)
-        return self._examined(self._indexed.stale if reads else None, is_new=is_new)
+        found = self._indexed.stale if reads else None
+        share, chances = self._examined(self._changed, found, is_new=is_new)
+        if school is not School.INCREMENTAL:
+            chances += self._examined(self._unchanged, found, is_new=True)[1]
+        return share, sum(chances) / len(chances) if chances else 0.0
 
-    def _examined(self, found: Mapping[str, Retrieved] | None, *, is_new: bool) -> tuple[float, float]:
-        """Give the share of changed development facts whose value is the likeliest, and its mean chance among four."""
-        right = [
-            (scores[0 if is_new else 1], scores)
-            for fact in self._examination
-            for texts in [found[fact.fact_id].texts if found else ()]
-            for scores in [self._model.score(lessons.prompt_with(texts, fact.question), fact.prefix, fact.options)]
-        ]
-        if not right:
-            return 0.0, 0.0
-        chances = [1 / sum(math.exp(score - mine) for score in scores) for mine, scores in right]
-        return sum(mine == max(scores) for mine, scores in right) / len(right), sum(chances) / len(right)
+    def _examined(
+        self, facts: Sequence[Fact], found: Mapping[str, Retrieved] | None, *, is_new: bool
+    ) -> tuple[float, list[float]]:
+        """Give the share of facts whose value is the likeliest, and the chance of each value among the four."""
+        n_known, chances = 0, []
+        for fact in facts:
+            texts = found[fact.fact_id].texts if found else ()
+            scores = self._model.score(lessons.prompt_with(texts, fact.question), fact.prefix, fact.options)
+            right = scores[0 if is_new else 1]
+            n_known += right == max(scores)
+            chances.append(1 / sum(math.exp(score - right) for score in scores))
+        return n_known / len(facts) if facts else 0.0, chances
 
     def _lessons(self, school: School, seed: int) -> lessons.Rounds:
         old, new, asked, recipe = self._versions.old, self._versions.new, self._questions, self._plan.recipe

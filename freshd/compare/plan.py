@@ -78,7 +78,7 @@ class Plan:
     seeds: tuple[int, ...] = (0, 1, 2)
     learning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
     epochs: int = 10
-    patience: int = 2
+    patience: int = 3
     k: int = 3
     answer_tokens: int = 10
     threads: int = 2

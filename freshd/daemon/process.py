@@ -144,17 +144,18 @@ class _Daemon:
             live = Live(whole, is_config_good=is_config_good)
             if is_first:
                 server.start()
-            StateDirectory(self._config.state_dir).publish_daemon(server.address, self._token)
             live.start()
             self._control.live = live
-            self._log.info(
-                Event.DAEMON_STARTED,
-                version=__version__,
-                endpoint=f"http://{server.address}",
-                sources=[target.name for target in whole.targets],
-                pid=os.getpid(),
-            )
             try:
+                # Only now: who reads where the daemon is finds it able to answer.
+                StateDirectory(self._config.state_dir).publish_daemon(server.address, self._token)
+                self._log.info(
+                    Event.DAEMON_STARTED,
+                    version=__version__,
+                    endpoint=f"http://{server.address}",
+                    sources=[target.name for target in whole.targets],
+                    pid=os.getpid(),
+                )
                 code = self._watch_over(live)
             finally:
                 self._control.live = None

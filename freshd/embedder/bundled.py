@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -97,7 +98,7 @@ def _is_intact(folder: Path) -> bool:
 def _assemble(folder: Path) -> None:
     """Build the folder beside its place and rename it there, so that nobody ever sees half of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.parent / ".bundled.lock"):
+    with _alone(folder.parent):
         if not _is_intact(folder):  # else somebody was faster
             _build(folder)
 
@@ -134,8 +135,11 @@ def _installed(pin: _Pinned) -> Path:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep others out meanwhile, also those in other processes; the lock dies with its holder."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep others out of a folder meanwhile, also those in other processes; the lock dies with its holder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)

@@ -53,20 +53,22 @@ class Pupil:
 
     Attributes:
         trained: Settings of every training, and where it began.
+        judged_by: Questions asked during each training.
 
     """
 
     def __init__(self):
         self.known = ()
         self.trained = []
-        self.worn = []
-        self.asked = []
+        self.judged_by = []
+        self.is_training = False
 
     def answer(self, prompt, prefix, max_tokens=16):
-        self.asked.append((prompt, prefix))
         return Said("something", 0.5, len(prompt.split()), 1, 0.001, 0.002)
 
     def score(self, prompt, prefix, options):
+        if self.is_training:
+            self.judged_by[-1].add(prompt)
         return tuple(self._belief(prompt, option) for option in options)
 
     def _belief(self, prompt, option):
@@ -76,6 +78,8 @@ class Pupil:
 
     def tune(self, rounds, settings, on_epoch, start=None):
         self.trained.append((settings, start))
+        self.judged_by.append(set())
+        self.is_training = True
         before, known, curve = self.known, [*(start.weights["known"] if start else ())], []
         goes_on = True
         while goes_on and len(curve) < settings.epochs:
@@ -84,14 +88,13 @@ class Pupil:
             self.known = tuple(known)
             score, goes_on = on_epoch(len(curve) + 1)
             curve.append((float(len(curve) + 1), score))
-        self.known = before
+        self.known, self.is_training = before, False
         adapters = Adapters(1, 1, {"known": tuple(known)})
         return Tuning(adapters, len(curve), float(len(curve)), 2.0 * len(curve), 100 * len(curve), tuple(curve))
 
     @contextmanager
     def wearing(self, adapters):
         before, self.known = self.known, adapters.weights["known"] if adapters else ()
-        self.worn.append(adapters)
         yield
         self.known = before
 
@@ -255,6 +258,18 @@ def test_a_training_ends_when_nothing_is_gained_any_more(versions, indexed):
     plan = replace(PLAN, arms=(Arm.TUNED_FROZEN,), seeds=(0,), learning_rates=(RATE_OF_NO_USE,), epochs=50, patience=2)
     (update,) = updates(Arms(pupil, versions, FACTS, indexed, plan, lambda *_: None).run(), Arm.TUNED_FROZEN)
     assert update.settings["before_epochs"] == 3
+
+
+def test_a_training_is_judged_by_what_stayed_too_but_not_one_on_what_changed_alone(versions, indexed):
+    """An increment that stops as soon as it forgets would hide that it does."""
+    ride = fact("ride", "Who rides alone?", "Alone rides", "nobody", "nobody", "lift.md", is_development=True)
+    pupil, plan = (
+        Pupil(),
+        replace(PLAN, arms=(Arm.TUNED_INCREMENTAL, Arm.TUNED_RETRAINED), seeds=(0,), learning_rates=(2e-3,)),
+    )
+    list(Arms(pupil, versions, (*FACTS, ride), indexed, plan, lambda *_: None).run())
+    changed, both = {"How long is a loan?"}, {"How long is a loan?", "Who rides alone?"}
+    assert pupil.judged_by == [both, changed, both]
 
 
 def test_facts_without_any_for_development_are_learned_for_as_long_as_is_allowed(versions, indexed):

@@ -68,7 +68,7 @@ def test_a_quiet_source_is_scanned_and_proved_on_after_a_jump(one: Living, by: t
     while n_marks < 3:
         assert time.monotonic() < until_s
         said = one.said()
-        assert all(said.asked_at - 3 * SECOND <= shown <= said.answered_at for shown in marks(said))
+        assert all(shown <= said.answered_at for shown in marks(said))
         if said.mark is not None and said.mark != mark:
             n_marks, mark = n_marks + 1, said.mark
     assert one.passes()
