@@ -55,8 +55,12 @@ def compare(
     old_tree, new_tree, chosen = _subject(old, new, demo, facts, yes)
     _make(folder)
     with ProgressTalk(talk, "steps") as progress:
+
+        def hear(_: str, done: int, total: int) -> None:
+            progress("compare", done, total)  # one bar: the steps go on from one arm to the next
+
         results = run_comparison(
-            old_tree, new_tree, chosen, folder / "journal.jsonl", plan, model=model, on_progress=progress
+            old_tree, new_tree, chosen, folder / "journal.jsonl", plan, model=model, on_progress=hear
         )
     report = build_report(results, prices, stream=stream)
     page = _write(folder, report)
