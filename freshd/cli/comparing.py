@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from freshd.cli.options import out, print_json, talk
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from freshd.compare.records import Fact
     from freshd.compare.report import ComparisonReport
     from freshd.compare.timeline import Stream
+
+_WIDTH = 100
+"""Of a report that goes into a file or a pipe."""
 
 _GIT_S = 60
 _MOST_CHANGES = 100_000
@@ -67,7 +71,9 @@ def compare(
     if as_json:
         print_json(report)
     else:
-        out.print(report_view(report, out))
+        # A report is laid out to a width, unlike lines that may be cut anywhere.
+        wide = Console(highlight=False, emoji=False, width=None if out.is_terminal else _WIDTH)
+        wide.print(report_view(report, wide))
     talk.print(f"page: {printable(str(page))}", markup=False)
 
 
