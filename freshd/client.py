@@ -204,6 +204,24 @@ def _told(lines: Iterable[str]) -> Iterator[Told]:
         fields = {}
 
 
+def demand(state: StateDirectory, purpose: str) -> Client:
+    """Find the daemon that works in a state directory.
+
+    Args:
+        state: The directory.
+        purpose: What only a daemon can be, such as `waited for`.
+
+    Raises:
+        FreshdError: None runs.
+
+    """
+    daemon = connect(state)
+    if daemon is None:
+        what = f"no daemon runs over this state directory, and only one can be {purpose}"
+        raise FreshdError(what, hint="freshd run")
+    return daemon
+
+
 def _refusal(answer: httpx.Response) -> FreshdError:
     try:
         problem = answer.json()

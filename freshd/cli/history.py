@@ -22,7 +22,7 @@ from freshd.cli.options import (
     print_json,
     talk,
 )
-from freshd.client import Client, Told, connect
+from freshd.client import Client, Told, connect, demand
 from freshd.config import Config, load
 from freshd.errors import ConfigError, FreshdError
 from freshd.model import DocumentId, SourceName
@@ -130,10 +130,7 @@ def _told(config: Config, after: int, wanted: _Wanted) -> Iterator[Told]:
 
 
 def _daemon(config: Config) -> Client:
-    daemon = connect(StateDirectory(config.state_dir))
-    if daemon is None:
-        raise FreshdError("no daemon runs over this state directory, and only one can be followed", hint="freshd run")
-    return daemon
+    return demand(StateDirectory(config.state_dir), "followed")
 
 
 def _show_line(entry: ChangeEntry) -> None:

@@ -22,7 +22,7 @@ from freshd.cli.options import (
     talk,
 )
 from freshd.cli.progress import ProgressTalk
-from freshd.client import Client, connect
+from freshd.client import connect, demand
 from freshd.config import Config, load, load_secrets
 from freshd.config.values import parse_duration
 from freshd.errors import ConfigError, FreshdError
@@ -79,7 +79,7 @@ def wait(
         raise ConfigError(f'--timeout: got "{timeout}", expected at most "24h"', hint="ask again after that")
     loaded = load(config, connectors=False)
     check_documents(loaded, documents or [])
-    with _daemon(loaded) as daemon:
+    with demand(StateDirectory(loaded.state_dir), "waited for") as daemon:
         report = daemon.wait(documents or [], timeout_s)
     if as_json:
         print_json(report)
@@ -163,10 +163,3 @@ def _plan(config: Config, names: list[str], full: bool) -> ReindexReport:
     with ProgressTalk(talk) as progress, open_dry_run(config) as (whole, estimate):
         tallies = whole.reindexer(names, full=full, on_progress=progress).run()
         return reindex_report(tallies, estimate())
-
-
-def _daemon(config: Config) -> Client:
-    daemon = connect(StateDirectory(config.state_dir))
-    if daemon is None:
-        raise FreshdError("no daemon runs over this state directory, and only one can be waited for", hint="freshd run")
-    return daemon

@@ -3,7 +3,6 @@
 Directions only: what a share comes to depends on model, machine and seed.
 """
 
-import importlib.util
 from dataclasses import replace
 
 import pytest
@@ -12,11 +11,12 @@ from freshd.compare import QUICK, handbook, run_comparison
 from freshd.compare.journal import read
 from freshd.compare.plan import WAYS
 from freshd.compare.records import Arm, FactKind
+from tests.kit.tiny_model import NEEDS_TORCH
 
 pytestmark = [
     pytest.mark.compare,
     pytest.mark.timeout(3_600),
-    pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed"),
+    NEEDS_TORCH,
 ]
 
 

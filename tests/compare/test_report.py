@@ -1,16 +1,14 @@
 """The report: the same figures as data, on a terminal and in a browser."""
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from pydantic import TypeAdapter
 
 from freshd.compare.costs import Prices
@@ -18,6 +16,7 @@ from freshd.compare.records import Arm, Results
 from freshd.compare.report import ComparisonReport, build_report, render_page
 from freshd.compare.timeline import Edit, Stream
 from tests.compare.recorded import FOLDER, WIDTHS, as_json, as_text, made_up
+from tests.kit.browser import VIOLATIONS, chromium
 
 HOSTILE = (
     "<script>document.title='owned'</script>",
@@ -31,9 +30,6 @@ HOSTILE = (
 )
 """What a model, a machine, a setting or a source of changes may be called."""
 
-VIOLATIONS = """
-document.addEventListener("securitypolicyviolation", (event) => console.error("CSP: " + event.violatedDirective));
-"""
 WIDE, PHONE = {"width": 1180, "height": 900}, {"width": 320, "height": 640}
 
 
@@ -159,14 +155,8 @@ def test_in_the_recorded_run_what_is_frozen_is_stale_and_updating_an_index_is_ch
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed")
-    args = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=args)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """The page at `/` in a real browser: what it shows, that it never shows old for new, and that nothing breaks it."""
 
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from freshd.config import HttpSection, Listen
 from freshd.errors import StoreUnavailable
@@ -18,6 +16,7 @@ from freshd.http.page.document import render
 from freshd.http.page.markup import plain
 from tests.daemon.instance import eventually, instance
 from tests.http.daemon import AUTH, TOKEN, Endpoint, change, dashboard, instant, serving, source
+from tests.kit.browser import VIOLATIONS, chromium
 
 SOON_MS = 15_000
 WIDE, PHONE = {"width": 1180, "height": 900}, {"width": 320, "height": 640}
@@ -36,21 +35,11 @@ HOSTILE = (
 )
 """What a title, an id or a reason may be, as anybody may write a document."""
 
-VIOLATIONS = """
-document.addEventListener("securitypolicyviolation", (event) => console.error("CSP: " + event.violatedDirective));
-"""
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed")
-    args = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=args)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
