@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo lock check format test bench compare-install compare-test clean
+.PHONY: help install demo lock check format test torture audit sbom bench compare-install compare-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +35,12 @@ $(BIN)/python:
 demo: install ## show the main job on real documents
 	@$(BIN)/freshd demo
 
-# Pins stay as they are unless pyproject.toml asks for more; `make lock UPGRADE=--upgrade` takes the newest of all.
 # The index is pip's, where pip has one configured; its address stays out of the locks.
-LOCK = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(PIP) config get global.index-url 2>/dev/null)}"; \
-  [ -z "$$UV_DEFAULT_INDEX" ] && unset UV_DEFAULT_INDEX || export UV_DEFAULT_INDEX; \
-  $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(PIP) config get global.index-url 2>/dev/null)}"; \
+  [ -z "$$UV_DEFAULT_INDEX" ] && unset UV_DEFAULT_INDEX || export UV_DEFAULT_INDEX; $(BIN)/uv
+
+# Pins stay as they are unless pyproject.toml asks for more; `make lock UPGRADE=--upgrade` takes the newest of all.
+LOCK = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
   --no-annotate --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE)
 
 lock: | $(BIN)/uv ## resolve both locks anew from pyproject.toml
@@ -62,6 +63,19 @@ format: install ## mend what ruff can mend
 
 test: check ## everything CI runs: check, then the tests
 	@$(BIN)/python -m pytest -n 2
+
+torture: install ## kill freshd N times under churn and hold what is left against an index from scratch
+	@$(BIN)/python -m tests.torture --kills $(or $(N),1000)
+
+audit: | $(BIN)/uv ## hold every package of the lock against the known vulnerabilities; needs an index that tells them
+	@$(UV) tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes \
+	  --requirement requirements.lock
+
+sbom: | $(BIN)/uv ## write what freshd is made of to dist/freshd.cdx.json (CycloneDX)
+	@mkdir -p dist
+	@PYTHONWARNINGS=ignore; export PYTHONWARNINGS; $(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock \
+	  --pyproject pyproject.toml --mc-type application --output-file dist/freshd.cdx.json
+	@echo "wrote dist/freshd.cdx.json"
 
 bench: install ## measure, each figure beside a baseline of the same run
 	@$(BIN)/python -m tests.bench

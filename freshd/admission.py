@@ -7,9 +7,9 @@ the switch decides in one step which of the two every search sees.
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from freshd.model import ChunkId, SourceName
-from freshd.ports import Ledger
 
 _Key = tuple[SourceName, str]
 
@@ -20,10 +20,18 @@ class _Switch:
     hidden: frozenset[ChunkId]
 
 
+class AppliedChunks(Protocol):
+    """What is asked of a ledger; see `ports.Ledger`."""
+
+    def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
+        """Give those that belong to an applied revision."""
+        ...
+
+
 class Admission:
     """The ledger's applied chunks, overlaid with the switches under way. Safe to use from several threads."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: AppliedChunks) -> None:
         """Start with what the ledger says is applied."""
         self._ledger = ledger
         self._lock = threading.Lock()
@@ -34,6 +42,11 @@ class Admission:
     def epoch(self) -> int:
         """Rises with every switch; a search that saw two values may have seen half of one and should look again."""
         return self._epoch
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether search shows nothing that the ledger does not know of yet."""
+        return not self._switches
 
     def switch(self, key: _Key, wanted: frozenset[ChunkId], held: frozenset[ChunkId]) -> None:
         """Show a document's wanted chunks instead of those it held, at once and for every search."""

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -11,10 +12,13 @@ import httpx
 from freshd.errors import ConfigError, FreshdError, StoreUnavailable
 from freshd.redaction import printable
 from freshd.shapes import (
+    BackupReport,
     ChangeEntry,
     ChangesAnswer,
+    ForgetReport,
     HeldDeletions,
     JobReport,
+    PruneReport,
     ReindexReport,
     SearchAnswer,
     StatusReport,
@@ -95,9 +99,31 @@ class Client:
         order = {"documents": list(documents), "timeout_seconds": timeout_s}
         return cast(WaitReport, self._job("/wait", order, lambda *_: None))
 
-    def verify(self, on_progress: Callable[[int, int], None]) -> VerifyReport:
-        """Have the ledger held against the store; `on_progress` hears done and total."""
-        return cast(VerifyReport, self._job("/verify", {}, on_progress))
+    def verify(
+        self,
+        on_progress: Callable[[int, int], None],
+        *,
+        deep: bool = False,
+        repair: bool = False,
+        orphans: bool = False,
+    ) -> VerifyReport:
+        """Have the ledger held against the store, and mended if asked to; `on_progress` hears done and total."""
+        order = {"deep": deep, "repair": repair, "orphans": orphans}
+        return cast(VerifyReport, self._job("/verify", order, on_progress))
+
+    def backup(self, directory: Path, on_progress: Callable[[int, int], None]) -> BackupReport:
+        """Have everything copied into a folder; `on_progress` hears bytes done and in all."""
+        return cast(BackupReport, self._job("/backup", {"directory": str(directory)}, on_progress))
+
+    def forget(
+        self, documents: Sequence[str], *, undo: bool, on_progress: Callable[[int, int], None] = lambda *_: None
+    ) -> ForgetReport:
+        """Have documents forgotten, or let in again; `on_progress` hears documents done and in all."""
+        return cast(ForgetReport, self._job("/forget", {"documents": list(documents), "undo": undo}, on_progress))
+
+    def prune(self, source: str, on_progress: Callable[[int, int], None]) -> PruneReport:
+        """Have what is left of a source taken out that left the config; `on_progress` as above."""
+        return cast(PruneReport, self._job("/prune", {"source": source}, on_progress))
 
     def changes(self, after: int, limit: int, source: str | None, document_id: str | None) -> ChangesAnswer:
         """Ask for applied changes after a sequence number; a negative one counts from the newest back."""
@@ -149,7 +175,7 @@ class Client:
             try:
                 report: JobReport = self._ask("GET", f"/jobs/{job}")
             except ConfigError as error:  # the only thing wrong with what is asked: nobody remembers it
-                what = "the daemon took up another config meanwhile, and knows nothing of what it was asked before"
+                what = "the daemon was started anew meanwhile, and knows nothing of what it was asked before"
                 raise StoreUnavailable(what, hint="ask again") from error
             on_progress(report["done"], report["total"])
             if report["state"] == "failed":

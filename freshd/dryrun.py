@@ -109,6 +109,12 @@ class NullStore:
     def open(self, instance: str) -> None:
         """Accept any ledger as the owner."""
 
+    def publish(self) -> None:
+        """Stay unknown to everybody."""
+
+    def discard(self, instance: str) -> None:
+        """Have nothing to delete."""
+
     def ping(self) -> None:
         """Answer."""
 
@@ -294,6 +300,10 @@ class ReadOnlyCache:
     def put(self, embedder: Digest, vectors: Mapping[Digest, Vector]) -> None:
         """Remember for this run only."""
         self._added |= {(embedder, digest): vector for digest, vector in vectors.items()}
+
+    def forget(self, digests: Iterable[Digest]) -> int:
+        """Nothing: what is only tried out forgets nothing."""
+        return 0
 
     def close(self) -> None:
         """Forget what this run put."""

@@ -13,6 +13,8 @@
     │   ├── DocumentGone             vanished between listing and read
     │   └── DocumentChanging         changed while it was read; retryable
     ├── ParseError                   the document is bad; its neighbours go on
+    │   └── ParserDied               retryable; so may be what killed it
+    ├── NotEmbeddable                the model cannot take this one; its neighbours go on
     ├── EmbedderUnavailable          retryable
     └── StoreError
         ├── StoreUnavailable         retryable; what it did is unknown
@@ -116,6 +118,18 @@ class ParseError(FreshdError):
     """The document's bytes are not what they claim to be."""
 
 
+class ParserDied(ParseError):
+    """The process that took the document apart was killed; by the document, or by something else."""
+
+    retryable = True
+
+
+class NotEmbeddable(FreshdError):
+    """The model answers, but not for this document; so it stays as it was, and is tried a few times."""
+
+    retryable = True
+
+
 class EmbedderUnavailable(FreshdError):
     """The model could not be loaded or did not answer."""
 
@@ -127,9 +141,19 @@ class StoreError(FreshdError):
 
 
 class StoreUnavailable(StoreError):
-    """The store did not answer; whether it applied the last call is unknown."""
+    """The store did not answer; whether it applied the last call is unknown.
+
+    Attributes:
+        wait_s: It asked to be left alone for so long; 0 if it did not say.
+
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, hint: str = "", wait_s: float = 0.0) -> None:
+        """Keep the store's own wish beside the message."""
+        super().__init__(message, hint=hint)
+        self.wait_s = wait_s
 
 
 class CollectionMismatch(StoreError):

@@ -2,9 +2,12 @@
 
 `FRESHD_FAULTS="after_intent:kill@2,mid_read:raise"` kills the process at the second hit of
 `after_intent` and raises `OSError` at the first hit of `mid_read`.
+`FRESHD_FAULTS_LOG=FILE` has the name of every fail point that is passed appended to a file, one a line,
+so that a test can break a run at each of them in turn.
 Unarmed, a hit costs one dictionary look-up.
 """
 
+import errno
 import os
 import signal
 import threading
@@ -20,14 +23,23 @@ def _kill() -> None:
 
 
 def _raise() -> None:
-    raise OSError(5, "injected by a fail point")
+    raise OSError(errno.EIO, "injected by a fail point")
+
+
+def _enospc() -> None:
+    raise OSError(errno.ENOSPC, "injected by a fail point")
 
 
 def _stop() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-_ACTIONS: dict[str, Callable[[], None]] = {"kill": _kill, "raise": _raise, "stop": _stop}
+_ACTIONS: dict[str, Callable[[], None]] = {
+    "kill": _kill,
+    "raise": _raise,
+    "enospc": _enospc,
+    "stop": _stop,
+}
 
 
 def _parse(text: str) -> dict[str, tuple[Callable[[], None], int]]:
@@ -40,10 +52,13 @@ def _parse(text: str) -> dict[str, tuple[Callable[[], None], int]]:
 
 
 _armed = _parse(os.environ.get("FRESHD_FAULTS", ""))
+_log = os.environ.get("FRESHD_FAULTS_LOG")
 
 
 def hit(name: str) -> None:
     """Pass the fail point `name`; do what is armed there when the count is reached."""
+    if _log:
+        _note(name, _log)
     if name not in _armed:
         return
     action, nth = _armed[name]
@@ -52,6 +67,15 @@ def hit(name: str) -> None:
         reached = _hits[name] == nth
     if reached:
         action()
+
+
+def _note(name: str, path: str) -> None:
+    """Append a name by one write: it is in the file whatever becomes of the process afterwards."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, f"{name}\n".encode())
+    finally:
+        os.close(descriptor)
 
 
 def arm(text: str) -> None:

@@ -4,6 +4,7 @@
     libraries' own logging, from WARNING up ─▶ the same way, as `library_logged`
 
 Talking never fails: a stream that is closed, broken or full loses lines and raises nothing.
+Nor does it ever wait, where it is told not to: a reader that stalls costs lines, which are counted, and no work.
 """
 
 import json
@@ -11,7 +12,7 @@ import logging
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -32,6 +33,9 @@ LEVELS: Mapping[str, int] = {
 
 MAX_REPEATS_PER_MINUTE = 10
 """Warnings and errors of one kind and source that are shown in a minute; the next one shown counts the rest."""
+
+MAX_WAITING_LINES = 2_000
+"""Kept for a reader that stalls, about a megabyte; what comes when there are so many is lost, and counted."""
 
 _MIN_HIDDEN_CHARACTERS = 4
 _MAX_DEPTH = 6
@@ -60,11 +64,20 @@ class Event(StrEnum):
     FRESHNESS_CHANGED = "freshness_changed"
     STORE_LOST = "store_lost"
     STORE_DOUBTED = "store_doubted"
+    LEDGER_CAUGHT_UP = "ledger_caught_up"
     STORE_RECOVERED = "store_recovered"
+    GENERATION_FILLING = "generation_filling"
+    GENERATION_SWITCHED = "generation_switched"
+    GENERATION_DISCARDED = "generation_discarded"
+    GENERATION_DELAYED = "generation_delayed"
     REQUEST_FAILED = "request_failed"
     VERIFY_PASSED = "verify_passed"
     VERIFY_DIVERGED = "verify_diverged"
     VERIFY_FAILED = "verify_failed"
+    VERIFY_REPAIRED = "verify_repaired"
+    DOCUMENTS_FORGOTTEN = "documents_forgotten"
+    SOURCE_PRUNED = "source_pruned"
+    PRUNE_DELAYED = "prune_delayed"
     CANARY_FAILED = "canary_failed"
     CANARY_RECOVERED = "canary_recovered"
     JOB_FAILED = "job_failed"
@@ -153,6 +166,68 @@ class _Outlet:
     msg = debug = info = warning = warn = error = critical = fatal = exception = failure = log = line
 
 
+class _Waiting:
+    """An outlet that never waits for its stream: a thread of its own writes, however long the reader takes.
+
+    What a stream is decides nothing: a pipe whose reader stalls, a journal that hangs, a file on a dead mount.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._outlet = _Outlet(stream)
+        self._lines: deque[str] = deque()
+        self._changed = threading.Condition(threading.RLock())  # a signal handler may speak while its own thread does
+        self._is_over = False
+        self._lost = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its thread is to end, or has."""
+        return self._is_over
+
+    def line(self, text: str) -> None:
+        with self._changed:
+            if self._is_over and not self._thread.is_alive():
+                self._outlet.line(text)
+                return
+            if len(self._lines) >= MAX_WAITING_LINES:
+                self._lost += 1
+                return
+            self._lines.append(text)
+            self._changed.notify_all()
+
+    msg = debug = info = warning = warn = error = critical = fatal = exception = failure = log = line
+
+    def take_lost(self) -> int:
+        """Give how many lines were lost since this was last asked; 0 while the next one would be lost as well."""
+        with self._changed:
+            if len(self._lines) >= MAX_WAITING_LINES:
+                return 0
+            lost, self._lost = self._lost, 0
+            return lost
+
+    def finish(self, timeout_s: float) -> None:
+        """Have the thread end once all is written, and wait some time for that; from then on lines are waited for."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines or self._is_over)
+                if not self._lines:
+                    return
+                text = self._lines.popleft()
+            self._outlet.line(text)
+
+
+_waiting: _Waiting | None = None
+
+
 class _FromLibraries(logging.Handler):
     """Turns what libraries log into events."""
 
@@ -182,6 +257,7 @@ def configure(
     level: str = "info",
     stream: TextIO | None = None,
     *,
+    never_waits: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
     """Set how and where freshd talks; may be called again, and then replaces what was set.
@@ -190,13 +266,14 @@ def configure(
         format: `auto` is `console` on a terminal, else `json`.
         level: Key of `LEVELS`; libraries are heard from WARNING up, whatever it is.
         stream: Standard error if None.
+        never_waits: Write in a thread of its own, so that a reader who stalls holds up nobody; `finish` ends it.
         monotonic: The clock of the rate limit.
 
     """
     stream = sys.stderr if stream is None else stream
     is_terminal = _is_terminal(stream)
     is_console = format == "console" or (format == "auto" and is_terminal)
-    outlet = _Outlet(stream)
+    outlet = _waiting_for(stream) if never_waits else _Outlet(stream)
     structlog.configure(
         processors=_processors(is_console=is_console, colours=is_terminal, monotonic=monotonic),
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -206,6 +283,20 @@ def configure(
     _listen_to_libraries()
 
 
+def finish(timeout_s: float = 1.0) -> None:
+    """Write what was said and is not written yet, unless that takes longer; a process that ends takes it along."""
+    if _waiting is not None:
+        _waiting.finish(timeout_s)
+
+
+def _waiting_for(stream: TextIO) -> _Waiting:
+    """Give the one outlet of a stream: two would mix up the order of lines."""
+    global _waiting
+    if _waiting is None or _waiting.is_over or _waiting.stream is not stream:
+        _waiting = _Waiting(stream)
+    return _waiting
+
+
 def _processors(*, is_console: bool, colours: bool, monotonic: Callable[[], float]) -> list[Processor]:
     limit = RepeatLimit(MAX_REPEATS_PER_MINUTE, 60.0, monotonic)
     return [
@@ -213,6 +304,7 @@ def _processors(*, is_console: bool, colours: bool, monotonic: Callable[[], floa
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _limiting(limit),
+        _with_lost_lines,
         structlog.processors.format_exc_info,
         _without_secrets,
         *([_escape, _console(colours=colours)] if is_console else [structlog.processors.JSONRenderer()]),
@@ -254,6 +346,13 @@ def _limiting(limit: RepeatLimit) -> Processor:
         return event
 
     return process
+
+
+def _with_lost_lines(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Say on the first line that gets through again how many did not."""
+    if _waiting is not None and (lost := _waiting.take_lost()):
+        event["lost_lines"] = lost
+    return event
 
 
 def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

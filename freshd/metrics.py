@@ -124,6 +124,7 @@ class _Gauges(Collector):
         yield _gauge("freshd_state_reserve_bytes", "Nothing is written with less free.", {}, facts.reserve_bytes)
         yield from _proofs(facts)
         yield _update_cycles(facts.update_cycles_s)
+        yield _generation_gauge(facts.status)
         yield from _verify_gauges(facts.status["verify"])
         yield from _source_gauges(facts.status["sources"])
         yield from _canary_gauges(facts.status["sources"])
@@ -197,6 +198,18 @@ def _update_cycles(cycles_s: Mapping[str, float]) -> Metric:
     )
     for approach, seconds in sorted(cycles_s.items()):
         family.add_metric([approach], seconds)
+    return family
+
+
+def _generation_gauge(status: StatusReport) -> Metric:
+    family = GaugeMetricFamily(
+        "freshd_generation_documents",
+        "Documents in the generation that is searched, and in the one that is filled beside it; absent without one.",
+        labels=["state"],
+    )
+    family.add_metric(["live"], sum(source["documents"] for source in status["sources"]))
+    if filling := status["generation"]["filling"]:
+        family.add_metric(["filling"], filling["documents"])
     return family
 
 

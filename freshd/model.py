@@ -341,6 +341,7 @@ class Known:
         fingerprint: Of the newest look that was recorded, applied or not; None after a deletion was recorded.
         is_applied: Whether the store holds a revision of it.
         absent_since: Since when a window has not shown it, where that is remembered; None while it does.
+        is_kept: A person kept it when it was not shown; only a person lets it go.
 
     """
 
@@ -350,6 +351,7 @@ class Known:
     is_racy: bool = False
     is_applied: bool = False
     absent_since: datetime | None = None
+    is_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,17 @@ def citation(payload: Mapping[str, Any]) -> Citation:
     )
 
 
+def is_citable(payload: Mapping[str, Any]) -> bool:
+    """Tell whether `citation` can read a payload, which damage may have made anything."""
+    try:
+        cited = citation(payload)
+    except (KeyError, TypeError, ValueError):
+        return False
+    texts = (cited.text, cited.source, cited.document_id, cited.uri, cited.title or "", *cited.heading_path)
+    lines = (cited.start_line, cited.end_line)
+    return all(isinstance(text, str) for text in texts) and all(isinstance(line, int) for line in lines)
+
+
 @overload
 def rfc3339(instant: datetime) -> str: ...
 @overload
@@ -145,6 +156,115 @@ def rfc3339(instant: datetime | None) -> str | None: ...
 def rfc3339(instant: datetime | None) -> str | None:
     """Write an aware instant as RFC 3339 in UTC, to the microsecond where it has one; None stays None."""
     return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a payload says, whoever wrote it: nothing is certain to be there, or to be true.
+
+    Attributes:
+        text: None where it has none.
+        heading_path: None where it has none.
+        ordinal: None where it has none.
+        source: Empty where it names none.
+        document_id: Empty where it names none.
+        content_sha256: Empty where it names none.
+        is_ours: It has freshd's bookkeeping.
+        chunk_label: What `chunk_label` gave, if the fields are as they were.
+        document_label: What `DocumentFields.label` gave, likewise.
+
+    """
+
+    text: str | None
+    heading_path: tuple[str, ...] | None
+    ordinal: int | None
+    source: str
+    document_id: str
+    content_sha256: str
+    is_ours: bool
+    chunk_label: Digest
+    document_label: Digest
+
+
+def stated(payload: Mapping[str, Any]) -> Stated:
+    """Read a payload that may be damaged, or somebody else's."""
+    cited, own = _object(payload, "metadata"), _object(payload, "freshd")
+    text, path, ordinal = payload.get("page_content"), cited.get("heading_path"), own.get("ordinal")
+    is_path = isinstance(path, list) and all(isinstance(heading, str) for heading in path)
+    return Stated(
+        text=text if isinstance(text, str) else None,
+        heading_path=tuple(path) if isinstance(path, list) and is_path else None,
+        ordinal=ordinal if isinstance(ordinal, int) and ordinal >= 0 else None,
+        source=_text(payload.get("source")),
+        document_id=_text(own.get("document_id")),
+        content_sha256=_text(payload.get("content_sha256")),
+        is_ours="freshd" in payload,
+        chunk_label=_label({**_picked(cited, _PLACE), "ordinal": ordinal}),
+        document_label=_label({**_picked(payload, _TOP), **_picked(cited, _CITED)}),
+    )
+
+
+def restored(
+    payload: Mapping[str, Any], source: SourceName, document_id: DocumentId, digest: Digest, now: datetime
+) -> dict[str, Any]:
+    """Build a payload anew from what its labels and its text's digest vouch for, and from what follows from its id.
+
+    Args:
+        payload: One whose labels are right.
+        source: Whose chunk it is.
+        document_id: Likewise.
+        digest: Of its embedded text.
+        now: For `indexed_at`, which nothing vouches for, where it is no instant any more.
+
+    """
+    cited, own = _object(payload, "metadata"), _object(payload, "freshd")
+    indexed_at = cited.get("indexed_at")
+    return {
+        "page_content": payload.get("page_content"),
+        "metadata": {
+            "source": source,
+            "document_id": document_id,
+            **_known(_picked(cited, _CITED)),
+            **_picked(cited, _PLACE),
+            "indexed_at": indexed_at if _is_instant(indexed_at) else rfc3339(now),
+        },
+        "doc_id": f"{source}/{document_id}",
+        "source": source,
+        **_known(_picked(payload, _TOP)),
+        "freshd": {"document_id": document_id, "ordinal": own.get("ordinal"), "digest": digest},
+    }
+
+
+_TOP = ("last_modified", "content_sha256")
+_CITED = ("uri", "title", "source_modified_at")
+_PLACE = ("heading_path", "start_line", "end_line")
+
+
+def _picked(fields: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: fields.get(name) for name in names}
+
+
+def _object(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = payload.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _label(fields: Mapping[str, Any]) -> Digest:
+    try:
+        return _digest(fields)
+    except ValueError:  # what came from elsewhere need not be Unicode
+        return Digest("")
+
+
+def _is_instant(value: object) -> bool:
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _instant(text: str | None) -> datetime | None:

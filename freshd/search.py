@@ -12,7 +12,7 @@ from datetime import datetime
 
 from freshd.admission import Admission
 from freshd.model import ChunkId, DocumentId, Match, SearchFilter, SourceName, Vector
-from freshd.payload import Citation, citation
+from freshd.payload import Citation, citation, is_citable
 from freshd.ports import Embedder, Store, StoredPoint
 from freshd.ports.proof import Divergent, Expected
 
@@ -161,7 +161,10 @@ class Search:
             if self._admission.epoch == epoch:
                 break
         hidden = self._canaries - {(source, where.path_prefix) for source in where.sources if len(where.sources) == 1}
-        return fuse([[m for m in answer if m.chunk_id in admitted and not _is_of(m, hidden)] for answer in answers])[:k]
+        # One whose payload is damaged cannot be cited: verify tells of it.
+        hits = [m for answer in answers for m in answer if m.chunk_id in admitted]
+        whole = {m.chunk_id for m in hits if is_citable(m.payload) and m.payload["source"] in where.sources}
+        return fuse([[m for m in answer if m.chunk_id in whole and not _is_of(m, hidden)] for answer in answers])[:k]
 
 
 class SearchProof:
@@ -170,12 +173,26 @@ class SearchProof:
     Counts what it came to, by source: `found`, or else how the index diverges: `missing`, `orphaned`, `hidden`.
     """
 
-    def __init__(self, store: Store, admission: Admission, dimension: int) -> None:
-        """Look in the store that is written; `dimension` is the length of every dense vector."""
+    def __init__(
+        self,
+        store: Store,
+        admission: Admission,
+        dimension: int,
+        counts: Counter[tuple[SourceName, str]] | None = None,
+    ) -> None:
+        """Look in the store that is written.
+
+        Args:
+            store: Of one generation.
+            admission: Of the same.
+            dimension: Length of every dense vector.
+            counts: Where to count, with the proofs of other generations; None for a count of its own.
+
+        """
         self._store = store
         self._admission = admission
         self._anything = Vector(struct.pack(f"<{dimension}f", 1.0, *[0.0] * (dimension - 1)))
-        self._counts: Counter[tuple[SourceName, str]] = Counter()
+        self._counts: Counter[tuple[SourceName, str]] = Counter() if counts is None else counts
 
     @property
     def counts(self) -> Mapping[tuple[SourceName, str], int]:

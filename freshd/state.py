@@ -20,6 +20,11 @@ from freshd.redaction import printable
 LOCK_PATIENCE_S = 0.5
 """A look by `read_daemon` holds the lock for an instant; longer than this, it is somebody's who works there."""
 
+NETWORK_FILE_SYSTEMS = frozenset({"afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
+"""Where a lock of one machine need not keep out another, and a map of a file may show what is old."""
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
 _WAIT = "wait until that process is done; freshd status tells how far the index is"
 _LOCK_RETRY_S = 0.02
 _MAX_DAEMON_BYTES = 65_536
@@ -61,6 +66,16 @@ class StateDirectory:
     def index_dir(self) -> Path:
         """Embedded shards, one folder for each generation."""
         return self.path / "index"
+
+    @property
+    def holds_index(self) -> bool:
+        """Whether there is an embedded shard, of whatever generation: then there is a ledger, or one was lost."""
+        return any(self.index_dir.glob("*/identity.json")) or any(self.index_dir.glob("*/shard"))
+
+    @property
+    def seal_path(self) -> Path:
+        """What tells that ledger and index belong together as they are."""
+        return self.index_dir / "seal"
 
     @property
     def models_dir(self) -> Path:
@@ -151,12 +166,51 @@ class StateDirectory:
         status = os.statvfs(self.path)
         return status.f_favail if status.f_files else None
 
+    def worker(self) -> int | None:
+        """Give the process id of whoever works in the directory, 0 where it cannot be told; None where nobody does."""
+        try:
+            if not self._is_locked():
+                return None
+            return int(self._lock_path.read_bytes()[:20])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            return 0
+
+    def file_system(self) -> str:
+        """Give the type of the file system that the directory, or the nearest folder above it, is on; empty if unknown.
+
+        That of its device: where it is mounted says nothing of what is.
+        """
+        place = next(path for path in (self.path, *self.path.parents) if path.exists())
+        device = place.stat().st_dev
+        mark = f"{os.major(device)}:{os.minor(device)}"
+        with suppress(OSError, IndexError):
+            for line in _MOUNTS.read_text(errors="replace").splitlines():
+                before, _, after = line.partition(" - ")
+                if before.split(" ")[2] == mark:
+                    return after.split(" ")[0]
+        return ""
+
     def _prepare(self) -> None:
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
                 self.path.mkdir(mode=0o700)
-            self._check(self.path.lstat())
+            self._check(self.looked_at())
+            if (kind := self.file_system()) in NETWORK_FILE_SYSTEMS:
+                hint = "set state_dir to a folder on a local disk: locks and memory maps hold only there"
+                raise self._unusable(f"got a folder on {kind}, expected one on a local disk", hint=hint)
+
+    def looked_at(self) -> os.stat_result:
+        """Look at the folder, through a link where root made it: systemd puts one before that of a dynamic user.
+
+        Raises:
+            FileNotFoundError: There is no folder, or the link leads to none.
+
+        """
+        status = self.path.lstat()
+        return self.path.stat() if stat.S_ISLNK(status.st_mode) and status.st_uid == 0 else status
 
     def _check(self, status: os.stat_result) -> None:
         where = printable(str(self.path))

@@ -137,6 +137,18 @@ class SqliteVectorCache:
         if rows:
             self._run(lambda: self._put(bytes.fromhex(embedder), rows))
 
+    def forget(self, digests: Iterable[Digest]) -> int:
+        """Remember vectors of some texts no more, whatever model made them; give how many they were.
+
+        Nothing of them is left in the file and its log, unless somebody else has it open.
+
+        Raises:
+            StateUnusable: The file could not be used, for another reason than damage.
+
+        """
+        keys = [bytes.fromhex(digest) for digest in dict.fromkeys(digests)]
+        return self._run(lambda: self._forget(keys)) if keys else 0
+
     def close(self) -> None:
         """Let go of the file; idempotent."""
         with self._lock:
@@ -172,6 +184,15 @@ class SqliteVectorCache:
                 self._insert(embedder, rows)
                 self._evict(len(rows) + EVICT_ROWS)
             self._shrink()
+
+    def _forget(self, keys: list[bytes]) -> int:
+        embedders = [row[0] for row in self._database.execute("SELECT DISTINCT embedder FROM vectors")]
+        with self._transaction():
+            rows = [row for embedder in embedders for row in _rows(self._database, embedder, keys)]
+            self._delete([(row.seq, len(row.vector)) for row in rows])
+        self._shrink()
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return len(rows)
 
     def _insert(self, embedder: bytes, rows: list[tuple[bytes, bytes]]) -> None:
         now = self._now()
@@ -331,6 +352,7 @@ def _prepare(database: sqlite3.Connection) -> None:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that a lowered bound gives disk back
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
+    database.execute("PRAGMA secure_delete = ON")
     database.execute("PRAGMA journal_size_limit = 8388608")
     if version == 0:
         database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")

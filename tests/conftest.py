@@ -16,6 +16,7 @@ KNOWN_SKIPS = (
     "systemd-analyze is not installed",
     "chromium is not installed",
     "not running as root",
+    "the kernel cannot deny memory that is written and executed",  # before Linux 6.3
     "running as root",
     "torch is not installed",
     "the Django source distributions could not be fetched",

@@ -52,10 +52,14 @@ class Standin:
             ValueError: Anything else a server would not take.
 
         """
+        if (answer := ROUTES_OF_ALL.get((method, path))) is not None:
+            return answer(self, body)
         _, _, name, *rest = path.split("/")
         route = (method, "/".join(rest))
+        aliases = {one.alias_name: one.collection_name for one in self.client.get_aliases().aliases}
         if route == ("GET", "exists"):
             return {"exists": self.client.collection_exists(name)}
+        name = aliases.get(name, name)
         if route == ("PUT", ""):
             return self._create(name, models.CreateCollection.model_validate(body))
         if not self.client.collection_exists(name):
@@ -74,6 +78,15 @@ class Standin:
             sparse_vectors_config=wanted.sparse_vectors,
             metadata=wanted.metadata,
         )
+
+    def list_aliases(self, _: Any) -> Any:
+        return self.client.get_aliases()
+
+    def list_collections(self, _: Any) -> Any:
+        return self.client.get_collections()
+
+    def change_aliases(self, body: Any) -> bool:
+        return self.client.update_collection_aliases(models.ChangeAliasesOperation.model_validate(body).actions)
 
     def info(self, name: str, _: Any) -> Any:
         info = plain(self.client.get_collection(name))
@@ -129,6 +142,11 @@ WRITES: dict[tuple[str, str], Callable[[Standin, str, Any], Any]] = {
     ("PUT", "points"): Standin.upsert,
     ("POST", "points/batch"): Standin.batch,
     ("POST", "points/delete"): Standin.delete,
+}
+ROUTES_OF_ALL: dict[tuple[str, str], Callable[[Standin, Any], Any]] = {
+    ("GET", "/aliases"): Standin.list_aliases,
+    ("GET", "/collections"): Standin.list_collections,
+    ("POST", "/collections/aliases"): Standin.change_aliases,
 }
 READS: dict[tuple[str, str], Callable[[Standin, str, Any], Any]] = {
     ("GET", ""): Standin.info,

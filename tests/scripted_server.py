@@ -86,14 +86,14 @@ Script = Reply | Callable[[Request], Reply]
 class ScriptedServer:
     """Serves until the `with` block ends; routes may be set at any time, from any thread."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self._tls = tls
         self._scripts: dict[str, list[Script]] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._exchange, bind_and_activate=True)
+        self._server = socketserver.ThreadingTCPServer((host, port), self._exchange, bind_and_activate=True)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -115,7 +115,7 @@ class ScriptedServer:
     @property
     def host(self) -> str:
         """`host:port`, as `allow_private_hosts` wants it."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self._server.server_address[0]}:{self.port}"
 
     def url(self, path: str = "/") -> str:
         return f"{'https' if self._tls else 'http'}://{self.host}{path}"

@@ -115,7 +115,7 @@ def test_a_damaged_index_names_what_mends_it_and_that_mends_it(indexed: Instance
     copy = Instance(tmp_path / "copy")
     copy.write("leave.md", (indexed.docs / "leave.md").read_text())
     shutil.copytree(indexed.state.path, copy.state.path)
-    place = copy.state.index_dir / "knowledge"
+    place = next(copy.state.index_dir.glob("knowledge-*"))
     (place / "shard" / "edge_config.json").write_text("damaged")
     for command in (["search", "leave"], ["verify"], ["reindex"]):
         done = freshd(copy, *command)
@@ -160,8 +160,8 @@ def test_a_command_line_that_cannot_be_meant_is_an_error_with_what_helps(
 def test_commands_are_listed_in_the_order_of_their_use(indexed: Instance):
     shown = freshd(indexed, "--help").stdout
     names = re.findall(r"^\W*([a-z]+)  +[A-Z]", shown, re.MULTILINE)
-    of_use = ["init", "run", "reindex", "search", "status", "wait", "history", "deletions", "verify", "demo"]
-    assert names == [*of_use, "compare"]
+    of_use = ["init", "run", "reindex", "search", "status", "wait", "history", "deletions", "forget", "prune"]
+    assert names == [*of_use, "verify", "backup", "ledger", "doctor", "demo", "compare"]
 
 
 def test_the_version_is_told(indexed: Instance):
@@ -243,7 +243,8 @@ def source(name: str, **facts: Any) -> dict[str, Any]:
 
 def table_on(width: int, *names: str) -> list[str]:
     report: Any = {"at": "2026-01-01T12:10:00Z", "daemon": 7, "sources": [source(name) for name in names]}
-    report |= {"store": {"error": None}, "verify": {"checked_at": None}, "indexing": None}
+    report |= {"store": {"error": None}, "verify": {"checked_at": None}, "indexing": None, "removed": []}
+    report["generation"] = {"live": None, "filling": None, "retired": None}
     written = io.StringIO()
     show.status_table(report, Output(file=written, width=width, soft_wrap=True))
     return written.getvalue().splitlines()[:-1]
@@ -286,6 +287,7 @@ def hit(**facts: Any) -> dict[str, Any]:
         "heading_path": [],
         "start_line": 3,
         "end_line": 3,
+        "is_stale": False,
         "watermark": None,
         **facts,
     }
@@ -303,6 +305,11 @@ def test_a_passage_is_shown_with_its_place_and_titles_once_each():
     assert shown(end_line=5)[0] == "1. handbook/leave.md:3-5"
     assert shown(title="Leave", heading_path=["Leave", "Parents"])[0] == "1. handbook/leave.md:3  Leave › Parents"
     assert shown(title="[bold]A guide[/]", heading_path=["Leave"])[0].endswith("  [bold]A guide[/] › Leave")
+
+
+def test_a_passage_of_a_document_that_cannot_be_indexed_as_it_is_now_says_so():
+    assert shown()[-2].endswith("freshness of its source unknown")
+    assert shown(is_stale=True)[-2].endswith(", but stale: its newest state could not be indexed")
 
 
 def test_a_passage_of_blanks_says_so_and_no_line_ends_in_blanks():

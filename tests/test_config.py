@@ -433,6 +433,8 @@ def test_credentials_in_a_source_are_in_no_text_of_the_config(write):
     ("environment", "message"),
     [
         ({"FRESHD_TOKEN": "hunter2"}, "FRESHD_TOKEN: got 7 characters, expected at least 16"),
+        ({"FRESHD_READ_TOKEN": "hunter2"}, "FRESHD_READ_TOKEN: got 7 characters, expected at least 16"),
+        ({"FRESHD_TOKEN": SECRET, "FRESHD_READ_TOKEN": SECRET}, "FRESHD_READ_TOKEN: got the value of FRESHD_TOKEN"),
         ({"FRESHD_TOKEN": SECRET, "FRESHD_TOKEN_FILE": "x"}, "got both, expected one of them"),
         ({"FRESHD_TOKEN": f"{SECRET}\r\nX-Evil: 1"}, "expected ASCII without spaces"),
         ({"FRESHD_QDRANT_API_KEY": f"{SECRET}é"}, "expected ASCII without spaces"),

@@ -95,13 +95,13 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 def filled(path: Path) -> Database:
     database = Database(path)
-    database.claim("colour", "red")
+    database.remember("colour", "red")
     return database
 
 
 def colour(path: Path) -> str:
     with closing(Database(path)) as database:
-        return database.claim("colour", "none")
+        return database.recall("colour") or "none"
 
 
 def test_an_absent_ledger_is_not_copied_and_not_created(tmp_path: Path):
@@ -134,15 +134,15 @@ def test_a_transaction_under_way_is_not_in_the_copy_and_is_not_disturbed(tmp_pat
         with database.write() as tx:
             tx.execute("UPDATE meta SET value = 'blue' WHERE key = 'colour'")
             assert copy_ledger(tmp_path / "ledger.db", tmp_path / "copy.db")
-        assert database.claim("colour", "none") == "blue"
+        assert database.recall("colour") == "blue"
     assert colour(tmp_path / "copy.db") == "red"
 
 
 def test_a_copy_taken_while_somebody_writes_is_of_one_moment(tmp_path: Path):
     """Two rows that change together are equal in every copy."""
     with closing(filled(tmp_path / "ledger.db")) as database:
-        database.claim("a", "0")
-        database.claim("b", "0")
+        database.remember("a", "0")
+        database.remember("b", "0")
         stopping = threading.Event()
 
         def write() -> None:

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from freshd import faults
+from freshd.children import Child, ChildFailed, Starter
 from freshd.errors import CollectionMismatch, StoreUnavailable
 from freshd.model import ChunkId, Point, Relabel, SearchFilter, SparseVector, Vector
-from freshd.stores.child import Child, ChildFailed, Starter
 from freshd.stores.edge import EdgeStore
 from freshd.stores.turns import Turns
 from freshd.stores.wire import pack_dense
@@ -278,7 +278,7 @@ def test_waiting_thread_comes_before_one_that_was_just_there():
 
 @pytest.fixture
 def starter() -> Iterator[Starter]:
-    starter = Starter("freshd.stores.edge_child")
+    starter = Starter("freshd.stores.edge_child", "store-child")
     yield starter
     starter.close()
 

@@ -1,8 +1,11 @@
 """The feed connector over the real guarded client and a scripted server on loopback."""
 
 import codecs
+import contextlib
 import json
+import resource
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -51,7 +54,10 @@ class World:
     def connector(self, **options: object) -> FeedConnector:
         fields = {"url": self.server.url("/feed"), "allow_private_hosts": [self.server.host], **options}
         context = ConnectorContext(
-            SourceName("news"), Path(), self.clock, lambda hosts: HttpxFetcher(self.clock, hosts)
+            SourceName("news"),
+            Path(),
+            self.clock,
+            lambda hosts, ca_file: HttpxFetcher(self.clock, hosts, ca_file=ca_file),
         )
         return FeedConnector(FeedOptions.model_validate(fields), context)
 
@@ -548,11 +554,78 @@ def test_a_larger_feed_than_allowed_is_refused(world):
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_feed_that_is_gone_is_a_source_that_does_not_answer(status, world):
-    """Its documents stay; 410 is meant, so nobody asks again before tomorrow."""
-    world.server.on("/feed", Reply(status))
-    with pytest.raises(SourceUnavailable, match=str(status)) as caught:
-        listed(world.connector())
-    assert caught.value.not_before == (NOW + timedelta(hours=24) if status == 410 else None)
+    """Its documents stay; 410 is meant, so nobody asks again, and freshd says so."""
+    connector = world.connector()
+    for n in range(1, 4):
+        world.server.on("/feed", Reply(status))
+        with pytest.raises(SourceUnavailable, match=str(status)) as caught:
+            listed(connector)
+        assert ("not asked again" in str(caught.value)) == (status == 410)
+        assert "correct `url`" in caught.value.hint
+        assert caught.value.not_before == (NOW + timedelta(hours=24) if status == 410 else None)
+        assert len(world.server.requests) == (1 if status == 410 else n)
+    world.serve(rss(item("1")))
+    assert len(listed(world.restarted())[0]) == 1
+
+
+def declared(dtd: str, text: str) -> bytes:
+    return rss(item("1", text)).replace(b"?>", b"?>" + dtd.encode(), 1)
+
+
+BOMBS = {
+    "billion laughs": lambda _: declared(
+        '<!DOCTYPE x [<!ENTITY e0 "lol">'
+        + "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+        + "]>",
+        "&e9;",
+    ),
+    "quadratic": lambda _: declared(f'<!DOCTYPE x [<!ENTITY e "{"a" * 100_000}">]>', "&e;" * 20_000),
+    "parameter entity": lambda url: declared(f'<!DOCTYPE x [<!ENTITY % e SYSTEM "{url}"> %e;]>', "x"),
+    "external entity": lambda url: declared(f'<!DOCTYPE x [<!ENTITY e SYSTEM "{url}">]>', "&e;"),
+    "external file": lambda _: declared('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>', "&e;"),
+    "external DTD": lambda url: declared(f'<!DOCTYPE x SYSTEM "{url}">', "&e;"),
+    "no end of tags": lambda _: b'<rss version="2.0"><channel>' + b"<a>" * 1_100_000,
+    "deep": lambda _: rss("<item>" + "<a>" * 3_000 + "</a>" * 3_000 + "</item>"),
+    "deep JSON": lambda _: b'{"version":"https://jsonfeed.org/version/1.1","items":' + b"[" * 1_000_000,
+    "a number of 100,000 digits": lambda _: (
+        b'{"version":"https://jsonfeed.org/version/1.1","items":[{"id":' + b"9" * 100_000 + b"}]}"
+    ),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_feed_that_is_made_to_explode_or_to_fetch_does_neither(bomb, encoding, world):
+    """In seconds and little memory it is refused, or read without what it declares; nothing else is asked for."""
+    with ScriptedServer() as canary:
+        canary.on("/x", Reply(200, b"<!ENTITY e 'root:x:0:0'>"))
+        world.serve(BOMBS[bomb](canary.url("/x")).decode().encode(encoding))
+        began_s, peak_kib = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found: dict[str, Document] = {}
+        with contextlib.suppress(SourceUnavailable):
+            found = documents(world.connector())
+        assert time.process_time() - began_s < 5
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kib < 64 << 10
+        assert sum(len(document.content) for document in found.values()) < 100_000
+        assert not any(b"root:" in document.content for document in found.values())
+        assert canary.connections == 0
+
+
+def test_old_declarations_are_left_out_and_what_a_text_says_of_entities_stays(world):
+    dtd = (
+        '<!DOCTYPE rss [<!ENTITY % HTMLlat1 PUBLIC "-//W3C//ENTITIES Latin 1 for XHTML//EN" "http://x.example/l.ent">]>'
+    )
+    world.serve(declared(dtd, "caf&eacute; <![CDATA[<pre><!ENTITY a></pre>]]>"))
+    (found,) = documents(world.connector()).values()
+    assert found.content.decode() == "café <pre>&lt;!ENTITY a></pre>"
+
+
+def test_a_feed_of_100_000_entries_is_bounded_and_said_to_be_longer(world):
+    items = [{"id": str(n), "content_text": "x"} for n in range(100_000)]
+    world.serve(json.dumps({"version": "https://jsonfeed.org/version/1.1", "items": items}).encode())
+    refs, report = listed(world.connector())
+    assert (len(refs), report.is_complete) == (50_000, False)
+    assert "expected at most 50,000" in str(report.reason)
 
 
 def test_ten_thousand_entries_are_listed_and_read(world):

@@ -299,29 +299,86 @@ def test_verify_proves_the_index_and_tells_what_mends_it(tmp_path: Path):
         assert (fine.returncode, fine.stderr) == (0, "")
         assert fine.stdout.startswith("2 points checked in ")
         with open_whole(load(one.root / "freshd.toml"), Secrets()) as whole:
-            (lost, *_) = whole.store.scroll(None, 1, with_vectors=True)
-            whole.store.remove([lost.chunk_id])
-            # As many points as before: fewer are noticed when the store is opened.
-            stray = ChunkId(str(UUID(int=7)))
-            whole.store.upsert([Point(stray, lost.dense, lost.sparse, lost.payload)])
+            first, second = whole.store.scroll(None, 2, with_vectors=True)
+            stray = Point(ChunkId(str(UUID(int=7))), first.dense, first.sparse, first.payload)
+            torn = Point(second.chunk_id, first.dense, second.sparse, {**second.payload, "page_content": "Nothing."})
+            foreign = Point(ChunkId(str(UUID(int=8))), first.dense, first.sparse, {"text": "somebody else's"})
+            whole.store.upsert([stray, torn, foreign])
             whole.store.flush()
         one.start()
         one.settled()
         told = one.command("verify")
         assert told.returncode == 1
-        assert re.search(r"^missing +1  ", told.stdout, re.MULTILINE)
         assert re.search(r"^orphaned +1  ", told.stdout, re.MULTILINE)
+        assert re.search(r"^damaged +1  ", told.stdout, re.MULTILINE)
+        assert re.search(r"^foreign +1  ", told.stdout, re.MULTILINE)
+        assert f"damaged: handbook/leave.md ({second.chunk_id}): text" in told.stderr
         assert "error: index and ledger differ in 2 points" in told.stderr
+        assert told.stderr.endswith("try:   freshd verify --repair\n")
         as_json = one.command("verify", "--json")
-        assert (as_json.returncode, json.loads(as_json.stdout)["missing"]) == (1, 1)
+        assert (as_json.returncode, json.loads(as_json.stdout)["damaged"]) == (1, 1)
         one.stop()
-        assert one.command("verify").returncode == 1
-        (hint,) = [line for line in told.stderr.splitlines() if line.startswith("try:")]
-        assert "freshd reindex" in hint
-        one.state.index_dir.rename(tmp_path / "away")
-        done = one.command("reindex", "--json")
-        assert json.loads(done.stdout)["sources"][0]["chunks"]["embedded"] == 0
-        assert one.command("verify").returncode == 0
+        assert one.command("verify", "--deep").returncode == 1
+        one.start()
+        mended = one.command("verify", "--deep", "--repair", "--json")
+        report = json.loads(mended.stdout)
+        assert (mended.returncode, report["repaired"], report["foreign"], report["examples"]) == (0, 2, 1, [])
+        again = one.command("verify", "--deep", "--repair", "--json")
+        assert (again.returncode, json.loads(again.stdout)["repaired"]) == (0, 0)
+        assert one.places("Parents have sixteen weeks.") == {"leave.md"}
+        one.stop()
+
+
+def test_verify_says_apart_what_differs_and_what_could_not_be_looked_at(tmp_path: Path):
+    with instance(tmp_path) as one:
+        one.write("leave.md", "# Leave\n\nEverybody has 28 days.\n")
+        assert one.command("reindex").returncode == 0
+        refused = one.command("verify", "--orphans")
+        assert (refused.returncode, "--repair" in refused.stderr) == (2, True)
+        (shard,) = one.state.index_dir.glob("*/shard")
+        shard.rename(tmp_path / "away")
+        lost = one.command("verify", "--deep", "--repair")
+        assert lost.returncode == 3
+        assert "could not verify" in lost.stderr
+        assert "freshd reindex" in lost.stderr
+        (tmp_path / "away").rename(shard)
+        assert one.command("verify", "--deep").returncode == 0
+
+
+def test_a_repair_that_is_killed_or_interrupted_leaves_nothing_half_done(tmp_path: Path):
+    with instance(tmp_path) as one:
+        for n in range(3):
+            one.write(f"{n}.md", f"# Page {n}\n\nText of page {n}.\n")
+        assert one.command("reindex").returncode == 0
+        with open_whole(load(one.root / "freshd.toml"), Secrets()) as whole:
+            points = whole.store.scroll(None, 3, with_vectors=True)
+            other = points[0].dense
+            whole.store.upsert([Point(p.chunk_id, other, p.sparse, {**p.payload, "doc_id": ""}) for p in points])
+            whole.store.flush()
+        with repairing(one, "kill") as killed:
+            assert killed.wait(60) == -signal.SIGKILL
+        with repairing(one, "stop") as interrupted:
+            os.waitid(os.P_PID, interrupted.pid, os.WSTOPPED | os.WNOWAIT)
+            interrupted.send_signal(signal.SIGINT)
+            interrupted.send_signal(signal.SIGCONT)
+            _, stderr = interrupted.communicate(timeout=60)
+        assert interrupted.returncode == 130
+        assert "interrupted; nothing is left half done" in stderr
+        done = one.command("verify", "--deep", "--repair", "--json")
+        assert (done.returncode, json.loads(done.stdout)["repaired"]) == (0, 3)
+        assert one.command("verify", "--deep").returncode == 0
+
+
+def repairing(one: Instance, action: str) -> "subprocess.Popen[str]":
+    """Begin a repair to which something is done in its midst."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "freshd", "verify", "--deep", "--repair"],
+        cwd=one.root,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "FRESHD_FAULTS": f"mid_repair:{action}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 # Status
@@ -415,6 +472,19 @@ def status_on(width: int, *sources: dict[str, Any]) -> str:
         "sources": list(sources),
         "store": {"kind": "embedded", "collection": "knowledge", "error": None},
         "verify": {"checked_at": "2026-01-01T12:00:00Z", "checked": 99, "missing": 1, "orphaned": 2, "damaged": 3},
+        "removed": [],
+        "generation": {
+            "live": "knowledge-1a2b3c4d",
+            "filling": {
+                "name": "knowledge-5e6f7a8b",
+                "documents": 30,
+                "of": 90,
+                "eta_seconds": 60.0,
+                "failed": 2,
+                "error": None,
+            },
+            "retired": None,
+        },
         "indexing": {"source": "wiki", "document_id": "x", "done": 5, "total": 400, "eta_seconds": 130.0},
     }
     report["verify"] |= {"repaired": 0, "elapsed_seconds": 1.0}

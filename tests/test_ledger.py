@@ -720,11 +720,6 @@ def test_everything_is_there_after_reopening_and_the_instance_is_the_same(books:
     books.database.close()
 
 
-def test_a_fact_about_the_ledger_is_claimed_once(books: Books):
-    assert books.database.claim("embedder", "one") == "one"
-    assert books.database.claim("embedder", "two") == "one"
-
-
 def foreign(path: Path, version: int) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE songs (name TEXT)")

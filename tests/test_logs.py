@@ -6,6 +6,8 @@ import logging
 import re
 import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshd import logs
-from freshd.logs import Event, RepeatLimit
+from freshd.logs import MAX_WAITING_LINES, Event, RepeatLimit
 from freshd.redaction import is_secret_key, printable, without_url_secrets
 
 SECRET = 'c4nary "5ecret" \\ÜÑ/?#x'
@@ -362,6 +364,62 @@ def test_program_whose_stderr_reader_went_away_ends_well():
     assert running.stdout.read() == b"done\n"
     running.stdout.close()
     assert running.wait(timeout=20) == 0
+
+
+class Stalled(io.StringIO):
+    """A stream whose reader does not read until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = threading.Event()
+
+    def write(self, text: str) -> int:
+        assert self.reads.wait(20)
+        return super().write(text)
+
+
+@pytest.fixture
+def stalled(monkeypatch) -> Stalled:
+    monkeypatch.setattr(logs, "_waiting", None)
+    return Stalled()
+
+
+def test_reader_that_stalls_holds_up_nobody_and_learns_how_much_it_missed(stalled: Stalled):
+    """Lines wait, up to a bound; what comes beyond it is counted on the first line that gets through."""
+    talk(stream=stalled, never_waits=True)
+    began_s = time.monotonic()
+    for n in range(MAX_WAITING_LINES + 500):
+        logs.get_logger().info(Event.DOCUMENT_INDEXED, n=n)
+    assert time.monotonic() - began_s < 10
+    stalled.reads.set()
+    logs.finish(10)
+    logs.get_logger().info(Event.DAEMON_STOPPED)
+    told = events(stalled)
+    assert [one["n"] for one in told[:-1]] == list(range(len(told) - 1))
+    assert MAX_WAITING_LINES <= len(told) - 1 <= MAX_WAITING_LINES + 1
+    assert told[-1]["lost_lines"] == MAX_WAITING_LINES + 500 - (len(told) - 1)
+    assert not any("lost_lines" in one for one in told[:-1])
+
+
+def test_what_was_said_last_is_written_before_the_end_and_in_order(stalled: Stalled):
+    """Also when the config is read again in between, and when something is said after the end."""
+    stalled.reads.set()
+    for n in range(100):
+        talk(stream=stalled, never_waits=True)
+        logs.get_logger().info(Event.DOCUMENT_INDEXED, n=n)
+    logs.finish()
+    logs.get_logger().info(Event.DOCUMENT_INDEXED, n=100)
+    assert [one["n"] for one in events(stalled)] == list(range(101))
+
+
+def test_end_does_not_wait_for_a_reader_that_never_comes_back(stalled: Stalled):
+    talk(stream=stalled, never_waits=True)
+    logs.get_logger().info(Event.DAEMON_STOPPED)
+    began_s = time.monotonic()
+    logs.finish(0.1)
+    logs.get_logger().info(Event.DAEMON_STOPPED)
+    assert time.monotonic() - began_s < 5
+    stalled.reads.set()
 
 
 def test_logs_load_no_heavy_library():

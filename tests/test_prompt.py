@@ -26,6 +26,7 @@ def hit(text: str, **facts: Any) -> dict[str, Any]:
         "end_line": 9,
         "source_modified_at": "2026-01-01T10:00:00.000000Z",
         "indexed_at": MARK,
+        "is_stale": False,
         "watermark": MARK,
         **facts,
     }
@@ -65,6 +66,14 @@ def test_a_passage_is_numbered_placed_dated_and_quoted_word_for_word():
         "\n"
         "End of the passages.\n"
     )
+
+
+def test_a_passage_of_a_document_that_cannot_be_indexed_as_it_is_now_is_not_called_fresh():
+    block = prompt(answer(hit("fresh"), hit("old", is_stale=True)))
+    assert f"All of it that is not called stale is fresh as of {MARK}" in block
+    first, second = block.partition("\n[2]")[::2]
+    assert f"· fresh as of {MARK}" in first
+    assert "· stale: the document has changed since, and could not be indexed as it is now" in second
 
 
 def test_what_is_not_known_is_said_to_be_unknown():

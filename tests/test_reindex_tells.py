@@ -257,7 +257,7 @@ def test_a_disk_that_fills_up_in_the_middle_ends_the_run_before_its_next_batch(
     for n in range(N_PAGES, 100):
         world.write(f"page{n}.md", f"# Page {n}\n\nText of page {n}.\n")
     shortages = iter([None, StoreUnavailable("full")])
-    monkeypatch.setattr("freshd.compose.disk_shortage", lambda _: next(shortages))
+    monkeypatch.setattr("freshd.compose.whole.disk_shortage", lambda _: next(shortages))
 
     def documents(whole: Whole) -> int:
         return whole.sources.state(SourceName("docs")).documents

@@ -179,11 +179,15 @@ def test_lock_file_removed_under_its_holder_is_no_lock_for_the_next(state: State
 def symlink(path: Path) -> str:
     (path.parent / "elsewhere").mkdir()
     path.symlink_to(path.parent / "elsewhere")
+    if os.geteuid() == 0:
+        os.lchown(path, NOBODY, NOBODY)
     return "got a symbolic link, expected a folder"
 
 
 def dangling_symlink(path: Path) -> str:
     path.symlink_to(path.parent / "nowhere")
+    if os.geteuid() == 0:
+        return "cannot be written: "
     return "got a symbolic link, expected a folder"
 
 
@@ -229,6 +233,19 @@ def test_directory_that_cannot_be_trusted_is_refused(spoil, tmp_path: Path):
     assert caught.value.hint
     assert caught.value.exit_code == (2 if "expected a folder" in message else 12), "only the config mends the first"
     assert not (tmp_path / "parent" / "victim").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
+def test_a_link_that_root_made_is_followed_to_a_folder_that_can_be_trusted(tmp_path: Path):
+    """As systemd does for the state of a service whose user it makes up."""
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0o700)
+    (tmp_path / "state").symlink_to(folder)
+    with StateDirectory(tmp_path / "state").lock():
+        assert (folder / "lock").exists()
+    folder.chmod(0o777)
+    with pytest.raises(StateUnusable, match="lets everybody write"), StateDirectory(tmp_path / "state").lock():
+        pass
 
 
 def test_directory_of_another_user_is_refused(tmp_path: Path):

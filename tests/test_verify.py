@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from freshd import verify
 from freshd.errors import StoreUnavailable
-from freshd.ledger.documents import SqliteLedger
-from freshd.model import Change, ChangeKind, ChunkId, DocumentId, Point, Relabel, SourceName
+from freshd.ledger.proofs import Proofs
+from freshd.model import Change, ChangeKind, ChunkId, DocumentId, Point, Relabel
 from freshd.ports import Intent, StoredPoint
-from freshd.verify import Divergence, Kind, Verified, Verifier, next_verify_at
+from freshd.verify import Divergence, Kind, Verified, Verifier, findings, next_verify_at, verifier
+from freshd.verify.proof import SHARED, TEXT
 from tests.kit.clock import HandClock, ShiftedClock
 from tests.kit.embedder import HashEmbedder
 from tests.kit.world import SOURCE, Index, Settings, WatchedStore
@@ -62,8 +62,8 @@ class World:
         self.index.reindex()
 
     def verify(self, **parts) -> Verified:
-        ledger, clock = parts.pop("ledger", self.index.ledger), parts.pop("clock", self.clock)
-        return Verifier(ledger=ledger, store=self.store, clock=clock, **parts).run()
+        proofs, clock = parts.pop("proofs", self.index.proofs), parts.pop("clock", self.clock)
+        return Verifier(proofs=proofs, store=self.store, making=self.index.making, clock=clock, **parts).run()
 
     def points(self) -> list[Point]:
         found = self.store.scroll(None, 1000, with_vectors=True)
@@ -75,7 +75,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(verify, "PAGE", 5)  # so that a dozen points are several pages
+    monkeypatch.setattr(verifier, "PAGE", 5)  # so that a dozen points are several pages
     world = World(tmp_path)
     yield world
     world.index.close()
@@ -91,7 +91,8 @@ def test_an_index_that_is_as_the_ledger_says_has_no_divergence(world: World):
 def test_an_empty_index_is_as_it_should_be(tmp_path: Path):
     clock, embedder = ShiftedClock(), HashEmbedder()
     index = Index(Settings(tmp_path / "docs", clock, embedder), tmp_path / "state")
-    assert Verifier(ledger=index.ledger, store=index.store, clock=clock).run().checked == 0
+    empty = Verifier(proofs=index.proofs, store=index.store, making=index.making, clock=clock)
+    assert empty.run().checked == 0
     index.close()
 
 
@@ -110,8 +111,8 @@ def test_each_divergent_point_is_counted_and_named(world: World):
         Divergence(Kind.MISSING, first.chunk_id, SOURCE, world.document_of(first)),
         Divergence(Kind.MISSING, last.chunk_id, SOURCE, world.document_of(last)),
         Divergence(Kind.ORPHANED, NOBODYS, SOURCE, world.document_of(second)),
-        Divergence(Kind.DAMAGED, third.chunk_id, SOURCE, world.document_of(third)),
-        Divergence(Kind.DAMAGED, fourth.chunk_id, SOURCE, world.document_of(fourth)),
+        Divergence(Kind.DAMAGED, third.chunk_id, SOURCE, world.document_of(third), TEXT),
+        Divergence(Kind.DAMAGED, fourth.chunk_id, SOURCE, world.document_of(fourth), SHARED),
     }
 
 
@@ -135,14 +136,20 @@ def test_a_point_that_says_something_else_is_damaged(world: World, payload: dict
 
 
 def test_a_point_that_names_no_source_is_counted_under_no_name(world: World):
-    world.store.upsert([replace(world.points()[0], chunk_id=NOBODYS, payload={"text": "somebody else's"})])
+    world.store.upsert([replace(world.points()[0], chunk_id=NOBODYS, payload={"freshd": None})])
     verified = world.verify()
     assert verified.examples == (Divergence(Kind.ORPHANED, NOBODYS, "", ""),)
     assert verified.by_source == {"": 1}
 
 
+def test_a_point_that_freshd_never_wrote_is_foreign_and_no_divergence(world: World):
+    world.store.upsert([replace(world.points()[0], chunk_id=NOBODYS, payload={"text": "somebody else's"})])
+    verified = world.verify()
+    assert (verified.foreign, verified.examples, verified.checked) == (1, (), N_DOCUMENTS + 1)
+
+
 def test_a_store_that_lost_everything_is_told_point_by_point(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(verify, "MAX_EXAMPLES", 3)
+    monkeypatch.setattr(findings, "MAX_EXAMPLES", 3)
     world.store.remove([point.chunk_id for point in world.points()])
     verified = world.verify()
     assert verified.divergent[Kind.MISSING] == N_DOCUMENTS
@@ -185,50 +192,67 @@ def test_what_an_attempt_is_about_to_touch_is_no_divergence(world: World):
     point = world.points()[0]
     document = DocumentId(world.document_of(point))
     version = world.index.ledger.revision(SOURCE, document).version
+    edit(world, document)
     world.index.ledger.begin([Intent(SOURCE, document, version, frozenset({point.chunk_id, NOBODYS}))])
     world.store.remove([point.chunk_id])
     world.store.upsert([replace(point, chunk_id=NOBODYS)])
     assert sum(world.verify().divergent.values()) == 0
 
 
+def test_what_a_broken_attempt_left_and_nobody_takes_up_again_is_told(world: World):
+    """A feed entry that rolled off stays so, for as long as its source does not show it again."""
+    point = world.points()[0]
+    document = DocumentId(world.document_of(point))
+    world.store.remove([point.chunk_id])
+    world.index.ledger.doubt([point.chunk_id], world.clock.now())
+    assert sum(world.verify().divergent.values()) == 0
+    (pending,) = world.index.ledger.take(world.clock.now(), 9)
+    world.index.ledger.defer(pending, "rolled off", world.clock.now() + timedelta(hours=1), quarantine=True)
+    assert world.verify().examples == (Divergence(Kind.MISSING, point.chunk_id, SOURCE, document),)
+
+
 def test_a_kept_passage_that_is_relabelled_just_now_is_no_damage(world: World):
     """Only its document's digest changes, which the ledger learns of when the change is applied."""
     point = world.points()[0]
     world.store.relabel([Relabel((point.chunk_id,), {"content_sha256": "0" * 64})])
+    edit(world, DocumentId(world.document_of(point)))
+    assert world.verify().divergent[Kind.DAMAGED] == 0
+
+
+def test_other_damage_is_told_while_an_edit_waits(world: World):
+    point = world.points()[0]
+    world.store.relabel([Relabel((point.chunk_id,), {"page_content": "Another text."})])
+    edit(world, DocumentId(world.document_of(point)))
+    assert world.verify().divergent[Kind.DAMAGED] == 1
+
+
+def edit(world: World, document: DocumentId) -> None:
+    """Have an edit of a document wait to be applied."""
     now = world.clock.now()
-    document = DocumentId(world.document_of(point))
     ref = next(ref for ref in world.index.target.connector.list() if ref.document_id == document)
     change = Change(SOURCE, document, ChangeKind.MODIFIED, replace(ref, fingerprint="another"), now, now)
     world.index.ledger.record([change], timedelta(minutes=1))
-    assert world.verify().divergent[Kind.DAMAGED] == 0
 
 
 class CommitsMeanwhile:
     """The real ledger; something happens between two questions to it."""
 
-    def __init__(self, ledger: SqliteLedger, before: dict[str, Callable[[], None]]) -> None:
-        self._ledger, self._before = ledger, before
+    def __init__(self, proofs: Proofs, before: dict[str, Callable[[], None]]) -> None:
+        self._proofs, self._before = proofs, before
 
-    def certain(self, after: ChunkId | None, limit: int) -> list:
-        self._before.get("certain", lambda: None)()
-        return self._ledger.certain(after, limit)
-
-    def unknown_among(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
-        self._before.get("unknown_among", lambda: None)()
-        return self._ledger.unknown_among(chunk_ids)
-
-    def pending_of(self, source: SourceName, document_id: DocumentId) -> object | None:
-        self._before.get("pending_of", lambda: None)()
-        return self._ledger.pending_of(source, document_id)
+    def __getattr__(self, question: str) -> Callable[..., object]:
+        self._before.get(question, lambda: None)()
+        return getattr(self._proofs, question)
 
 
 QUESTIONS = [
-    ("certain", 2),
-    ("certain", 7),
+    ("claims", 1),
+    ("claims", 2),
+    ("claims_of", 1),
+    ("claims_of", 2),
     ("unknown_among", 1),
     ("unknown_among", 2),
-    ("pending_of", 1),
-    ("pending_of", 2),
+    ("in_hand_among", 1),
 ]
 
 
@@ -246,7 +270,7 @@ def test_whenever_changes_are_applied_nothing_is_told_that_is_not_so_afterwards(
         if asked == nth:
             everything_changes(world)
 
-    told = set(world.verify(ledger=CommitsMeanwhile(world.index.ledger, {question: change})).examples)
+    told = set(world.verify(proofs=CommitsMeanwhile(world.index.proofs, {question: change})).examples)
     assert asked >= nth
     assert told
     assert told <= set(world.verify().examples)
@@ -288,7 +312,7 @@ def test_on_schedule_the_store_is_left_alone_most_of_the_time(world: World):
     world.store.remove([world.points()[0].chunk_id])
     world.store.before_scroll = world.store.before_retrieve = answer_slowly
     verified = world.verify(clock=clock, pause=pause)
-    assert busy_s / (busy_s + paused_s) == pytest.approx(verify.STORE_SHARE)
+    assert busy_s / (busy_s + paused_s) == pytest.approx(verifier.STORE_SHARE)
     assert verified.elapsed.total_seconds() == pytest.approx(busy_s + paused_s)
 
 

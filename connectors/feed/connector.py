@@ -5,6 +5,7 @@ import threading
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ FRESH_S = 60.0
 """A window looked at so recently is not fetched again for one entry that is not in it."""
 
 _ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, */*;q=0.8"
+_GONE = "410 Gone"
 _GONE_PAUSE = timedelta(hours=24)
 _PUBLIC_INTERVAL = timedelta(minutes=1)
 """A host that is not ours is asked at most so often, whatever the freshness target."""
@@ -62,13 +64,16 @@ class FeedConnector:
         self._options = options
         self._clock = context.clock
         self._headers = headers_from_environment(context.source, options.headers)
-        self._fetcher = context.fetcher(options.allow_private_hosts)
+        ca_file = None if options.ca_file is None else context.base / Path(options.ca_file).expanduser()
+        self._fetcher = context.fetcher(options.allow_private_hosts, ca_file)
         _, host, port = _origin(options.url)
-        is_ours = f"[{host}]:{port}" in options.allow_private_hosts or f"{host}:{port}" in options.allow_private_hosts
+        self.host = f"[{host}]:{port}" if ":" in (host or "") else f"{host}:{port}"
+        is_ours = self.host in {entry.lower() for entry in options.allow_private_hosts}
         self.least_interval = _OWN_INTERVAL if is_ours else _PUBLIC_INTERVAL
         self._refreshing = threading.Lock()
         self._window = _Window()
         self._has_move_failed = False
+        self._gone: str | None = None
 
     def list(self, scope: str | None = None, cursor: str | None = None) -> Listing:
         """Show what the feed holds now; nothing when it says that nothing changed since `cursor`."""
@@ -128,7 +133,12 @@ class FeedConnector:
         return ListingReport(is_complete=True, cursor=cursor_text)
 
     def _poll(self, cursor: Cursor) -> Fetched:
-        """Ask for the feed, conditionally if the cursor says so; where it moved to, if it has."""
+        """Ask for the feed, conditionally if the cursor says so; where it moved to, if it has.
+
+        One that said it is gone is not asked again: 410 is meant, RFC 9110 section 15.5.11.
+        """
+        if self._gone is not None:
+            raise self._closed(self._gone)
         url = cursor.moved_to if cursor.has_moved and cursor.moved_to else self._options.url
         etag, last_modified = (cursor.etag, cursor.last_modified) if cursor.is_conditional else (None, None)
         try:
@@ -141,13 +151,19 @@ class FeedConnector:
             )
         except DocumentGone as error:
             self._has_move_failed = cursor.has_moved
-            hint = "the feed is closed or has another address: correct `url`, or remove the source"
-            # 404 is often a mistake that is mended soon, 410 is meant: RFC 9110 section 15.5.11.
-            pause = self._clock.now() + _GONE_PAUSE if str(error).endswith("410 Gone") else None
-            raise SourceUnavailable(str(error), hint=hint, not_before=pause) from error
+            if str(error).endswith(_GONE) and not cursor.has_moved:
+                self._gone = f"{error}; not asked again until freshd starts anew or reads its config again"
+            raise self._closed(self._gone or str(error)) from error
         except SourceUnavailable:
             self._has_move_failed = cursor.has_moved
             raise
+
+    def _closed(self, what: str) -> SourceUnavailable:
+        """Say what an answer of 404 or 410 means for a feed; its documents stay."""
+        hint = "the feed is closed or has another address: correct `url`, or remove the source"
+        # 404 is often a mistake that is mended soon.
+        pause = None if self._gone is None else self._clock.now() + _GONE_PAUSE
+        return SourceUnavailable(what, hint=hint, not_before=pause)
 
     def _headers_for(self, url: str) -> dict[str, str]:
         """Give the configured headers to the feed's own origin only: they may be credentials."""

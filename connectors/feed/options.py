@@ -25,6 +25,7 @@ class FeedOptions(BaseModel):
         headers: Sent to the feed's own origin only; `${NAME}` in a value stands for an environment variable.
         follow_links: Index the main text of the page that an entry links to, instead of what the feed says.
         allow_private_hosts: `host:port` pairs, as written in URLs, that may be on private or loopback addresses.
+        ca_file: Certificate authorities, PEM, to believe beside the usual ones; relative to the config file.
         max_feed_bytes: A larger feed is refused.
         max_entries: The rest of a longer feed is not looked at, and its listing is not complete.
 
@@ -37,6 +38,7 @@ class FeedOptions(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
     follow_links: bool = False
     allow_private_hosts: tuple[str, ...] = ()
+    ca_file: str | None = Field(default=None, min_length=1)
     max_feed_bytes: int = Field(default=10 * 1024 * 1024, gt=0)
     max_entries: int = Field(default=50_000, gt=0)
 

@@ -31,7 +31,10 @@ from freshd.model import Coverage, Document, DocumentId, DocumentRef, Hint, List
 from freshd.ports import ConnectorContext, Watch
 
 _MIB = 1024 * 1024
-_DEFAULT_INCLUDE = ["**/*.md", "**/*.markdown", "**/*.rst", "**/*.txt", "**/*.html", "**/*.htm"]
+_DEFAULT_INCLUDE = [
+    *("**/*.md", "**/*.markdown", "**/*.rst", "**/*.txt", "**/*.html", "**/*.htm"),
+    *("**/*.pdf", "**/*.docx", "**/*.pptx", "**/*.xlsx"),
+]
 
 
 def _checked(glob: str) -> str:

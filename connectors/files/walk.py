@@ -57,11 +57,13 @@ class Mounts:
 
     Attributes:
         device: Of the root.
+        inode: Of the root; None if that was not noted.
         below: Ids of folders that began another file system.
 
     """
 
     device: int
+    inode: int | None = None
     below: frozenset[str] = frozenset()
 
     @classmethod
@@ -69,13 +71,18 @@ class Mounts:
         """Read a cursor; None if there is none, or another version wrote it."""
         try:
             seen = json.loads(cursor or "null")
-            return cls(int(seen["device"]), frozenset(seen["below"]))
-        except (ValueError, TypeError, KeyError):
+            inode = seen.get("inode")
+            return cls(int(seen["device"]), None if inode is None else int(inode), frozenset(seen["below"]))
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
+
+    def is_replaced_by(self, root: Identity) -> bool:
+        """Tell whether another folder stands where the root was, on whatever file system."""
+        return self.device != root[0] or self.inode not in (None, root[1])
 
     def dump(self) -> str:
         """Write a cursor."""
-        return json.dumps({"device": self.device, "below": sorted(self.below)})
+        return json.dumps({"device": self.device, "inode": self.inode, "below": sorted(self.below)})
 
 
 class Walk:
@@ -113,6 +120,7 @@ class Walk:
         self._lost_mounts: list[str] = []
         self._unreadable: list[str] = []
         self._is_complete = True
+        self._shows_any = False
         self._levels: list[_Level] = []
         self._prefix = ""
 
@@ -125,7 +133,7 @@ class Walk:
         """
         try:
             self._enter_root()
-            device = self._levels[0].identity[0]
+            root = self._levels[0].identity
             while self._levels:
                 level = self._levels[-1]
                 if not level.pending:
@@ -133,8 +141,9 @@ class Walk:
                 elif (key := level.pending.pop()).endswith("/"):
                     self._enter(level, key)
                 elif (ref := self._look(level, key)) is not None:
+                    self._shows_any = True
                     yield ref
-            return self._report(device)
+            return self._report(root)
         finally:
             self._close()
 
@@ -256,20 +265,29 @@ class Walk:
         elif self._seen_before and place in self._seen_before.below:
             self._lost_mounts.append(place)
 
-    def _report(self, device: int) -> ListingReport:
+    def _report(self, root: Identity) -> ListingReport:
+        """Say what the listing is worth.
+
+        A folder that was put in the place of another one is an ordinary way to publish a tree, unless it is empty;
+        what is missing from a part of it is told by a look at everything.
+        """
         suspicion = None
         if self._lost_mounts:
             suspicion = f"{self._lost_mounts[0]!r} was a file system of its own before and is none now"
-        if self._seen_before and self._seen_before.device != device:
-            suspicion = "root is on another file system than before"
-        return ListingReport(self._is_complete, tuple(self._unreadable), self._next_cursor(device), suspicion)
+        if self._seen_before and self._seen_before.is_replaced_by(root):
+            self._is_complete &= not self._scope
+            if not self._shows_any:
+                suspicion = "root is another folder than before, and shows nothing"
+            if self._seen_before.device != root[0]:
+                suspicion = "root is on another file system than before"
+        return ListingReport(self._is_complete, tuple(self._unreadable), self._next_cursor(root), suspicion)
 
-    def _next_cursor(self, device: int) -> str | None:
+    def _next_cursor(self, root: Identity) -> str | None:
         if self._scope:
             return self._cursor
         unseen = self._seen_before.below if self._seen_before and self._unreadable else ()
         kept = {place for place in unseen if any(f"{place}/".startswith(f"{hole}/") for hole in self._unreadable)}
-        return Mounts(device, frozenset(self._mounts | kept)).dump()
+        return Mounts(*root, frozenset(self._mounts | kept)).dump()
 
     def _close(self) -> None:
         for level in self._levels:

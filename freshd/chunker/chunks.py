@@ -59,6 +59,23 @@ def chunk(
     return tuple(_named(parsed.text, fitting, f"{source}\0{document_id}"))
 
 
+def chunk_id(source: SourceName, document_id: DocumentId, digest: Digest, occurrence: int) -> ChunkId:
+    """Name a chunk.
+
+    Args:
+        source: The document's.
+        document_id: The document's.
+        digest: SHA-256 of the chunk's embedded text.
+        occurrence: How many chunks of equal embedded text the document has before it.
+
+    """
+    return _id(f"{source}\0{document_id}", digest, occurrence)
+
+
+def _id(document: str, digest: Digest, occurrence: int) -> ChunkId:
+    return ChunkId(str(uuid.uuid5(_CHUNK_IDS, f"{document}\0{digest}\0{occurrence}")))
+
+
 def _narrowed(run: Run, weight: int, room: int, document_id: DocumentId) -> Run:
     """A run that is too large, to be cut into smaller ones."""
     first, *others = run.units
@@ -80,7 +97,7 @@ def _named(text: str, runs: Iterable[Run], document: str) -> Iterator[Chunk]:
         embedded_text = run.embedded_text(text)
         digest = Digest(hashlib.sha256(embedded_text.encode()).hexdigest())
         yield Chunk(
-            chunk_id=ChunkId(str(uuid.uuid5(_CHUNK_IDS, f"{document}\0{digest}\0{times_seen[digest]}"))),
+            chunk_id=_id(document, digest, times_seen[digest]),
             ordinal=ordinal,
             start=start,
             end=end,

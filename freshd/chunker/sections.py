@@ -26,6 +26,21 @@ def whole_sections(parsed: ParsedDocument, max_tokens: int, scale: Scale) -> lis
     return runs
 
 
+def embedded_texts(heading_path: _Path, text: str, max_tokens: int) -> Iterator[str]:
+    """Give everything that the model may have been shown for a chunk, the most likely first.
+
+    Which of it depends on what the tokenizer says; a digest tells as well.
+
+    Args:
+        heading_path: As the chunk has it.
+        text: As the chunk has it.
+        max_tokens: Of the limits it was cut with.
+
+    """
+    yield from (form + text for form in _forms(heading_path, max_tokens // _HEADING_SHARE))
+    yield text
+
+
 def _sections(parsed: ParsedDocument) -> Iterator[list[Block]]:
     """Group consecutive blocks of one section; a heading stands alone, and only if nothing is under it."""
     blocks = [block for block in parsed.blocks if parsed.text[block.start : block.end].strip()]

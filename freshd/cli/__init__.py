@@ -9,14 +9,18 @@ import typer
 from typer.core import TyperGroup
 
 from freshd import __version__
-from freshd.cli import asking, comparing, deletions, history, indexing, running, verify
+from freshd.cli import asking, backup, comparing, deletions, doctor, forget, history, indexing, ledger, running, verify
 from freshd.cli.options import out
 from freshd.redaction import printable
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What a command line that cannot be understood raises; Typer gives only its child a public name."""
 
-_ORDER = ("init", "run", "reindex", "search", "status", "wait", "history", "deletions", "verify", "demo", "compare")
+_ORDER = (
+    *("init", "run", "reindex", "search", "status", "wait", "history", "deletions"),
+    *("forget", "prune"),
+    *("verify", "backup", "ledger", "doctor", "demo", "compare"),
+)
 
 
 class _InOrderOfUse(TyperGroup):
@@ -70,7 +74,12 @@ for command in (running.init, running.run, indexing.reindex, indexing.wait, aski
 app.add_typer(deletions.app, name="deletions")
 app.command(name="status")(asking.show_status)
 app.command()(history.history)
+app.command()(forget.forget)
+app.command()(forget.prune)
 app.command()(verify.verify)
+app.command()(backup.backup)
+app.add_typer(ledger.app, name="ledger")
+app.command()(doctor.doctor)
 app.command()(comparing.compare)
 
 __all__ = ["UsageError", "app", "usage_fault"]

@@ -26,6 +26,7 @@ from freshd.cli.prompt import prompt
 from freshd.client import connect
 from freshd.config import Config, load, load_secrets
 from freshd.errors import ConfigError, FreshdError
+from freshd.ledger.quarantine import SqliteQuarantine
 from freshd.model import SearchFilter, SourceName
 from freshd.redaction import printable
 from freshd.report import search_answer, stored_status
@@ -133,7 +134,8 @@ def _search(config: Config, query: str, k: int, sources: list[str], path: str | 
     from freshd.compose import open_whole
 
     with open_whole(config, load_secrets()) as whole:
-        return search_answer(whole.search.search(query, k, SearchFilter(tuple(map(SourceName, sources)), path)))
+        answer = whole.search.search(query, k, SearchFilter(tuple(map(SourceName, sources)), path))
+        return search_answer(answer, SqliteQuarantine(whole.database))
 
 
 def _status(config: Config) -> StatusReport:

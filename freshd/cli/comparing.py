@@ -19,7 +19,7 @@ from freshd.redaction import printable
 if TYPE_CHECKING:
     from freshd.compare import Plan
     from freshd.compare.costs import Prices
-    from freshd.compare.records import Fact
+    from freshd.compare.records import Fact, Results
     from freshd.compare.report import ComparisonReport
     from freshd.compare.timeline import Stream
 
@@ -50,6 +50,7 @@ def compare(
 ) -> None:
     """Measure what an update costs: the index against retraining a language model, and both together."""
     from freshd.compare import FULL, QUICK, run_comparison
+    from freshd.compare.indexing import STAGES
     from freshd.compare.language import find_model
     from freshd.compare.report import build_report, report_view
 
@@ -60,12 +61,12 @@ def compare(
     _make(folder)
     with ProgressTalk(talk, "steps") as progress:
 
-        def hear(_: str, done: int, total: int) -> None:
-            progress("compare", done, total)  # one bar: the steps go on from one arm to the next
+        def hear(name: str, done: int, total: int) -> None:
+            # One bar for all arms, whose steps go on from one to the next; the index before them counts documents.
+            progress(name if name in STAGES else "compare", done, total)
 
-        results = run_comparison(
-            old_tree, new_tree, chosen, folder / "journal.jsonl", plan, model=model, on_progress=hear
-        )
+        journal = folder / "journal.jsonl"
+        results = run_comparison(old_tree, new_tree, chosen, journal, plan, model=model, on_progress=hear)
     report = build_report(results, prices, stream=stream)
     page = _write(folder, report)
     if as_json:
@@ -75,6 +76,15 @@ def compare(
         wide = Console(highlight=False, emoji=False, width=None if out.is_terminal else _WIDTH)
         wide.print(report_view(report, wide))
     talk.print(f"page: {printable(str(page))}", markup=False)
+    _tell_adapters(results)
+
+
+def _tell_adapters(results: "Results") -> None:
+    """Say what is kept for a run that goes on, and how much room it takes."""
+    files = {one.file: one.n_bytes for one in results.trainings}
+    if files:
+        size = f"{sum(files.values()) / 2**20:,.0f} MiB"
+        talk.print(f"{len(files)} trainings are kept beside the journal, {size}: remove them once no run goes on")
 
 
 def _subject(
@@ -93,6 +103,7 @@ def _subject(
         raise ConfigError("compare: expected OLD and NEW, or --demo", hint="freshd compare --demo --quick")
     if facts is not None:
         return old, new, load_facts(facts, old, new)
+    talk.print("looking for facts in both versions: half a minute for a thousand documents")
     proposed = propose(old, new)
     _agree(proposed, yes)
     return old, new, proposed

@@ -1,15 +1,13 @@
 """Commands that bring the index up to date, or wait until it is."""
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import Annotated, NoReturn
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from freshd.cli import show
+from freshd.cli.interrupting import interruptible
 from freshd.cli.options import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -46,7 +44,7 @@ def reindex(
     """Look at the sources once, bring the index up to date, and leave."""
     loaded = load(config)
     check_names(loaded, names or [])
-    with _interruptible("run it again to go on"):
+    with interruptible("run it again to go on"):
         report = _plan(loaded, names or [], full) if dry_run else _reindex(loaded, names or [], full)
     if as_json:
         print_json(report)
@@ -127,34 +125,18 @@ def _tell_held(names: Sequence[str]) -> None:
         talk.print(Text(f"try:   freshd deletions list {names[0]}"), soft_wrap=True)
 
 
-@contextmanager
-def _interruptible(then: str) -> Iterator[None]:
-    """End with a word and with 130 on Ctrl-C, 143 on SIGTERM; everything open is closed in order before that."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    except KeyboardInterrupt as interruption:
-        number = interruption.args[0] if interruption.args else signal.SIGINT
-        talk.print(f"interrupted; {then}")
-        raise typer.Exit(128 + number) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, _: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt(number)
-
-
 def _reindex(config: Config, names: list[str], full: bool) -> ReindexReport:
     with ProgressTalk(talk) as progress:
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
-            with daemon, _interruptible("the daemon goes on with it"):
+            with daemon, interruptible("the daemon goes on with it"):
                 return daemon.reindex(names, full=full, on_progress=lambda done, total: progress("daemon", done, total))
         from freshd.compose import open_whole
 
         with open_whole(config, load_secrets(), must_have_room=True) as whole:
-            return reindex_report(whole.reindexer(names, full=full, on_progress=progress).run())
+            report = reindex_report(whole.reindexer(names, full=full, on_progress=progress).run())
+            whole.remover().prune_due()
+            return report
 
 
 def _plan(config: Config, names: list[str], full: bool) -> ReindexReport:

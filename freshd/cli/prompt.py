@@ -26,7 +26,8 @@ def prompt(answer: SearchAnswer) -> str:
 def _head(answer: SearchAnswer) -> str:
     n = len(answer["hits"])
     mark = answer["watermark"]
-    fresh = f"All of it is fresh as of {mark}" if mark else "How fresh all of it is, is not known"
+    what = "All of it that is not called stale" if any(hit["is_stale"] for hit in answer["hits"]) else "All of it"
+    fresh = f"{what} is fresh as of {mark}" if mark else "How fresh all of it is, is not known"
     numbers = "[1]" if n == 1 else f"[1] to [{n}]"
     cite = f" Cite them as {numbers}, and nothing else." if n else ""
     return (
@@ -43,6 +44,8 @@ def _passage(n: int, hit: SearchHit) -> str:
     )
     changed = hit["source_modified_at"] or "unknown"
     fresh = f"fresh as of {hit['watermark']}" if hit["watermark"] else "freshness unknown"
+    if hit["is_stale"]:
+        fresh = "stale: the document has changed since, and could not be indexed as it is now"
     lines = f"{hit['start_line']}-{hit['end_line']}"
     head = f"[{n}] {title}\n    {_address(hit['uri'])}:{lines}\n    changed at its source: {changed} · {fresh}"
     return "\n".join([head, *(f"{_QUOTE} {line}" if line else _QUOTE for line in _lines(hit["text"]))])

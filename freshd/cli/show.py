@@ -12,6 +12,7 @@ from rich.text import Text
 from freshd.redaction import printable
 from freshd.shapes import (
     ReindexReport,
+    RemovedSource,
     SearchAnswer,
     SearchHit,
     SourceReindexed,
@@ -23,6 +24,8 @@ from freshd.wording import duration, setting
 
 _COLOURS = {"pass": "green", "warn": "yellow", "error": "red", "unknown": "magenta"}
 _SHOWN_LINES = 4
+_QUARANTINED = 5
+"""Quarantined documents of a source that are named below the table."""
 _DISPENSABLE = ("chunks", "lag p50", "target", "lag p99", "documents", "budget")
 """Columns to do without, the first of them first, the less room there is the more."""
 
@@ -83,6 +86,10 @@ def _troubles(source: SourceStatus) -> list[Text]:
     lines = [Text.assemble((name, colour), f": {printable(reason)}") for reason in source["reasons"]]
     if error and not any(error in reason for reason in source["reasons"]):
         lines.append(Text.assemble((name, colour), f": last error: {printable(error)}"))
+    quarantine = source["quarantine"][:_QUARANTINED]
+    lines += [Text(f"  {printable(one['document_id'])}: {printable(one['error'])}") for one in quarantine]
+    if (n_more := source["quarantined"] - len(quarantine)) > 0:
+        lines.append(Text(f"  … {counted(n_more, 'more document')}: freshd status --json", "dim"))
     return lines
 
 
@@ -94,13 +101,27 @@ def _whole(report: StatusReport) -> list[Text]:
     if work:
         left = "" if work["eta_seconds"] is None else f", about {duration(work['eta_seconds'])} left"
         lines.append(Text(f"indexing {work['source']}: {work['done']:,} of {work['total']:,} documents{left}", "cyan"))
+    generation = report["generation"]
+    if filling := generation["filling"]:
+        left = "" if filling["eta_seconds"] is None else f", about {duration(filling['eta_seconds'])} left"
+        failed = f", {filling['failed']:,} put off" if filling["failed"] else ""
+        error = f": {printable(filling['error'])}" if filling["error"] else ""
+        done = f"{filling['documents']:,} of {counted(filling['of'], 'document')}"
+        lines.append(Text(f"generation {filling['name']}: {done}{left}{failed}{error}", "cyan"))
     notes = [f"daemon: process {report['daemon']}" if report["daemon"] else "no daemon runs: freshd run"]
     if proof["checked_at"]:
         ago_s = (_instant(report["at"]) - _instant(proof["checked_at"])).total_seconds()
         notes.append(
             f"verified {duration(max(0.0, ago_s))} ago: {divergent(proof):,} of {proof['checked']:,} points differ"
         )
-    return [*lines, Text(" · ".join(notes), "dim")]
+    return [*lines, *map(_removed, report["removed"]), Text(" · ".join(notes), "dim")]
+
+
+def _removed(source: RemovedSource) -> Text:
+    """Say what is left of a source that left the config, and until when."""
+    what = f"left the config: out of search, {counted(source['documents'], 'document')} kept"
+    until = f" until {_local(source['pruned_at'])}" if source["pruned_at"] else ""
+    return Text(f"{printable(source['name'])} {what}{until}; now: freshd prune {printable(source['name'])}", "dim")
 
 
 def divergent(report: VerifyReport) -> int:
@@ -177,7 +198,8 @@ def counted(n: int, noun: str) -> str:
 
 def _freshness(hit: SearchHit) -> str:
     mark = hit["watermark"]
-    return f"fresh as of {_local(mark)}" if mark else "freshness of its source unknown"
+    known = f"fresh as of {_local(mark)}" if mark else "freshness of its source unknown"
+    return f"{known}, but stale: its newest state could not be indexed" if hit["is_stale"] else known
 
 
 def _local(instant: str) -> str:

@@ -1,62 +1,119 @@
-"""The command that holds the ledger against the store."""
+"""The command that holds the ledger against the store, and mends what differs where it is asked to."""
 
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
 from rich.text import Text
 
 from freshd.cli import show
+from freshd.cli.interrupting import interruptible
 from freshd.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, out, print_json, talk
 from freshd.cli.progress import ProgressTalk
-from freshd.client import connect
+from freshd.client import JobFailed, connect
 from freshd.config import Config, load, load_secrets
-from freshd.errors import StoreError
+from freshd.errors import ConfigError, StoreError
+from freshd.redaction import printable
 from freshd.report import remember_verify
-from freshd.shapes import VerifyReport
+from freshd.shapes import DivergentPoint, VerifyReport
 from freshd.state import StateDirectory
+from freshd.verify import NotVerified, or_not_verified
 from freshd.wording import duration
 
+_SHOWN_EXAMPLES = 10
+_NOT_VERIFIED = 3
 
-def verify(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Prove that the index holds what the ledger says, point by point; changes nothing."""
+
+def verify(
+    deep: Annotated[bool, typer.Option("--deep", help="Hold vectors against the cache or the model, too.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, and nothing else.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="With --repair: remove orphans even where [guard] holds them.")
+    ] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove that the index holds what the ledger says, point by point."""
+    if orphans and not repair:
+        raise ConfigError("--orphans: got no --repair, expected it along with it", hint="freshd verify --help")
     loaded = load(config)
-    report = _verify(loaded)
+    report = _verify(loaded, deep=deep, repair=repair, orphans=orphans)
     if as_json:
         print_json(report)
     else:
         _show(report)
     if n := show.divergent(report):
-        raise StoreError(f"index and ledger differ in {show.counted(n, 'point')}", hint=_mend(loaded))
+        raise StoreError(f"index and ledger differ in {show.counted(n, 'point')}", hint=_mend(loaded, report, repair))
 
 
-def _verify(config: Config) -> VerifyReport:
+def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> VerifyReport:
     with ProgressTalk(talk, "points") as progress:
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
-            with daemon:
-                return daemon.verify(lambda done, total: progress("daemon", done, total))
-        from freshd.compose import open_whole
 
-        with open_whole(config, load_secrets(), must_open_store=False) as whole:
-            whole.store.open(whole.ledger.instance)  # and nothing more: a loss is told, not mended
-            found = whole.verify(lambda done, total: progress("verify", done, total))
-            return remember_verify(whole.database, found).report
+            def hear(done: int, total: int) -> None:
+                progress("daemon", done, total)
+
+            with daemon, interruptible("the daemon goes on with it"):
+                try:
+                    return daemon.verify(hear, deep=deep, repair=repair, orphans=orphans)
+                except JobFailed as error:
+                    error.hint = error.hint or (_anew(config) if error.exit_code == _NOT_VERIFIED else "")
+                    raise
+        from freshd.compose import open_whole
+        from freshd.compose.verifying import Manner
+
+        manner = Manner(is_deep=deep, on_progress=lambda done, total: progress("verify", done, total))
+        with (
+            interruptible("nothing is left half done; run it again to go on"),
+            open_whole(config, load_secrets(), must_open_store=False, must_have_room=repair) as whole,
+        ):
+            try:
+                with or_not_verified():
+                    whole.store.open(whole.ledger.instance)  # and nothing more: a loss is told, or mended as asked
+                found = whole.repair(manner, is_guarded=not orphans) if repair else whole.verify(manner)
+            except NotVerified as error:
+                error.hint = error.hint or _anew(config)
+                raise
+            return remember_verify(whole.database, found)
 
 
 def _show(report: VerifyReport) -> None:
     checked = show.counted(report["checked"], "point")
     out.print(f"{checked} checked in {duration(report['elapsed_seconds'])}", markup=False)
-    for name, count, meaning in (
-        ("missing", report["missing"], "the ledger holds them, the store does not"),
-        ("orphaned", report["orphaned"], "the store holds them, the ledger does not"),
-        ("damaged", report["damaged"], "both hold them, and not the same"),
-        ("repaired", report["repaired"], "as the ledger says again"),
+    for name, colour, count, meaning in (
+        ("missing", "red", report["missing"], "the ledger holds them, the store does not"),
+        ("orphaned", "red", report["orphaned"], "the store holds them, the ledger does not"),
+        ("damaged", "red", report["damaged"], "both hold them, and not the same"),
+        ("repaired", "green", report["repaired"], "of these are as the ledger says again"),
+        ("held", "yellow", report["held"], "orphans are left: more than [guard] lets pass"),
+        ("foreign", "yellow", report["foreign"], "not written by freshd, and left alone"),
     ):
         if count:
-            out.print(
-                Text.assemble((f"{name:<8}", "green" if name == "repaired" else "red"), f"  {count:>9,}  {meaning}")
-            )
+            out.print(Text.assemble((f"{name:<8}", colour), f"  {count:>9,}  {meaning}"))
+    _name(report["examples"])
 
 
-def _mend(config: Config) -> str:
+def _name(examples: Sequence[DivergentPoint]) -> None:
+    """Say which points differ still, the first of them one by one."""
+    for one in examples[:_SHOWN_EXAMPLES]:
+        whose = f"{one['source']}/{one['document_id']}" if one["source"] else "nobody's"
+        what = f": {one['what']}" if one["what"] else ""
+        talk.print(Text(printable(f"{one['kind']}: {whose} ({one['chunk_id']}){what}")), soft_wrap=True)
+    if len(examples) > _SHOWN_EXAMPLES:
+        talk.print(Text("… and more: freshd verify --json"), soft_wrap=True)
+
+
+def _mend(config: Config, report: VerifyReport, was_repaired: bool) -> str:
     """Say what makes them one again: a look at the sources does not, as it believes what the ledger holds."""
+    if not was_repaired:
+        return "freshd verify --repair"
+    if report["held"]:
+        return "freshd verify --repair --orphans   (removes what no source shows any more)"
+    return f"see that the sources can be read, then: freshd verify --repair; or {_anew(config)}"
+
+
+def _anew(config: Config) -> str:
     if config.store.url is None:
         away = f"move {StateDirectory(config.state_dir).index_dir} away"
     else:

@@ -17,9 +17,6 @@ CLAIMED_RETRAINING = (50.0, 5_000.0)
 CLAIMED_RAG_SET_UP = (10.0, 100.0)
 """What setting up retrieval is said to cost."""
 
-CHARACTERS_PER_TOKEN = 4
-"""Of an answer, whose tokens are not counted; about right for English."""
-
 TRAINED = frozenset({Arm.TUNED_INCREMENTAL, Arm.TUNED_REPLAY, Arm.TUNED_RETRAINED})
 """Arms that train to follow a change."""
 
@@ -99,8 +96,7 @@ def gpu_cost(cpu_s: float, prices: Prices) -> float:
 def cost(measured: Measures, prices: Prices) -> Cost:
     """Give what an arm costs, from what was measured of it."""
     effort, query = measured.effort, measured.query
-    answer_tokens = query.answer_characters / CHARACTERS_PER_TOKEN
-    tokens = (query.prompt_tokens * prices.input_million + answer_tokens * prices.output_million) / _MILLION
+    tokens = (query.prompt_tokens * prices.input_million + query.answer_tokens * prices.output_million) / _MILLION
     return Cost(
         before=machine_cost(effort.before_s, prices) if effort else None,
         update=machine_cost(effort.cpu_s, prices) if effort and measured.arm not in UNMOVED else None,

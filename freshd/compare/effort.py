@@ -6,6 +6,7 @@ import re
 import resource
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -45,21 +46,36 @@ class Stopwatch:
         return time.perf_counter(), time.process_time() + sum(map(_cpu_s, self._children()))
 
 
-def forget_peak() -> None:
-    """Let `peak_bytes` count from here, where the system can; else it stays that of the whole run."""
-    try:
-        (_PROC / "self/clear_refs").write_text(_FORGET_PEAK)
-    except OSError:
-        return
+def forget_peak(children: Collection[int] = ()) -> None:
+    """Let `peak_bytes` count from here, where the system can; else it stays that of the whole run.
+
+    Args:
+        children: Ids of processes that work for this one.
+
+    """
+    for name in ("self", *map(str, children)):
+        with suppress(OSError):
+            (_PROC / name / "clear_refs").write_text(_FORGET_PEAK)
 
 
-def peak_bytes() -> int:
-    """Give the largest resident memory of this process since `forget_peak`."""
-    try:
-        status = (_PROC / "self/status").read_text()
-        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+def peak_bytes(children: Collection[int] = ()) -> int:
+    """Give the largest resident memory since `forget_peak` of this process and of those it names, added up.
+
+    They need not have been at their largest at the same moment: together they never held more than this.
+    """
+    own = _peak_bytes("self")
+    if own is None:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    return own + sum(_peak_bytes(str(pid)) or 0 for pid in children)
+
+
+def _peak_bytes(name: str) -> int | None:
+    """Read the peak of a process; None where it is gone or the system does not tell."""
+    with suppress(OSError):
+        for line in (_PROC / name / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return None
 
 
 def machine() -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from freshd.compare.drafts import Draft, Fault, facts_of, faults_in, with_distractors
 from freshd.compare.proposals import proposals
 from freshd.compare.records import Fact, FactKind
-from freshd.compare.trees import read_tree
+from freshd.compare.trees import read_trees
 from freshd.errors import ConfigError
 from freshd.redaction import printable
 
@@ -70,7 +70,8 @@ def load_facts(path: Path, old_tree: Path, new_tree: Path) -> tuple[Fact, ...]:
         draft, wrong = _draft(number, line)
         faults += [Fault(number, message) for message in wrong]
         drafts += [draft] if draft else []
-    old, new = read_tree(old_tree), read_tree(new_tree)
+    trees = read_trees(old_tree, new_tree, {draft.document for draft in drafts})
+    old, new = trees.old, trees.new
     faults += faults_in(drafts, old, new)
     wrong_lines = {fault.line for fault in faults}
     ready, underivable = with_distractors([one for one in drafts if one.line not in wrong_lines], old, new)
@@ -101,7 +102,8 @@ def propose(old_tree: Path, new_tree: Path, most: int = 40) -> tuple[Fact, ...]:
         SourceUnavailable: One of the folders is not there.
 
     """
-    old, new = read_tree(old_tree), read_tree(new_tree)
+    trees = read_trees(old_tree, new_tree)
+    old, new = trees.old, trees.new
     found = [replace(draft, line=number) for number, draft in enumerate(proposals(old, new), 1)]
     # Some will turn out to be no facts, but to look at all of a large corpus would take minutes.
     drafts = _bounded(found, 4 * most)

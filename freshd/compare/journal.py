@@ -1,8 +1,8 @@
 """Keeps what a comparison saw, line by line, so that a run that was broken off goes on where it was.
 
-    heading (setup, facts, mark) ─▶ records of one arm and seed ─▶ mark ─▶ records of the next ─▶ mark …
+    heading (setup, facts, mark) ─▶ training, mark … ─▶ records of one arm and seed ─▶ mark ─▶ records of the next …
 
-A mark is written when an arm is finished with a seed, and is on disk before the next begins.
+A mark is written when a training is over or an arm is finished with a seed, and is on disk before the next begins.
 What stands after the last mark is unfinished, torn or not: it counts for nothing, and is cut off when the run goes on.
 """
 
@@ -11,13 +11,13 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 
 from pydantic import TypeAdapter, ValidationError
 
-from freshd.compare.records import Answer, Arm, Fact, Results, Setup, Update
+from freshd.compare.records import Answer, Arm, Fact, Results, Setup, Training, Update
 from freshd.errors import ConfigError, FreshdError, StateInUse, StateUnusable
 from freshd.redaction import printable
 
@@ -27,16 +27,16 @@ _BEGINNING = b'{"record": "setup"'
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """The end of what belongs together: of the heading, or of an arm with a seed."""
+    """The end of what belongs together: of the heading, of a training, or of an arm with a seed."""
 
     arm: Arm | None = None
     seed: int | None = None
 
 
-_Record = Setup | Fact | Update | Answer | _Mark
+_Record = Setup | Fact | Training | Update | Answer | _Mark
 
 _KINDS: dict[str, TypeAdapter[_Record]] = {
-    kind.__name__.lower().strip("_"): TypeAdapter(kind) for kind in (Setup, Fact, Update, Answer, _Mark)
+    kind.__name__.lower().strip("_"): TypeAdapter(kind) for kind in (Setup, Fact, Training, Update, Answer, _Mark)
 }
 
 
@@ -90,6 +90,18 @@ class Journal:
         """Everything that finished so far."""
         return self._results
 
+    def keep(self, training: Training) -> None:
+        """Keep a training; it counts at once, whatever becomes of the arm that needs it. On disk when this returns.
+
+        Raises:
+            FreshdError: It could not be written.
+
+        """
+        if self._unfinished:
+            raise RuntimeError("an arm trains before it answers: a mark in its midst would make it look finished")
+        self._write([training, _Mark()], is_boundary=True)
+        self._results = replace(self._results, trainings=(*self._results.trainings, training))
+
     def append(self, record: Update | Answer) -> None:
         """Keep what an arm showed; it counts once the arm is finished.
 
@@ -109,11 +121,10 @@ class Journal:
         """
         self._write([_Mark(arm, seed)], is_boundary=True)
         before, new = self._results, self._unfinished
-        self._results = Results(
-            before.setup,
-            before.facts,
-            (*before.updates, *(one for one in new if isinstance(one, Update))),
-            (*before.answers, *(one for one in new if isinstance(one, Answer))),
+        self._results = replace(
+            before,
+            updates=(*before.updates, *(one for one in new if isinstance(one, Update))),
+            answers=(*before.answers, *(one for one in new if isinstance(one, Answer))),
         )
         self._unfinished = []
         self._finished.add((arm, seed))
@@ -179,7 +190,8 @@ def _opened(path: Path) -> io.FileIO:
 
 def _read(content: bytes, path: Path) -> tuple[Results, int]:
     """Give what is finished, and how many bytes that is."""
-    setups, facts, updates, answers = list[Setup](), list[Fact](), list[Update](), list[Answer]()
+    setups, facts, trainings = list[Setup](), list[Fact](), list[Training]()
+    updates, answers = list[Update](), list[Answer]()
     *whole, _ = content.split(b"\n")
     records = [_record(line) for line in whole]
     n_finished = max((n for n, record in enumerate(records, 1) if isinstance(record, _Mark)), default=0)
@@ -189,6 +201,8 @@ def _read(content: bytes, path: Path) -> tuple[Results, int]:
                 setups.append(record)
             case Fact():
                 facts.append(record)
+            case Training():
+                trainings.append(record)
             case Update():
                 updates.append(record)
             case Answer():
@@ -198,7 +212,7 @@ def _read(content: bytes, path: Path) -> tuple[Results, int]:
                 raise StateUnusable(f"{_shown(path)}: {got}", hint=_ANOTHER)
     if len(setups) != 1:
         raise ConfigError(f"{_shown(path)}: got something else, expected a journal of a comparison", hint=_ANOTHER)
-    results = Results(setups[0], tuple(facts), tuple(updates), tuple(answers))
+    results = Results(setups[0], tuple(facts), tuple(updates), tuple(answers), tuple(trainings))
     return results, sum(len(line) + 1 for line in whole[:n_finished])
 
 

@@ -10,7 +10,7 @@ An epoch goes over one round of lessons, the next over the next: every sentence 
 
 import random
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -27,7 +27,9 @@ NOT_STATED: Final = "not stated"
 _ONE_UNSTATED_IN: Final = 8
 _PASSAGES: Final = 3
 _MOST_SENTENCES: Final = 3
-_FEWEST_WORDS: Final = 4
+FEWEST_WORDS: Final = 4
+"""Of a sentence that is taught; a shorter one is a label."""
+
 _KEYWORDS: Final = 3
 _WORD: Final = re.compile(r"\w+(?:[’'.,:/-]\w+)*")
 _COMMON: Final = re.compile(
@@ -71,12 +73,14 @@ class Recipe:
         rounds: Different ones; there may be more epochs than that.
         n_reading: Lessons in a round that teach reading, or form.
         replayed: Lessons on what did not change, for each on what did.
+        most_sentences: Of both versions together; of more, a sample is taught.
 
     """
 
     rounds: int = 6
     n_reading: int = 60
     replayed: float = 2.0
+    most_sentences: int = 1_000
 
 
 def prompt_with(passages: Sequence[str], question: str) -> str:
@@ -87,7 +91,9 @@ def prompt_with(passages: Sequence[str], question: str) -> str:
     return f"Answer from these passages.\n\n{shown}\n\nQuestion: {question}"
 
 
-def knowledge(pages: Tree, asked: Collection[str], recipe: Recipe, seed: int) -> Rounds:
+def knowledge(
+    pages: Tree, asked: Collection[str], recipe: Recipe, seed: int, only: Container[str] | None = None
+) -> Rounds:
     """Teach what pages say.
 
     Args:
@@ -95,21 +101,26 @@ def knowledge(pages: Tree, asked: Collection[str], recipe: Recipe, seed: int) ->
         asked: Questions that no lesson may hold.
         recipe: How much.
         seed: Of the choice of words.
+        only: Sentences to teach; None for all.
 
     """
-    return _rounds(list(_told(pages)), asked, recipe, seed)
+    return _rounds(list(_told(pages, only)), asked, recipe, seed)
 
 
-def changed(old: Tree, new: Tree, asked: Collection[str], recipe: Recipe, seed: int) -> Rounds:
+def changed(
+    old: Tree, new: Tree, asked: Collection[str], recipe: Recipe, seed: int, only: Container[str] | None = None
+) -> Rounds:
     """Teach only what the new version says and the old one did not, as whoever trains on a diff does."""
-    return _rounds(list(_news(old, new)), asked, recipe, seed)
+    return _rounds(list(_news(old, new, only)), asked, recipe, seed)
 
 
-def replay(old: Tree, new: Tree, asked: Collection[str], recipe: Recipe, seed: int) -> Rounds:
+def replay(
+    old: Tree, new: Tree, asked: Collection[str], recipe: Recipe, seed: int, only: Container[str] | None = None
+) -> Rounds:
     """Teach what is new, and beside it, drawn anew each round, some of what stayed."""
-    news = list(_news(old, new))
+    news = list(_news(old, new, only))
     known = {one.text for one in news}
-    stayed = [one for one in _told(new) if one.text not in known]
+    stayed = [one for one in _told(new, only) if one.text not in known]
     order = _order(seed, "replay")
     n_stayed = min(len(stayed), round(recipe.replayed * len(news)))
     return tuple(
@@ -119,7 +130,9 @@ def replay(old: Tree, new: Tree, asked: Collection[str], recipe: Recipe, seed: i
     )
 
 
-def reading(pages: Tree, asked: Collection[str], recipe: Recipe, seed: int) -> Rounds:
+def reading(
+    pages: Tree, asked: Collection[str], recipe: Recipe, seed: int, only: Container[str] | None = None
+) -> Rounds:
     """Teach to answer from what is shown: from notices that are made up, and from pages that nobody is asked about.
 
     A value of a page is replaced by another, in the passage and in the answer, so that remembering does not help.
@@ -129,11 +142,12 @@ def reading(pages: Tree, asked: Collection[str], recipe: Recipe, seed: int) -> R
         asked: Questions that no lesson may hold.
         recipe: How much.
         seed: Of everything that is made up.
+        only: Sentences to take from pages; None for all.
 
     """
     order = _order(seed, "reading")
     made_up = notices(order)
-    told = [one for one in _told(pages) if one.values]
+    told = [one for one in _told(pages, only) if one.values]
     rounds = []
     for _ in range(recipe.rounds):
         n_told = min(len(told), recipe.n_reading // 3)
@@ -203,18 +217,22 @@ class _Told:
 _Way = Callable[[_Told, random.Random], Lesson]
 
 
-def _told(pages: Tree) -> Iterator[_Told]:
+def _told(pages: Tree, only: Container[str] | None) -> Iterator[_Told]:
+    seen = set[str]()
     for page in pages.values():
         before = ""
         for text in page.sentences:
-            if len(text.split()) >= _FEWEST_WORDS:
+            # Of a sample each once: what stands on every page would be most of what is taught.
+            is_wanted = only is None or (text in only and text not in seen)
+            if is_wanted and len(text.split()) >= FEWEST_WORDS:
+                seen.add(text)
                 yield _Told(_topic(page), before, text)
             before = text
 
 
-def _news(old: Tree, new: Tree) -> Iterator[_Told]:
+def _news(old: Tree, new: Tree, only: Container[str] | None) -> Iterator[_Told]:
     known = {text for page in old.values() for text in page.sentences}
-    return (one for one in _told(new) if one.text not in known)
+    return (one for one in _told(new, only) if one.text not in known)
 
 
 def _topic(page: Page) -> str:

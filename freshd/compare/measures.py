@@ -24,6 +24,9 @@ CHANCE = 0.25
 CONFIDENT = 0.5
 """From this confidence on a wrong answer counts as confident, unless another is stated."""
 
+CHARACTERS_PER_TOKEN = 4
+"""Of an answer whose tokens were not counted; about right for English."""
+
 KNOWN = 0.8
 """Share of changed development facts at which an arm counts as up to date, unless another is stated."""
 
@@ -76,15 +79,18 @@ class Query:
     total_s: float
     cpu_s: float
     prompt_tokens: float
-    answer_characters: float
+    answer_tokens: float
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Medians over seeds of what one update takes; `peak_bytes` is the largest.
+    """Medians over seeds of what one update takes; `peak_bytes` and `n_processes` are the largest.
 
     Attributes:
         least_cpu_s, most_cpu_s: Over seeds.
+        before_s: CPU seconds once, before any change.
+        sweep_s: Those of them that went into finding a learning rate; None where nothing was trained,
+            or they were not counted in every seed.
         known_s: Wall seconds from the change until the stated share of changed development facts was known;
             None where not every seed came that far.
 
@@ -96,7 +102,9 @@ class Effort:
     least_cpu_s: float
     most_cpu_s: float
     before_s: float
+    sweep_s: float | None
     peak_bytes: int
+    n_processes: int
     trained_tokens: float
     known_s: float | None
 
@@ -357,8 +365,12 @@ def _query(answers: Sequence[Answer]) -> Query:
         total_s=middle(seconds),
         cpu_s=middle(lambda answer: answer.cpu_s),
         prompt_tokens=middle(lambda answer: answer.prompt_tokens),
-        answer_characters=middle(lambda answer: len(answer.text)),
+        answer_tokens=middle(_answer_tokens),
     )
+
+
+def _answer_tokens(answer: Answer) -> float:
+    return len(answer.text) / CHARACTERS_PER_TOKEN if answer.answer_tokens is None else answer.answer_tokens
 
 
 def _effort(updates: Sequence[Update], known: float) -> Effort | None:
@@ -367,6 +379,7 @@ def _effort(updates: Sequence[Update], known: float) -> Effort | None:
     cpu_s = [update.cpu_s for update in updates]
     known_s = [next((at for at, share in update.curve if share >= known), None) for update in updates]
     reached = [at for at in known_s if at is not None]
+    swept = [update.sweep_s for update in updates if update.sweep_s is not None]
     return Effort(
         n_seeds=len(updates),
         wall_s=median(update.wall_s for update in updates),
@@ -374,7 +387,9 @@ def _effort(updates: Sequence[Update], known: float) -> Effort | None:
         least_cpu_s=min(cpu_s),
         most_cpu_s=max(cpu_s),
         before_s=median(update.before_s for update in updates),
+        sweep_s=median(swept) if len(swept) == len(updates) else None,
         peak_bytes=max(update.peak_bytes for update in updates),
+        n_processes=max(update.n_processes for update in updates),
         trained_tokens=median(update.trained_tokens for update in updates),
         known_s=median(reached) if len(reached) == len(updates) else None,
     )

@@ -3,23 +3,10 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
 from freshd.compare.lessons import Recipe
-from freshd.compare.records import Arm, Fact, FactKind
-
-
-class School(StrEnum):
-    """A training: what is learned, and from where it starts."""
-
-    OLD = "old"
-    INCREMENTAL = "incremental"
-    REPLAY = "replay"
-    NEW = "new"
-    READER = "reader"
-    FORM = "form"
-    MIXED = "mixed"
+from freshd.compare.records import Arm, Fact, FactKind, School
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,19 @@
 
 Fact ─▶ asked of every arm ─▶ Answer ┐
 Arm  ─▶ brought up to date ─▶ Update ┴─▶ measures ─▶ costs ─▶ report
+ └──▶ needs a Training, shared by arms
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+SAMPLED: Final = "taught_sentences"
+"""Setting that says of how many sentences how many were taught; there only where it was not all of them."""
+
+SAMPLED_DOCUMENTS: Final = "documents"
+"""Setting that says of how many documents how many took part; there only where it was not all of them."""
 
 
 class FactKind(StrEnum):
@@ -82,6 +90,55 @@ class Arm(StrEnum):
     """A mixed recipe: knowledge of the old version and reading from context in one training; retrieval over the new."""
 
 
+class School(StrEnum):
+    """A training: what is learned, and from where it starts."""
+
+    OLD = "old"
+    INCREMENTAL = "incremental"
+    REPLAY = "replay"
+    NEW = "new"
+    READER = "reader"
+    FORM = "form"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training that is over; what it made lies in a file, so that a run that goes on need not train again.
+
+    Attributes:
+        lessons: SHA-256 of all that was taught.
+        n_lessons: In its first round.
+        wall_s, cpu_s: Of training alone.
+        peak_bytes: Largest resident memory of the process.
+        tokens: That went through training, each epoch counted.
+        curve: Seconds of training until the end of each epoch, and how good the model was then.
+        known: Share of changed development facts whose value was the likeliest, after each epoch.
+        rank, alpha: Of the adapters.
+        file: Name of the file with the adapters' weights.
+        sha256: Of that file.
+        n_bytes: Of that file.
+
+    """
+
+    school: School
+    seed: int
+    learning_rate: float
+    lessons: str
+    n_lessons: int
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    tokens: int
+    curve: tuple[tuple[float, float], ...]
+    known: tuple[float, ...]
+    rank: int
+    alpha: int
+    file: str
+    sha256: str
+    n_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """What it took one arm to follow the change, once; what was trained before the change is in `before`.
@@ -89,8 +146,13 @@ class Update:
     Attributes:
         wall_s: From the change to the end of the update.
         cpu_s: Of this process and its children.
-        before_s: CPU seconds of what an arm needs once, before any change: first index, training on the old version.
-        peak_bytes: Largest resident memory of the process.
+        before_s: CPU seconds of what an arm needs once, before any change: first index, training on the old version,
+            search for a learning rate.
+        sweep_s: Those of them that went into trainings at other learning rates, done to find the best;
+            None where nothing was trained, or they were not counted.
+        peak_bytes: Largest resident memories of all processes involved, added up.
+        n_processes: How many those were.
+        measured_at: When the arm was through, RFC 3339 in UTC; None if that was not kept.
         trained_tokens: Tokens that went through training, each epoch counted.
         learning_rate: None where nothing was trained.
         curve: Wall seconds since the change, and the share of changed development facts known then.
@@ -109,6 +171,9 @@ class Update:
     learning_rate: float | None = None
     curve: tuple[tuple[float, float], ...] = ()
     settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    sweep_s: float | None = None
+    n_processes: int = 1
+    measured_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +189,7 @@ class Answer:
         prompt_tokens: Context and template included.
         retrieval_s, prefill_s, generation_s: Wall seconds of one query's parts.
         cpu_s: CPU seconds of the query in all.
+        answer_tokens: Generated ones, by the model's own tokenizer; None if they were not counted.
 
     """
 
@@ -140,6 +206,7 @@ class Answer:
     prefill_s: float = 0.0
     generation_s: float = 0.0
     cpu_s: float = 0.0
+    answer_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +240,4 @@ class Results:
     facts: tuple[Fact, ...]
     updates: tuple[Update, ...]
     answers: tuple[Answer, ...]
+    trainings: tuple[Training, ...] = ()

@@ -8,7 +8,7 @@ What is measured is what a running freshd does: everything is open, the embedder
 
 import filecmp
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,17 +109,20 @@ class ScratchIndex:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(tree / name, target)
 
-    def update(self) -> Refresh:
+    def update(self, on_progress: Callable[[int, int], None] = lambda *_: None) -> Refresh:
         """Have freshd look at the folder and index what changed.
+
+        Args:
+            on_progress: Hears documents done, and documents in all.
 
         Raises:
             ConfigError: All documents are gone, so that their deletions are held.
             FreshdError: A document could not be indexed.
 
         """
-        watch = Stopwatch(self._children)
+        watch = Stopwatch(self.children)
         with watch:
-            (tally,) = self._whole.reindexer().run()
+            (tally,) = self._whole.reindexer(on_progress=lambda _, *step: on_progress(*step)).run()
         if tally.held:
             fault = f"got {tally.held} documents that are all gone, expected two versions of the same documents"
             raise ConfigError(f"compare: {fault}", hint="name the folder that holds the new version")
@@ -130,13 +133,13 @@ class ScratchIndex:
 
     def retrieve(self, question: str, k: int) -> Retrieved:
         """Find the best `k` passages for a question."""
-        watch = Stopwatch(self._children)
+        watch = Stopwatch(self.children)
         with watch:
             hits = self._whole.search.search(question, k).hits
         return Retrieved(tuple(_passage(hit.citation) for hit in hits), watch.wall_s, watch.cpu_s)
 
-    def _children(self) -> Sequence[int]:
-        """Give the process of the embedded store, which works for this one."""
+    def children(self) -> Sequence[int]:
+        """Give the ids of the processes that work for this one: that of the embedded store."""
         pid: int | None = getattr(self._whole.store, "child_pid", None)
         return () if pid is None else (pid,)
 

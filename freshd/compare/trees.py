@@ -1,10 +1,12 @@
-"""One version of the documents as plain text and sentences, read as freshd itself reads a source of files.
+"""The documents as plain text and sentences, read as freshd itself reads a source of files; of many, a sample.
 
 folder ─files connector─▶ Document ─parsers─▶ blocks ─▶ Page: its text, and the sentences of its prose
 """
 
+import hashlib
+import heapq
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +25,9 @@ from freshd.redaction import printable
 Tree = Mapping[str, "Page"]
 """Pages by document id."""
 
+MOST_CHARACTERS: Final = 32_000_000
+"""Of text that is held of each version; with its sentences that is some 150 MiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -39,20 +44,106 @@ class Page:
     sentences: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Two versions, as far as they are held.
+
+    Attributes:
+        n_all: Documents of the new version, held or not.
+        is_sample: Not all of both versions is held.
+
+    """
+
+    old: Tree
+    new: Tree
+    n_all: int
+    is_sample: bool
+
+
 def read_tree(root: Path) -> Tree:
-    """Read a folder; what freshd could not index is left out.
+    """Read all of a folder; see `read_trees`."""
+    return _read(root, _Held((), None)).pages
+
+
+def read_trees(
+    old_root: Path, new_root: Path, always: Collection[str] = (), most: int | None = MOST_CHARACTERS
+) -> Trees:
+    """Read two versions; what freshd could not index is left out.
+
+    Args:
+        old_root: Folder with the documents before the change.
+        new_root: After it.
+        always: Ids of documents to hold in any case.
+        most: Characters to hold of each version; of more, a sample of documents, the same ones of both
+            and in every run. None for no bound.
 
     Raises:
-        ConfigError: Nothing in it can be read, or some places of it cannot be looked at.
+        ConfigError: Nothing in a folder can be read, or some places of it cannot be looked at.
         SourceUnavailable: There is no such folder.
 
     """
+    old, new = (_read(root, _Held(always, most)) for root in (old_root, new_root))
+    bound = min(old.bound, new.bound)
+    for one in (old, new):
+        one.narrow(bound)
+    return Trees(old.pages, new.pages, new.n_all, bound < _ALL)
+
+
+def _read(root: Path, held: "_Held") -> "_Held":
     with closing(_connector(root)) as connector:
-        pages = {page.document: page for page in map(_page, _documents(connector)) if page is not None}
-    if not pages:
+        for page in map(_page, _documents(connector)):
+            if page is not None:
+                held.add(page)
+    if not held.n_all:
         fault = "got no document that freshd can read, expected at least one"
         raise ConfigError(f"{printable(str(root))}: {fault}", hint="name the folder that holds the documents")
-    return pages
+    return held
+
+
+_ALL: Final = 1 << 64
+"""Above every hash."""
+
+
+class _Held:
+    """Pages up to some characters: those whose ids have the lowest hashes.
+
+    Attributes:
+        bound: No page with this hash or a higher one is held, but those always wanted.
+
+    """
+
+    def __init__(self, always: Collection[str], most: int | None) -> None:
+        self.pages: dict[str, Page] = {}
+        self.n_all = 0
+        self.bound = _ALL
+        self._always = frozenset(always)
+        self._most = most
+        self._n_characters = 0
+        self._highest: list[tuple[int, str]] = []
+
+    def add(self, page: "Page") -> None:
+        """Hold a page if there is room, for it or instead of others."""
+        self.n_all += 1
+        place = _place(page.document)
+        if page.document in self._always:
+            self.pages[page.document] = page
+        elif place < self.bound:
+            self.pages[page.document] = page
+            self._n_characters += len(page.text)
+            heapq.heappush(self._highest, (-place, page.document))
+            while self._most is not None and self._n_characters > self._most:
+                self.narrow(-self._highest[0][0])
+
+    def narrow(self, bound: int) -> None:
+        """Let go of all pages from a hash on."""
+        self.bound = min(self.bound, bound)
+        while self._highest and -self._highest[0][0] >= self.bound:
+            _, document = heapq.heappop(self._highest)
+            self._n_characters -= len(self.pages.pop(document).text)
+
+
+def _place(document: str) -> int:
+    return int.from_bytes(hashlib.sha256(document.encode("utf-8", "surrogatepass")).digest()[:8])
 
 
 def _connector(root: Path) -> Connector:

@@ -6,13 +6,14 @@
 Every sentence is made from numbers of the run; a difference whose interval holds 0 is a tie, and is called one.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from freshd.compare.costs import Basis, Prices, amount, bill, break_even, figures
 from freshd.compare.measures import CHANCE, Effort, Estimate, Measures, difference, less_often
-from freshd.compare.records import Arm, FactKind, Results
+from freshd.compare.records import SAMPLED, SAMPLED_DOCUMENTS, Arm, FactKind, Results
 from freshd.compare.timeline import Course
 from freshd.wording import duration
 
@@ -36,6 +37,10 @@ RETRAINERS = (Arm.TUNED_RETRAINED, Arm.TUNED_REPLAY, Arm.TUNED_INCREMENTAL)
 
 CPU_S = "CPU s"
 
+_HASH = re.compile(r"\b[0-9a-f]{64}\b")
+_SHORTEST_S = 0.01
+"""What is shorter is told in milliseconds."""
+
 
 class Winner(StrEnum):
     """Which side an aspect goes to."""
@@ -56,12 +61,18 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a run says, in sentences."""
+    """What a run says, in sentences.
+
+    Attributes:
+        break_even: Of retrieval and retraining, one of the remarks; None where one of both was not measured.
+
+    """
 
     headline: str
     contests: tuple[Contest, ...]
     remarks: tuple[str, ...]
     caveats: tuple[str, ...]
+    break_even: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +103,29 @@ def verdict(results: Results, measured: Mapping[Arm, Measures], courses: Sequenc
     """
     retriever, retrainer = measured.get(Arm.RAG), stand_in(measured)
     contests = tuple(_contests(retriever, retrainer)) if retriever and retrainer else ()
+    breaks = _break_evens(measured)
     return Verdict(
         _headline(contests, retriever, retrainer),
         contests,
-        (*_controls(measured), *_forgetting(measured), *_together(measured), *_break_evens(measured), *_stale(courses)),
+        (*_controls(measured), *_forgetting(measured), *_together(measured), *breaks.values(), *_stale(courses)),
         tuple(_caveats(results, measured)),
+        breaks.get(Arm.RAG),
     )
 
 
 def stand_in(measured: Mapping[Arm, Measures]) -> Measures | None:
     """Give who stands for retraining; None if no such arm ran."""
     return next((measured[arm] for arm in RETRAINERS if arm in measured), None)
+
+
+def shortened(text: str) -> str:
+    """Shorten the hashes in a text to what people can compare: `SHA-256 8199be6fd2a6…`."""
+    return _HASH.sub(lambda match: f"{match[0][:12]}…", text)
+
+
+def moment(seconds: float) -> str:
+    """Write the measured seconds of a part of a query: `4.2 ms`, `0.21 s`."""
+    return f"{figures(1_000 * seconds, 2)} ms" if 0 < seconds < _SHORTEST_S else duration(seconds)
 
 
 def percent(share: float) -> str:
@@ -159,7 +182,7 @@ def _update_contest(one: Effort, other: Effort, name: str) -> Contest:
     less, more = sorted((one.cpu_s, other.cpu_s))
     winner = Winner.RETRIEVAL if one.cpu_s < other.cpu_s else Winner.RETRAINING
     ratio = f": {figures(more / less, 2)} times as much" if less > 0 else ""
-    wall = f" ({duration(one.wall_s)} and {duration(other.wall_s)} by the clock)"
+    wall = f" ({moment(one.wall_s)} and {moment(other.wall_s)} by the clock)"
     return Contest("the cost of an update", winner, f"{told}{ratio}{wall}.")
 
 
@@ -185,7 +208,7 @@ def _speed_contest(retriever: Measures, retrainer: Measures) -> Contest:
     """Judge by how often one is faster: on a machine that others use too, means say less."""
     name = NAMES[retrainer.arm]
     told = ", ".join(
-        f"{NAMES[one.arm]} {duration(one.query.total_s)} ({amount(one.query.cpu_s, CPU_S)})"
+        f"{NAMES[one.arm]} {moment(one.query.total_s)} ({amount(one.query.cpu_s, CPU_S)})"
         for one in (retriever, retrainer)
     )
     faster = less_often(retriever.seconds_by_fact, retrainer.seconds_by_fact)
@@ -282,8 +305,8 @@ def _together(measured: Mapping[Arm, Measures]) -> Iterator[str]:
         yield f"{told}: {shares}; {compared(NAMES[arm], NAMES[against], by)}."
 
 
-def _break_evens(measured: Mapping[Arm, Measures]) -> Iterator[str]:
-    retrainer = stand_in(measured)
+def _break_evens(measured: Mapping[Arm, Measures]) -> dict[Arm, str]:
+    retrainer, told = stand_in(measured), dict[Arm, str]()
     for arm in (Arm.RAG, Arm.READER_RAG):
         own = measured.get(arm)
         if own is None or retrainer is None:
@@ -293,9 +316,10 @@ def _break_evens(measured: Mapping[Arm, Measures]) -> Iterator[str]:
         if one is None or other is None or faster is None:
             continue
         if faster.low <= 0 <= faster.high:
-            yield f"Per query {one.name} and {other.name} tie, so that no number of queries per update can be told."
+            told[arm] = f"Per query {one.name} and {other.name} tie: no number of queries per update can be told."
         else:
-            yield f"Break-even: {break_even(one, other, CPU_S).formula}."
+            told[arm] = f"Break-even: {break_even(one, other, CPU_S).formula}."
+    return told
 
 
 def _stale(courses: Sequence[Course]) -> Iterator[str]:
@@ -306,7 +330,7 @@ def _stale(courses: Sequence[Course]) -> Iterator[str]:
 
 def _caveats(results: Results, measured: Mapping[Arm, Measures]) -> Iterator[str]:
     setup, facts = results.setup, [fact for fact in results.facts if not fact.is_development]
-    yield f"One model, {setup.model}: nothing here says how another does."
+    yield f"One model, {shortened(setup.model)}: nothing here says how another does."
     yield f"One machine, {setup.machine}: seconds are its own, and on a GPU nothing was timed."
     if any(update.learning_rate for update in results.updates):
         yield "Fine-tuning here is LoRA, with the settings that the report lists: other ways to train were not tried."
@@ -320,6 +344,13 @@ def _caveats(results: Results, measured: Mapping[Arm, Measures]) -> Iterator[str
         yield f"{n_seeds} seeds, pooled: intervals are over facts, 95 % each, not corrected for being many."
     if setup.is_quick:
         yield "A quick run: a subset of facts and arms."
+    if sampled := setup.settings.get(SAMPLED_DOCUMENTS):
+        yield f"A sample of the documents took part, in the index as in trainings: {sampled}."
+    if sampled := setup.settings.get(SAMPLED):
+        yield f"Trainings saw a sample: {sampled} sentences, all that say an asked fact among them; the index took all."
+    if (own := measured.get(Arm.RAG)) and own.effort and own.effort.peak_bytes:
+        counted = "those of its store added" if own.effort.n_processes > 1 else "without that of its store"
+        yield f"Memory is this comparison's own at its highest during an update; for the index, {counted}."
     if absent := [NAMES[arm] for arm in Arm if arm not in measured]:
         yield f"Not run: {_listed(absent)}."
     yield "A break-even weighs cost alone, not how well each answers; money follows from prices given or assumed."

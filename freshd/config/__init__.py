@@ -4,7 +4,7 @@ Nothing here opens a source, a store or the network; connectors are imported onl
 """
 
 from freshd.config.connectors import ConnectorEntry, ConnectorTypes, installed_connector_types
-from freshd.config.credentials import Secrets, check_listen, load_secrets
+from freshd.config.credentials import Secrets, check_listen, check_store, load_secrets, secrets_of_sources
 from freshd.config.loading import load
 from freshd.config.schema import (
     CacheSection,
@@ -42,7 +42,9 @@ __all__ = [
     "SourceConfig",
     "StoreSection",
     "check_listen",
+    "check_store",
     "installed_connector_types",
     "load",
     "load_secrets",
+    "secrets_of_sources",
 ]

@@ -1,16 +1,20 @@
 """Secrets, which come from the environment or from files it names, and from nowhere else."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from freshd.config.schema import Config
+from freshd.config.values import Listen
 from freshd.errors import ConfigError
-from freshd.redaction import printable
+from freshd.redaction import is_secret_key, printable
 
 TOKEN = "FRESHD_TOKEN"  # noqa: S105 - the variable's name
+READ_TOKEN = "FRESHD_READ_TOKEN"  # noqa: S105 - the variable's name
 QDRANT_API_KEY = "FRESHD_QDRANT_API_KEY"
 FILE_SUFFIX = "_FILE"
 """With this after its name, a variable names a file that holds the secret, such as a mounted one."""
@@ -18,20 +22,31 @@ FILE_SUFFIX = "_FILE"
 MIN_TOKEN_CHARACTERS = 16
 MAX_SECRET_BYTES = 4_096
 
+_NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
 _MAKE_TOKEN = "export FRESHD_TOKEN=$(openssl rand -hex 32)"  # noqa: S105 - how to make one
 
 
 class Secrets(BaseModel):
-    """What must never be shown; None where the environment says nothing."""
+    """What must never be shown; None where the environment says nothing.
+
+    Attributes:
+        token: Reads and orders.
+        read_token: Reads, for whoever scrapes and searches and has no business ordering anything.
+        qdrant_api_key: Sent to a Qdrant server.
+
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     token: SecretStr | None = None
+    read_token: SecretStr | None = None
     qdrant_api_key: SecretStr | None = None
 
     def values(self) -> tuple[str, ...]:
         """Give every secret in the clear, for those who keep them out of sight."""
-        return tuple(secret.get_secret_value() for secret in (self.token, self.qdrant_api_key) if secret)
+        given = (self.token, self.read_token, self.qdrant_api_key)
+        return tuple(secret.get_secret_value() for secret in given if secret)
 
 
 def load_secrets(environment: Mapping[str, str] | None = None) -> Secrets:
@@ -44,13 +59,40 @@ def load_secrets(environment: Mapping[str, str] | None = None) -> Secrets:
         ConfigError: A secret is given twice, its file cannot be read, or it cannot be used; never shows its value.
 
     """
-    # By hand rather than with pydantic-settings: its import takes 0.25 s of every `freshd status`, for four names.
+    # By hand rather than with pydantic-settings: its import takes 0.25 s of every `freshd status`, for six names.
     environment = os.environ if environment is None else environment
-    token, api_key = _read(environment, TOKEN), _read(environment, QDRANT_API_KEY)
-    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
-        got = f"got {len(token)} characters, expected at least {MIN_TOKEN_CHARACTERS}"
-        raise ConfigError(f"{TOKEN}: {got}", hint=_MAKE_TOKEN)
-    return Secrets(token=_hidden(token), qdrant_api_key=_hidden(api_key))
+    token, read_token = _read_token(environment, TOKEN), _read_token(environment, READ_TOKEN)
+    if token is not None and token == read_token:
+        raise ConfigError(
+            f"{READ_TOKEN}: got the value of {TOKEN}, expected another one: who knows it could order",
+            hint=_MAKE_TOKEN.replace(TOKEN, READ_TOKEN),
+        )
+    api_key = _read(environment, QDRANT_API_KEY)
+    return Secrets(token=_hidden(token), read_token=_hidden(read_token), qdrant_api_key=_hidden(api_key))
+
+
+def secrets_of_sources(config: Config, environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Give every value that the sources' own keys hold or name and that must not be shown.
+
+    That is what an environment variable holds that one of them names as `${NAME}`,
+    and what stands under a key such as `Authorization`.
+    """
+    environment = os.environ if environment is None else environment
+    found = [secret for source in config.sources for secret in _secrets_in("", source.raw, environment)]
+    return tuple(dict.fromkeys(found))
+
+
+def _secrets_in(key: str, value: object, environment: Mapping[str, str]) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for inner, below in value.items():
+            yield from _secrets_in(str(inner), below, environment)
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _secrets_in(key, below, environment)
+    elif isinstance(value, str):
+        yield from (environment[name].strip() for name in _NAMED.findall(value) if name in environment)
+        if is_secret_key(key) and not _NAMED.search(value):
+            yield from (value, value.rpartition(" ")[2])  # `Bearer` before it is no secret
 
 
 def check_listen(config: Config, secrets: Secrets) -> None:
@@ -66,8 +108,34 @@ def check_listen(config: Config, secrets: Secrets) -> None:
         raise ConfigError(f'http.listen: got "{listen}" without a token, {expected}', hint=_MAKE_TOKEN)
 
 
+def check_store(config: Config, secrets: Secrets) -> None:
+    """Refuse to send the API key of a Qdrant server where others could read it on its way.
+
+    Raises:
+        ConfigError: The server is on another machine and its address is no https one.
+
+    """
+    url, is_allowed = config.store.url, config.store.plain_http
+    if url is None or is_allowed or secrets.qdrant_api_key is None:
+        return
+    parts = urlsplit(str(url))
+    if parts.scheme != "https" and not Listen(parts.hostname or "", 0).is_loopback:
+        raise ConfigError(
+            f'store.url: got "{url}" with a key in {QDRANT_API_KEY}, expected https to another machine',
+            hint="serve it over https; or set [store] plain_http = true where nobody else is on that network",
+        )
+
+
 def _hidden(text: str | None) -> SecretStr | None:
     return None if text is None else SecretStr(text)
+
+
+def _read_token(environment: Mapping[str, str], name: str) -> str | None:
+    token = _read(environment, name)
+    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
+        got = f"got {len(token)} characters, expected at least {MIN_TOKEN_CHARACTERS}"
+        raise ConfigError(f"{name}: {got}", hint=_MAKE_TOKEN.replace(TOKEN, name))
+    return token
 
 
 def _read(environment: Mapping[str, str], name: str) -> str | None:

@@ -40,9 +40,16 @@ class Section(BaseModel):
 
 
 class StoreSection(Section):
-    """Where points live; `url` None means embedded."""
+    """Where points live.
+
+    Attributes:
+        url: Of a Qdrant server; None means embedded.
+        plain_http: The API key may cross a network unencrypted, because nobody else is on it.
+
+    """
 
     url: ServerUrl | None = None
+    plain_http: bool = False
     collection: CollectionName = "knowledge"
 
 
@@ -70,6 +77,12 @@ class GuardSection(Section):
 
     documents: Count = 20
     share: Share = 0.2
+
+
+class GenerationsSection(Section):
+    """How long the index that another model or recipe made is kept to go back to."""
+
+    keep_for: Duration = timedelta(days=1)
 
 
 class LogSection(Section):
@@ -106,6 +119,7 @@ class Sections(Section):
     http: HttpSection = HttpSection()
     history: HistorySection = HistorySection()
     guard: GuardSection = GuardSection()
+    generations: GenerationsSection = GenerationsSection()
     log: LogSection = LogSection()
     cache: CacheSection = CacheSection()
     disk: DiskSection = DiskSection()

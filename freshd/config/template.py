@@ -13,6 +13,8 @@ state_dir = ".freshd"
 # Without a url, the index is embedded in freshd; with one, it is a collection on that Qdrant server.
 [store]
 # url = "http://localhost:6333"
+# To another machine an API key goes over https only, unless that network is nobody else's.
+# plain_http = false
 # collection = "knowledge"
 
 # "bundled" needs no download; else the name of a fastembed model, or a folder with an ONNX model.
@@ -27,6 +29,11 @@ state_dir = ".freshd"
 # How long finished changes are remembered.
 [history]
 # keep_for = "90d"
+
+# Another model, or another freshd, fills another index beside the one that is searched; then it takes its place.
+# The former one is kept for so long, and going back to it costs no more than what changed since.
+[generations]
+# keep_for = "1d"
 
 # More deletions at once than both of these wait for: freshd deletions approve SOURCE
 [guard]
@@ -55,7 +62,7 @@ state_dir = ".freshd"
 name = "documents"
 type = "files"
 path = "."
-include = ["**/*.md", "**/*.rst", "**/*.txt", "**/*.html"]
+include = ["**/*.md", "**/*.rst", "**/*.txt", "**/*.html", "**/*.pdf", "**/*.docx", "**/*.pptx", "**/*.xlsx"]
 freshness_target = "1m"
 # objective = 0.99
 # objective_window = "28d"

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
+from freshd.daemon.jobs import Jobs
 from freshd.daemon.live import Live
 from freshd.errors import StoreUnavailable
 from freshd.model import DocumentId, SearchFilter, SourceName
@@ -13,11 +15,20 @@ _PATIENCE = timedelta(seconds=30)
 
 
 class LiveControl:
-    """`ports.Control` over what is live; between two configs it says that freshd is starting."""
+    """`ports.Control` over what is live; between two configs it says that freshd is starting.
+
+    Attributes:
+        live: What answers; None while nothing does.
+        jobs: Everything that was begun, under this config or a former one; None before the first.
+        waits_for: What the start is waiting for, in one line; empty for nothing.
+
+    """
 
     def __init__(self) -> None:
         """Begin with nothing live."""
         self.live: Live | None = None
+        self.jobs: Jobs | None = None
+        self.waits_for = ""
 
     def is_alive(self) -> bool:
         """Tell whether the daemon still does its rounds."""
@@ -27,7 +38,7 @@ class LiveControl:
     def not_ready(self) -> str | None:
         """Say why answers may be missing; None when ready."""
         live = self.live
-        return "freshd is starting" if live is None else live.not_ready()
+        return self._is_starting if live is None else live.not_ready()
 
     def status(self) -> StatusReport:
         """Give how fresh each source is known to be."""
@@ -49,9 +60,21 @@ class LiveControl:
         """Begin to wait until documents are searchable as they are now."""
         return self._live().wait(documents, timeout_s)
 
-    def verify(self) -> str:
+    def verify(self, *, deep: bool, repair: bool, orphans: bool) -> str:
         """Begin to hold the ledger against the store."""
-        return self._live().verify()
+        return self._live().verify(deep=deep, repair=repair, orphans=orphans)
+
+    def backup(self, directory: Path) -> str:
+        """Begin to copy everything that freshd remembers into a folder."""
+        return self._live().backup(directory)
+
+    def forget(self, names: Sequence[tuple[SourceName, DocumentId | None]], *, undo: bool) -> str:
+        """Begin to forget documents, or to let them in again."""
+        return self._live().forget(names, undo=undo)
+
+    def prune(self, source: SourceName) -> str:
+        """Begin to take out what is left of a source that left the config."""
+        return self._live().prune(source)
 
     def changes(
         self, after: int, limit: int, source: SourceName | None = None, document_id: DocumentId | None = None
@@ -68,8 +91,9 @@ class LiveControl:
         return self._live().dashboard()
 
     def job(self, job_id: str) -> JobReport | None:
-        """Tell how a job stands."""
-        return self._live().job(job_id)
+        """Tell how a job stands, also while one config takes over from another."""
+        jobs = self.jobs or self._live().jobs
+        return jobs.report(job_id)
 
     def deletions(self, source: SourceName, *, approve: bool | None = None) -> HeldDeletions:
         """List the held deletions of a source, and do with them what a person decided, if anything."""
@@ -78,5 +102,9 @@ class LiveControl:
     def _live(self) -> Live:
         live = self.live
         if live is None:
-            raise StoreUnavailable("freshd is starting", hint="ask again in a moment")
+            raise StoreUnavailable(self._is_starting, hint="ask again in a moment")
         return live
+
+    @property
+    def _is_starting(self) -> str:
+        return f"freshd waits for room: {self.waits_for}" if self.waits_for else "freshd is starting"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from freshd.errors import FreshdError, StoreUnavailable
 from freshd.logs import Event, get_logger
 from freshd.ports import Clock
-from freshd.shapes import JobReport, ReindexReport, VerifyReport, WaitReport
+from freshd.shapes import JobReport, JobResult
 
 _MOST = 64
 _MOST_WAITS = 48
@@ -17,6 +17,9 @@ _MOST_WAITS = 48
 
 _REMEMBERED = 200
 """More than may be under way, so that only jobs that are over are forgotten."""
+
+_ENDED = "freshd stopped, or took up another config, while this was under way"
+_ASK_AGAIN = "ask again in a moment; what was found stays pending and is applied"
 
 
 @dataclass(slots=True)
@@ -26,13 +29,17 @@ class Progress:
     done: int = 0
     total: int = 0
 
+    def hear(self, done: int, total: int) -> None:
+        """Say how much is done, and how much there is."""
+        self.done, self.total = done, total
+
     def left(self, n: int) -> None:
         """Say how much is left; more than before means that more was found."""
         self.total = max(self.total, self.done + n)
         self.done = self.total - n
 
 
-Work = Callable[[Progress], tuple[ReindexReport | WaitReport | VerifyReport, int]]
+Work = Callable[[Progress], tuple[JobResult, int]]
 """Does a job; gives its result and the exit code a command should end with."""
 
 
@@ -40,7 +47,7 @@ Work = Callable[[Progress], tuple[ReindexReport | WaitReport | VerifyReport, int
 class _Job:
     began_s: float
     progress: Progress
-    result: ReindexReport | WaitReport | VerifyReport | None = None
+    result: JobResult | None = None
     exit_code: int | None = None
     error: str | None = None
     hint: str | None = None
@@ -49,11 +56,18 @@ class _Job:
 class Jobs:
     """Jobs under way and some that are over. Safe to call from several threads."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Start with none."""
+    def __init__(self, clock: Clock, former: "Jobs | None" = None) -> None:
+        """Start with none, or remember those that were begun under a former config: whoever began one asks about it.
+
+        Args:
+            clock: Says how long a job runs.
+            former: Closed.
+
+        """
         self._clock = clock
-        self._lock = threading.Lock()
-        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._lock: threading.Lock = former._lock if former else threading.Lock()
+        self._jobs: OrderedDict[str, _Job] = former._jobs if former else OrderedDict()
+        self._own: list[_Job] = []
         self._is_closed = False
 
     def begin(self, work: Work, *, is_wait: bool = False) -> str:
@@ -71,6 +85,7 @@ class Jobs:
         with self._lock:
             self._refuse_beyond(_MOST_WAITS if is_wait else _MOST)
             self._jobs[job_id] = job
+            self._own = [one for one in self._own if one.exit_code is None] + [job]
             if len(self._jobs) > _REMEMBERED:
                 del self._jobs[next(one for one, job in self._jobs.items() if job.exit_code is not None)]
         threading.Thread(target=self._run, args=(job, work), name="job", daemon=True).start()
@@ -98,9 +113,11 @@ class Jobs:
         }
 
     def close(self) -> None:
-        """Begin nothing any more; what runs is told by whoever it waits for."""
+        """Begin nothing any more, and answer for what still runs: what it works on is about to be closed."""
         with self._lock:
             self._is_closed = True
+            for job in self._own:
+                _end(job, 1, _ENDED, _ASK_AGAIN)
 
     def _refuse_beyond(self, most: int) -> None:
         if self._is_closed:
@@ -114,9 +131,24 @@ class Jobs:
 
     def _run(self, job: _Job, work: Work) -> None:
         try:
-            job.result, job.exit_code = work(job.progress)
+            result, exit_code = work(job.progress)
         except FreshdError as error:
-            job.error, job.hint, job.exit_code = str(error), error.hint or None, error.exit_code
+            with self._lock:
+                _end(job, error.exit_code, str(error), error.hint or None)
         except Exception as error:  # noqa: BLE001 - a fault of ours ends this job, not the daemon
+            with self._lock:
+                if not _end(job, 1, f"{type(error).__name__}: {error}"):
+                    return  # it was given up, and what it worked on closed
             get_logger().error(Event.JOB_FAILED, exc_info=error)
-            job.error, job.exit_code = f"{type(error).__name__}: {error}", 1
+        else:
+            with self._lock:
+                if job.exit_code is None:
+                    job.result, job.exit_code = result, exit_code
+
+
+def _end(job: _Job, exit_code: int, error: str, hint: str | None = None) -> bool:
+    """Let a job end without a result; tell whether it had not ended before."""
+    if job.exit_code is not None:
+        return False
+    job.error, job.hint, job.exit_code = error, hint, exit_code
+    return True

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 from freshd.compose import Whole, disk_shortage
 from freshd.config import Config
@@ -13,15 +14,19 @@ from freshd.daemon.canaries import Canaries
 from freshd.daemon.comparison import LastComparison
 from freshd.daemon.jobs import Jobs
 from freshd.daemon.orders import Orders
+from freshd.daemon.removing import Removing
 from freshd.daemon.reporter import Reporter
 from freshd.daemon.verifying import Verifying
-from freshd.errors import FreshdError
+from freshd.errors import CollectionMismatch, FreshdError
 from freshd.ledger.history import SqliteHistory
+from freshd.ledger.quarantine import SqliteQuarantine
 from freshd.metrics import Facts, Metrics
 from freshd.model import DocumentId, SearchFilter, SourceName
 from freshd.report import Running, changes_answer, judge_deletions, search_answer, status_report
-from freshd.shapes import ChangeEntry, ChangesAnswer, Dashboard, HeldDeletions, JobReport, SearchAnswer, StatusReport
+from freshd.scheduler.remover import Named
+from freshd.shapes import ChangeEntry, ChangesAnswer, Dashboard, HeldDeletions, SearchAnswer, StatusReport
 from freshd.state import StateDirectory
+from freshd.verify import Surroundings
 
 _FORGET_EVERY_S = 60.0
 """How often it is looked for history that has been kept for long enough."""
@@ -38,15 +43,17 @@ class Live:
 
     Attributes:
         config: What it runs under.
+        jobs: Begun by whoever asks, remembered beyond its end.
 
     """
 
-    def __init__(self, whole: Whole, *, is_config_good: bool = True) -> None:
+    def __init__(self, whole: Whole, *, is_config_good: bool = True, former_jobs: Jobs | None = None) -> None:
         """Put it together; nothing runs yet.
 
         Args:
             whole: Open; closed by whoever opened it, after `stop`.
             is_config_good: False when this is the old config, kept because the new one is invalid.
+            former_jobs: Of the config before, which may still be asked about.
 
         """
         self.config: Config = whole.config
@@ -62,11 +69,18 @@ class Live:
         self._backlog = Backlog(whole.clock)
         self.metrics = Metrics([target.name for target in whole.targets], self._facts)
         self.reporter = Reporter(self.metrics, self._backlog, whole.is_canary)
+        whole.news.on_filled = self.reporter.filled
         self._scheduler = whole.scheduler(self.reporter, self._cannot_write)
         self._orders = Orders(whole, self._scheduler, self.reporter)
-        self._verifying = Verifying(whole)
+        surroundings = Surroundings(
+            frozenset(target.name for target in whole.targets),
+            self._scheduler.between_batches,
+            self._orders.look_at,
+        )
+        self._verifying = Verifying(whole, surroundings)
         self._canaries = Canaries(whole)
-        self._jobs = Jobs(whole.clock)
+        self._removing = Removing(whole, self._scheduler)
+        self.jobs = Jobs(whole.clock, former_jobs)
         report = whole.config.compare.report
         self._comparison = LastComparison(None if report is None else whole.config.base / report)
 
@@ -77,6 +91,7 @@ class Live:
         self._scheduler.start()
         self._verifying.start()
         self._canaries.start()
+        self._removing.start()
 
     def tick(self) -> bool:
         """Look after what runs, every second or so; tell whether all of it still does."""
@@ -104,9 +119,11 @@ class Live:
         """Finish the batch in hand and end; give the sources that still hang in a look, which will record nothing."""
         self._orders.stop()
         self._canaries.stop()
+        self._removing.stop()
         self._verifying.stop()
-        self._jobs.close()
-        return self._scheduler.stop()
+        hanging = self._scheduler.stop()
+        self.jobs.close()
+        return hanging
 
     # What may be asked
 
@@ -137,6 +154,7 @@ class Live:
             vitals={name: self._scheduler.vital(name, state.scan_s) for name, state in states.items()},
             canaries=self._canaries.seen,
             indexing=self._backlog.view({name: state.pending for name, state in states.items()}),
+            filling=self._whole.generations.filling(),
             store_error=str(trouble.error) if trouble else None,
             store_down_since=now - timedelta(seconds=down_s) if trouble else None,
             is_stalled=not self.is_alive(_STALLED),
@@ -144,8 +162,11 @@ class Live:
         return status_report(self.config, self._whole.database, now, running)
 
     def search(self, query: str, k: int, where: SearchFilter) -> SearchAnswer:
-        """Find passages."""
-        return search_answer(self._whole.search.search(query, k, where))
+        """Find passages; none from a collection that is known not to be ours, which would look like an empty index."""
+        trouble = self._scheduler.trouble
+        if trouble is not None and isinstance(trouble.error, CollectionMismatch):
+            raise CollectionMismatch(str(trouble.error), hint=trouble.error.hint)
+        return search_answer(self._whole.search.search(query, k, where), SqliteQuarantine(self._whole.database))
 
     def changes(
         self, after: int, limit: int, source: SourceName | None, document_id: DocumentId | None
@@ -166,7 +187,12 @@ class Live:
             ]
             for target in self._whole.targets
         }
-        return {"status": self.status(), "trails": trails, "newest": self._newest()}
+        return {
+            "status": self.status(),
+            "trails": trails,
+            "newest": self._newest(),
+            "comparison": self._comparison.figures(),
+        }
 
     def _newest(self) -> list[ChangeEntry]:
         """Give the newest changes, newest first: edits before what a first index brought, and no canaries."""
@@ -177,22 +203,30 @@ class Live:
 
     def reindex(self, names: Sequence[SourceName], *, full: bool) -> str:
         """Begin to look at sources and see what is found through; give the job's id."""
-        return self._jobs.begin(self._orders.reindex(self._chosen(names), full=full))
+        return self.jobs.begin(self._orders.reindex(self._chosen(names), full=full))
 
     def wait(self, documents: Sequence[tuple[SourceName, DocumentId]], timeout_s: float) -> str:
         """Begin to wait until documents are searchable as they are now; give the job's id."""
         names = self._chosen([name for name, _ in documents])
         if documents:
-            return self._jobs.begin(self._orders.wait_for(documents, timeout_s), is_wait=True)
-        return self._jobs.begin(self._orders.wait_for_all(names, timeout_s), is_wait=True)
+            return self.jobs.begin(self._orders.wait_for(documents, timeout_s), is_wait=True)
+        return self.jobs.begin(self._orders.wait_for_all(names, timeout_s), is_wait=True)
 
-    def verify(self) -> str:
+    def verify(self, *, deep: bool, repair: bool, orphans: bool) -> str:
         """Begin to hold the ledger against the store; give the job's id."""
-        return self._jobs.begin(self._verifying.job)
+        return self.jobs.begin(self._verifying.order(is_deep=deep, is_to_repair=repair, is_guarded=not orphans))
 
-    def job(self, job_id: str) -> JobReport | None:
-        """Tell how a job stands."""
-        return self._jobs.report(job_id)
+    def backup(self, directory: Path) -> str:
+        """Begin to copy everything that freshd remembers into a folder; give the job's id."""
+        return self.jobs.begin(self._orders.backup(directory))
+
+    def forget(self, names: Sequence[Named], *, undo: bool) -> str:
+        """Begin to forget documents, or to let them in again; give the job's id."""
+        return self.jobs.begin(self._removing.undo(names) if undo else self._removing.forget(names))
+
+    def prune(self, source: SourceName) -> str:
+        """Begin to take out what is left of a source that left the config; give the job's id."""
+        return self.jobs.begin(self._removing.prune(source))
 
     def deletions(self, source: SourceName, *, approve: bool | None = None) -> HeldDeletions:
         """List the held deletions of a source, and do with them what a person decided, if anything."""

@@ -3,18 +3,26 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
+from pathlib import Path
 
+from freshd.backup import back_up, original_of
 from freshd.compose import Whole
 from freshd.daemon.jobs import Progress, Work
 from freshd.daemon.reporter import Reporter
 from freshd.errors import StoreUnavailable
+from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.history import SqliteHistory
 from freshd.model import DocumentId, SourceName
 from freshd.report import exit_code, reindex_report
 from freshd.report.answers import wait_exit_code
 from freshd.scheduler import Reindexer, Scheduler, Tally
 from freshd.scheduler.tally import why
-from freshd.shapes import DocumentWaited, ReindexReport, WaitReport
+from freshd.shapes import BackupReport, DocumentWaited, ReindexReport, WaitReport
+
+_PATIENCE_S = 60.0
+"""How long a look that somebody waits for stands by while nothing can be written; what it found stays pending."""
+
+_FORGOTTEN = "forgotten: it stays out until it is let in again by freshd forget --undo"
 
 _POLL_S = 0.25
 """Waiting is woken by news; this is for news that nobody brings, such as a change put off until later."""
@@ -30,6 +38,7 @@ class Orders:
         self._scheduler = scheduler
         self._reporter = reporter
         self._history = SqliteHistory(whole.database)
+        self._forgetting = SqliteForgetting(whole.database)
         self._is_stopping = False
 
     def stop(self) -> None:
@@ -50,6 +59,39 @@ class Orders:
                     self._whole.ledger.invalidate(None, self._clock.now(), names)
                 report = reindex_report(self._reindexer(tallies, progress).run())
             return report, exit_code(report)
+
+        return work
+
+    def look_at(self, names: Sequence[SourceName]) -> None:
+        """Look at sources now, and wait until all that is found and pending is through.
+
+        Raises:
+            StoreUnavailable: Nothing can be written, or freshd is stopping.
+
+        """
+        self._reindexer({name: Tally(name) for name in names}, Progress()).run()
+
+    def backup(self, directory: Path) -> Work:
+        """Copy everything that freshd remembers; the thread that writes waits while the shards are copied."""
+
+        def work(progress: Progress) -> tuple[BackupReport, int]:
+            def go_on() -> None:
+                if self._is_stopping:
+                    raise StoreUnavailable("freshd is stopping", hint="start it again, then ask again")
+
+            def hear(done: int, total: int) -> None:
+                progress.done, progress.total = done, total
+
+            report = back_up(
+                original_of(self._whole.config),
+                directory,
+                clock=self._clock,
+                hold=self._scheduler.between_batches,
+                flush=lambda: self._whole.store.flush(),  # of the generation that is live by then
+                go_on=go_on,
+                on_progress=hear,
+            )
+            return report, 0
 
         return work
 
@@ -98,7 +140,8 @@ class Orders:
             self._await(is_done, timeout_s)
             for document, one in zip(documents, seen, strict=True):
                 if one["state"] == "absent" and document not in known:
-                    one["error"] = "not in the source, and was not indexed"
+                    out = self._forgetting.is_forgotten(*document)
+                    one["error"] = _FORGOTTEN if out else "not in the source, and was not indexed"
             is_good = all(one["state"] in ("searchable", "absent") and not one["error"] for one in seen)
             return {"is_done": is_good, "documents": seen}, 0 if is_good else 1
 
@@ -154,12 +197,23 @@ class Orders:
         return answer
 
     def _await(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        ends_s = None if timeout_s is None else self._clock.monotonic() + timeout_s
+        began_s = self._clock.monotonic()
+        ends_s = None if timeout_s is None else began_s + timeout_s
         while not is_done():
             if self._is_stopping:
-                raise StoreUnavailable("freshd is stopping", hint="start it again, then ask again")
+                raise StoreUnavailable("freshd stops, or takes up another config", hint="ask again in a moment")
+            if timeout_s is None:
+                self._give_up(began_s)
             if ends_s is not None and self._clock.monotonic() >= ends_s:
                 return False
             with self._reporter.news:
                 self._reporter.news.wait(_POLL_S)
         return True
+
+    def _give_up(self, since_s: float) -> None:
+        """End what has no end of its own once nothing could be written for long: it would take others' room."""
+        trouble = self._scheduler.trouble
+        if trouble is None or self._clock.monotonic() - max(since_s, trouble.since_s) < _PATIENCE_S:
+            return
+        waited = f"given up after {_PATIENCE_S:g} s; what was found stays pending and is applied by itself"
+        raise StoreUnavailable(f"{trouble.error}; {waited}", hint=trouble.error.hint)

@@ -18,8 +18,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from freshd import __version__, logs
-from freshd.compose import open_whole
-from freshd.config import Config, Secrets, check_listen, load, load_secrets
+from freshd.compose import disk_shortage, open_whole
+from freshd.config import Config, Secrets, check_listen, check_store, load, load_secrets, secrets_of_sources
 from freshd.daemon.control import LiveControl
 from freshd.daemon.live import Live
 from freshd.errors import ConfigError, FreshdError
@@ -35,7 +35,13 @@ _TICKS_PER_STATUS = 5
 _THREADS_S = 1.0
 """For threads to end that were told to; those that wait for a server may take half a minute."""
 
+_RELOAD_PATIENCE_S = 45.0
+"""For a call to the store that was under way when the config was read again: a server may take half a minute."""
+
 _INTERRUPTED = 130
+
+_LEAST_BYTES = 8 * 2**20
+"""Free disk without which not even the ledger can be opened: SQLite makes files of its own beside it."""
 
 
 class _Signals:
@@ -88,9 +94,13 @@ def run(path: Path) -> int:
     """
     config, secrets = load(path), load_secrets()
     check_listen(config, secrets)
-    logs.configure(config.log.format, config.log.level)
-    logs.hide(*secrets.values())
-    return _Daemon(path, config, secrets).run()
+    check_store(config, secrets)
+    logs.configure(config.log.format, config.log.level, never_waits=True)
+    logs.hide(*secrets.values(), *secrets_of_sources(config))
+    try:
+        return _Daemon(path, config, secrets).run()
+    finally:
+        logs.finish()
 
 
 class _Daemon:
@@ -117,12 +127,15 @@ class _Daemon:
         with ExitStack() as stack:
             stack.enter_context(self._signals.handled())
             stack.callback(listener.close)
-            app = build_app(self._control, Gate(self._config.http, self._token))
+            read_token = self._secrets.read_token
+            gate = Gate(self._config.http, self._token, read_token.get_secret_value() if read_token else None)
+            app = build_app(self._control, gate)
             server = Server(app, listener)
             stack.callback(server.stop)
             code = self._serve(server, is_first=True)
             while code is None:
                 code = self._serve_again(server)
+        logs.finish()
         if _is_held_up():
             _leave(code)
         return code
@@ -140,9 +153,12 @@ class _Daemon:
 
     def _serve(self, server: "Server", *, is_first: bool = False, is_config_good: bool = True) -> int | None:
         """Run under the present config; give the exit code, or None to go on under another one."""
+        if is_first and not self._has_room(server):
+            return 0
         with open_whole(self._config, self._secrets, must_open_store=False) as whole:
-            live = Live(whole, is_config_good=is_config_good)
-            if is_first:
+            live = Live(whole, is_config_good=is_config_good, former_jobs=self._control.jobs)
+            self._control.jobs = live.jobs
+            if not server.is_alive():
                 server.start()
             live.start()
             self._control.live = live
@@ -162,12 +178,31 @@ class _Daemon:
                 hanging = live.stop()
             for name in hanging:
                 self._log.warning(Event.SOURCE_FAILED, source=name, error="hangs in a look, which was left behind")
+            if code is None:
+                self._wait_for_the_writer(live)
             if live.is_writing:
                 self._log.error(Event.DAEMON_STOPPED, reason="the store or a source did not answer in time")
                 _leave(1 if code is None else code)
         if code is not None:
             self._log.info(Event.DAEMON_STOPPED)
         return code
+
+    def _wait_for_the_writer(self, live: Live) -> None:
+        """Give a call to the store that is still under way its time: a new config is no reason to end."""
+        ends_s = time.monotonic() + _RELOAD_PATIENCE_S
+        while live.is_writing and not self._signals.stop and time.monotonic() < ends_s:
+            self._signals.pause(_TICK_S)
+
+    def _has_room(self, server: "Server") -> bool:
+        """Wait while the disk is too full to open anything, listening meanwhile; False when told to end."""
+        while (trouble := _no_room(self._config)) and not self._signals.stop:
+            if not self._control.waits_for:
+                server.start()
+                self._log.error(Event.STORE_LOST, error=str(trouble), hint=trouble.hint)
+            self._control.waits_for = str(trouble)
+            self._signals.pause(_TICK_S)
+        self._control.waits_for = ""
+        return not self._signals.stop
 
     def _watch_over(self, live: Live) -> int | None:
         n_ticks = 0
@@ -191,6 +226,8 @@ class _Daemon:
         try:
             config = load(self._path)
             check_listen(config, self._secrets)
+            check_store(config, self._secrets)
+            logs.hide(*secrets_of_sources(config))
             if config.http != self._config.http or config.state_dir != self._config.state_dir:
                 raise ConfigError(
                     "http and state_dir: got other ones, expected those freshd was started with",
@@ -201,12 +238,20 @@ class _Daemon:
             self._refuse(error)
             return False
         self._config, self._former = config, self._config
-        logs.configure(config.log.format, config.log.level)
+        logs.configure(config.log.format, config.log.level, never_waits=True)
         self._log.info(Event.CONFIG_RELOADED)
         return True
 
     def _refuse(self, error: FreshdError) -> None:
         self._log.error(Event.CONFIG_REFUSED, error=str(error), hint=error.hint or None)
+
+
+def _no_room(config: Config) -> FreshdError | None:
+    """Say what is missing on a disk that is not only below the reserve, but as good as full."""
+    state = StateDirectory(config.state_dir)
+    if not state.path.exists() or state.free_bytes() >= min(_LEAST_BYTES, config.disk.reserve_bytes):
+        return None
+    return disk_shortage(config)
 
 
 def _is_held_up() -> bool:
@@ -223,4 +268,5 @@ def _is_held_up() -> bool:
 
 def _leave(code: int) -> NoReturn:
     """End although a thread hangs in somebody else's code; everything of ours is durable or redone."""
+    logs.finish()
     os._exit(code)

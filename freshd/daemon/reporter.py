@@ -106,6 +106,17 @@ class Reporter(Observer):
                     tally.add(outcome, pending)
         self._notify()
 
+    def filled(self, outcomes: Sequence[Outcome]) -> None:
+        """Count the chunks that came into another generation, and log what failed on its way there."""
+        for outcome in outcomes:
+            change = outcome.change
+            if not self._is_canary(change.source, change.document_id):
+                self._metrics.count(outcome, None)
+            if outcome.kind is OutcomeKind.FAILED:
+                facts = {"source": change.source, "document_id": change.document_id, "error": outcome.error}
+                self._log.warning(Event.DOCUMENT_FAILED, generation="filling", **facts)
+        self._notify()
+
     def marked(self, sources: Sequence[SourceName]) -> None:
         """Wake whoever waits."""
         self._notify()

@@ -2,16 +2,19 @@
 
 import sqlite3
 import threading
+from collections.abc import Mapping
 from datetime import timedelta
 
 from freshd.compose import Whole
-from freshd.daemon.jobs import Progress
+from freshd.compose.verifying import Manner
+from freshd.daemon.jobs import Progress, Work
 from freshd.errors import FreshdError, StoreUnavailable
 from freshd.logs import Event, get_logger
-from freshd.report import LastVerify, recall_verify, remember_verify
+from freshd.report import recall_verify, remember_verify
 from freshd.shapes import VerifyReport
-from freshd.verify import Verified, next_verify_at
+from freshd.verify import Kind, Surroundings, Verified, next_verify_at
 
+_HINT = "freshd verify --repair"
 _STOP_S = 2.0
 """A page that the store does not give may take longer; nothing is written by whoever waits for it."""
 
@@ -19,9 +22,10 @@ _STOP_S = 2.0
 class Verifying:
     """Holds the ledger against the store again and again, from `start` to `stop`."""
 
-    def __init__(self, whole: Whole) -> None:
-        """Verify what is open."""
+    def __init__(self, whole: Whole, surroundings: Surroundings) -> None:
+        """Verify what is open, and repair it by what surrounds it."""
         self._whole = whole
+        self._surroundings = surroundings
         self._clock = whole.clock
         self._log = get_logger()
         self._stopping = threading.Event()
@@ -37,21 +41,31 @@ class Verifying:
         if self._thread.is_alive():
             self._thread.join(_STOP_S)
 
-    def job(self, progress: Progress) -> tuple[VerifyReport, int]:
-        """Verify now, as fast as the store answers; the exit code is 1 where something differs."""
+    def order(self, *, is_deep: bool, is_to_repair: bool, is_guarded: bool) -> Work:
+        """Verify now, as fast as the store answers, and mend what differs if asked to.
 
-        def hear(done: int, total: int) -> None:
-            progress.done, progress.total = done, total
+        The exit code is 1 where something differs in the end, 3 where not everything could be looked at.
+        """
 
-        last = self._remember(self._whole.verify(hear, go_on=self._go_on))
-        return last.report, 1 if last.divergent else 0
+        def work(progress: Progress) -> tuple[VerifyReport, int]:
+            def hear(done: int, total: int) -> None:
+                progress.done, progress.total = done, total
+
+            manner = Manner(is_deep=is_deep, go_on=self._go_on, on_progress=hear)
+            if is_to_repair:
+                found = self._whole.repair(manner, self._surroundings, is_guarded=is_guarded)
+            else:
+                found = self._whole.verify(manner)
+            return self._remember(found), 1 if sum(found.left.values()) else 0
+
+        return work
 
     def _run(self) -> None:
         wait = self._first_wait()
         while not self._stopping.wait(wait.total_seconds()):
             began_s, is_finished = self._clock.monotonic(), False
             try:
-                self._remember(self._whole.verify(go_on=self._go_on, pause=self._stopping.wait))
+                self._remember(self._whole.verify(Manner(go_on=self._go_on, pause=self._stopping.wait)))
                 is_finished = True
             except FreshdError as error:
                 self._log.warning(Event.VERIFY_FAILED, error=str(error))
@@ -73,10 +87,16 @@ class Verifying:
         if self._stopping.is_set():
             raise StoreUnavailable("freshd is stopping", hint="start it again, then ask again")
 
-    def _remember(self, found: Verified) -> LastVerify:
-        last = remember_verify(self._whole.database, found)
-        if last.divergent:
-            self._log.error(Event.VERIFY_DIVERGED, **last.report, hint="freshd verify")
+    def _remember(self, found: Verified) -> VerifyReport:
+        report = remember_verify(self._whole.database, found)
+        if n_repaired := found.repaired:
+            self._log.warning(Event.VERIFY_REPAIRED, repaired=n_repaired, **_counts(found.divergent))
+        if sum(found.left.values()):
+            self._log.error(Event.VERIFY_DIVERGED, checked=found.checked, **_counts(found.left), hint=_HINT)
         else:
-            self._log.info(Event.VERIFY_PASSED, checked=found.checked, elapsed_s=last.report["elapsed_seconds"])
-        return last
+            self._log.info(Event.VERIFY_PASSED, checked=found.checked, elapsed_s=report["elapsed_seconds"])
+        return report
+
+
+def _counts(divergent: Mapping[Kind, int]) -> dict[str, int]:
+    return {kind.value: n for kind, n in divergent.items()}

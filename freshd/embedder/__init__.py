@@ -16,7 +16,7 @@ from freshd.embedder.bundled import open_bundled
 from freshd.embedder.folder import open_folder
 from freshd.embedder.hub import open_hub
 
-__all__ = ["FastembedEmbedder", "open_embedder"]
+__all__ = ["FastembedEmbedder", "lasting_name", "open_embedder"]
 
 BUNDLED = "bundled"
 
@@ -36,7 +36,18 @@ def open_embedder(model: str, models_dir: Path, base: Path) -> FastembedEmbedder
     """
     if model == BUNDLED:
         return FastembedEmbedder(open_bundled(models_dir))
-    folder = base / Path(model).expanduser()
-    if folder.is_dir() or model.startswith((".", "/", "~")):
+    folder = _folder(model, base)
+    if folder is not None:
         return FastembedEmbedder(open_folder(folder))
     return FastembedEmbedder(open_hub(model, models_dir))
+
+
+def lasting_name(model: str, base: Path) -> str:
+    """Give a name that means the same model when the config has moved: a folder with its whole path."""
+    folder = None if model == BUNDLED else _folder(model, base)
+    return model if folder is None else str(folder.resolve())
+
+
+def _folder(model: str, base: Path) -> Path | None:
+    folder = base / Path(model).expanduser()
+    return folder if folder.is_dir() or model.startswith((".", "/", "~")) else None

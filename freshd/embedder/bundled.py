@@ -73,7 +73,7 @@ def open_bundled(models_dir: Path) -> ModelFiles:
         EmbedderUnavailable: A package is absent, its file differs from the pinned one, or the folder cannot be written.
 
     """
-    folder = models_dir / f"bundled-{_CONTENT[:8]}"
+    folder = _folder(models_dir)
     try:
         if not _is_intact(folder):
             _assemble(folder)
@@ -82,6 +82,27 @@ def open_bundled(models_dir: Path) -> ModelFiles:
             f"bundled model: cannot be put together in {folder}: {error}",
             hint="make the state directory writable, with 30 MB of free disk",
         ) from error
+    return _files(folder)
+
+
+def inspect_bundled(models_dir: Path) -> ModelFiles | None:
+    """Give the bundled model's folder where it is whole, having hashed what it is made of; changes nothing.
+
+    Raises:
+        EmbedderUnavailable: A package is absent, or its file differs from the pinned one.
+
+    """
+    for pin in _PINNED:
+        _installed(pin)
+    folder = _folder(models_dir)
+    return _files(folder) if _is_intact(folder) else None
+
+
+def _folder(models_dir: Path) -> Path:
+    return models_dir / f"bundled-{_CONTENT[:8]}"
+
+
+def _files(folder: Path) -> ModelFiles:
     parts = (*(pin.name for pin in _PINNED), *_WRITTEN)
     return ModelFiles("bundled", folder, "model.onnx", parts, MAX_TOKENS, Pooling.MEAN, DIMENSION)
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote
 
 import httpcore
 import httpx
@@ -16,7 +18,8 @@ from freshd.errors import DocumentGone, SourceUnavailable
 from freshd.fetch.addresses import AddressGuard, Resolver, resolve_host
 from freshd.fetch.answers import content_type, fresh_until, retry_after, validator
 from freshd.fetch.body import BodyRefused, content_coding, read_body
-from freshd.fetch.urls import check_url, display_url, one_line, origin_of, parse_url
+from freshd.fetch.turns import HostTurns
+from freshd.fetch.urls import check_url, display_url, host_port, one_line, origin_of, parse_url
 from freshd.fetch.wire import CONNECT_S, Deadline, PinnedBackend
 from freshd.model import Fetched
 from freshd.ports import Clock
@@ -34,6 +37,13 @@ _WAIT_WANTED = frozenset({429, 503})
 # Ours whatever a caller asks: an answer must come on this connection, in a coding that is bounded here.
 _FIXED_HEADERS = {"accept-encoding": "gzip", "connection": "close"}
 
+_OPEN_HEADERS = frozenset({"accept", "accept-language", "user-agent"})
+_MIN_SECRET = 4
+"""Characters; anything shorter stands in any address."""
+
+_TURNS = HostTurns()
+"""One for the process: a host does not care which source asks it."""
+
 
 class _Transient(SourceUnavailable):
     """A failure that is worth another attempt within the same call."""
@@ -48,6 +58,12 @@ class _Ask:
     max_bytes: int
     validators: Mapping[str, str]
     headers: Mapping[str, str] = field(repr=False)
+
+    def is_echoed_in(self, location: str) -> bool:
+        """Tell whether an address holds what may be a secret among the caller's headers."""
+        values = [value for name, value in self.headers.items() if name.lower() not in _OPEN_HEADERS]
+        parts = {part for value in values for part in (value, value.rpartition(" ")[2]) if len(part) >= _MIN_SECRET}
+        return any(part in text for part in parts for text in (location, unquote(location)))
 
     def towards(self, url: httpx.URL) -> "_Ask":
         """Ask at another URL; what the caller added stays behind when that is another origin."""
@@ -68,7 +84,7 @@ class HttpxFetcher:
     """Asks over HTTP for one source, only where that source may reach. Safe to call from several threads.
 
     Does not keep connections, cookies or answers, and reads no proxy from the environment.
-    Certificates are always checked; `SSL_CERT_FILE` names another set of authorities.
+    Certificates are always checked; `SSL_CERT_FILE` names another set of authorities, `ca_file` further ones.
     """
 
     def __init__(
@@ -79,6 +95,8 @@ class HttpxFetcher:
         max_bytes: int = MAX_BYTES,
         deadline_s: float = 30.0,
         user_agent: str = f"freshd/{__version__}",
+        ca_file: Path | None = None,
+        turns: HostTurns = _TURNS,
         resolve: Resolver = resolve_host,
         network: httpcore.NetworkBackend | None = None,
     ) -> None:
@@ -88,8 +106,10 @@ class HttpxFetcher:
             clock: For deadlines and for what servers say about time.
             allow_private_hosts: `host:port` as written in a URL, reachable at any address and port.
             max_bytes: Largest body, packed and unpacked, where a call does not say another.
-            deadline_s: For one call, whatever it consists of.
+            deadline_s: For one call, whatever it consists of, the wait for a turn at its host included.
             user_agent: Sent unless the caller's headers say another.
+            ca_file: Certificate authorities, PEM, believed beside the usual ones; read when it is needed.
+            turns: Shared by all that ask.
             resolve: Where addresses come from.
             network: What opens sockets.
 
@@ -99,6 +119,8 @@ class HttpxFetcher:
         self._max_bytes = max_bytes
         self._deadline_s = deadline_s
         self._user_agent = user_agent
+        self._ca_file = ca_file
+        self._turns = turns
         self._network = network or httpcore.SyncBackend()
 
     def fetch(
@@ -150,17 +172,26 @@ class HttpxFetcher:
             if answer.status not in _REDIRECTS:
                 fetched = self._judge(ask, answer)
                 return replace(fetched, permanent_url=str(permanent) if permanent else None)
-            target = _redirect_target(ask.url, answer, seen)
+            target = _redirect_target(ask, answer, seen)
             is_permanent = is_permanent and answer.status in _PERMANENT
             permanent = target if is_permanent else permanent
             seen.append(target)
             ask = ask.towards(target)
 
     def _exchange(self, ask: _Ask) -> _Answer:
-        """One request to one checked host; the connection ends with it."""
+        """One request to one checked host, when it is its turn."""
         addresses = self._guard.addresses(ask.url, ask.deadline.left_s())
+        try:
+            with self._turns.at(host_port(ask.url), ask.deadline.left_s()):
+                return self._asked(ask, addresses)
+        except TimeoutError:
+            reason = f"other requests of ours kept its host busy for {self._deadline_s:g} s"
+            raise SourceUnavailable(f"{display_url(ask.url)}: {reason}") from None
+
+    def _asked(self, ask: _Ask, addresses: Sequence[str]) -> _Answer:
+        """Ask over a connection of its own, which ends with the answer."""
         backend = PinnedBackend(self._network, addresses, ask.deadline)
-        tls = _tls_context(os.environ.get("SSL_CERT_FILE")) if ask.url.scheme == "https" else None
+        tls = self._tls(ask) if ask.url.scheme == "https" else None
         target = httpcore.URL(
             scheme=ask.url.raw_scheme, host=ask.url.raw_host, port=ask.url.port, target=ask.url.raw_path
         )
@@ -177,6 +208,19 @@ class HttpxFetcher:
                 coding = content_coding(headers.get_list("content-encoding"))
                 content = read_body(got.iter_stream(), coding, ask.max_bytes)
             return _Answer(got.status, headers, content)
+
+    def _tls(self, ask: _Ask) -> ssl.SSLContext:
+        cert_file = os.environ.get("SSL_CERT_FILE")
+        if self._ca_file is None:
+            return _tls_context(cert_file)
+        try:
+            return _tls_context(cert_file, str(self._ca_file), self._ca_file.stat().st_mtime_ns)
+        except OSError as error:  # ssl's own among them
+            reason = one_line(error.strerror or str(error), 200)
+            raise SourceUnavailable(
+                f"{display_url(ask.url)}: ca_file {one_line(str(self._ca_file), 200)}: {reason}",
+                hint="expected a file of certificates in PEM form, which freshd's user may read",
+            ) from error
 
     def _headers(self, ask: _Ask) -> list[tuple[bytes, bytes]]:
         headers = httpx.Headers({"user-agent": self._user_agent, "accept": "*/*"})
@@ -229,22 +273,29 @@ class HttpxFetcher:
         )
 
 
-@lru_cache(maxsize=2)
-def _tls_context(cert_file: str | None) -> ssl.SSLContext:
+@lru_cache(maxsize=8)
+def _tls_context(cert_file: str | None, ca_file: str | None = None, version: int = 0) -> ssl.SSLContext:
     """Load the authorities once for all sources: it takes some 50 ms each time.
 
     Args:
         cert_file: Only tells one set from another; httpx reads the environment itself.
+        ca_file: Further ones.
+        version: Only tells one state of `ca_file` from another.
 
     """
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
 
 
-def _redirect_target(url: httpx.URL, answer: _Answer, seen: Sequence[httpx.URL]) -> httpx.URL:
-    shown = display_url(url)
+def _redirect_target(ask: _Ask, answer: _Answer, seen: Sequence[httpx.URL]) -> httpx.URL:
+    url, shown = ask.url, display_url(ask.url)
     location = answer.headers.get("location", "")
     if not location:
         raise SourceUnavailable(f"{shown}: answered {answer.status} without a Location")
+    if ask.is_echoed_in(location):  # addresses are shown and remembered, headers are not
+        raise SourceUnavailable(f"{shown}: redirects to an address that repeats a header it was sent")
     try:
         target = url.join(location).copy_with(fragment=None)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
@@ -267,7 +318,7 @@ def _is_broken_connection(error: httpcore.NetworkError) -> bool:
 def _tls_hint(error: httpcore.NetworkError) -> str:
     if "CERTIFICATE_VERIFY_FAILED" not in str(error):
         return ""
-    return "the certificate is expired, for another name or of an unknown authority; SSL_CERT_FILE names your own"
+    return "the certificate is expired, for another name or of an unknown authority; ca_file names your own"
 
 
 def _status_hint(status: int) -> str:

@@ -33,7 +33,11 @@ def check_url(url: httpx.URL) -> None:
     shown = display_url(url)
     if url.scheme not in _DEFAULT_PORTS:
         raise SourceUnavailable(f"{shown}: got scheme {url.scheme!r}, expected http or https")
-    if not url.host:
+    try:
+        has_host = bool(url.host)
+    except UnicodeError as error:  # `xn--` and something that no name becomes
+        raise SourceUnavailable(f"{shown}: names a host that no name server can know") from error
+    if not has_host:
         raise SourceUnavailable(f"{shown}: names no host")
     if url.userinfo:
         hint = 'give them as a header: headers = { Authorization = "${NAME}" }, with NAME in the environment'
@@ -42,7 +46,7 @@ def check_url(url: httpx.URL) -> None:
 
 def port_of(url: httpx.URL) -> int:
     """Port the URL names, or its scheme's own."""
-    return url.port or _DEFAULT_PORTS[url.scheme]
+    return _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
 
 
 def host_port(url: httpx.URL) -> str:

@@ -3,7 +3,7 @@
     host is ours ─▶ not from a foreign page ─▶ token, where one is needed ─▶ JSON, where there is a body to read
 
 The Host rule stops a page that points its own name at this machine (DNS rebinding), on every route but the probes.
-The token stops everyone who cannot read it.
+The token stops everyone who cannot read it; a second one, where it is set, reads and orders nothing.
 A browser cannot be told to send it as a bearer, so to read, it may also come as the password of a Basic login.
 That a browser sends by itself from then on, whatever page makes it ask: hence it orders nothing,
 and there are no cookies.
@@ -61,22 +61,24 @@ class Refusal:
 class Gate:
     """The rules of one endpoint."""
 
-    def __init__(self, http: HttpSection, token: str) -> None:
+    def __init__(self, http: HttpSection, token: str, read_token: str | None = None) -> None:
         """Set the rules.
 
         Args:
             http: Where it listens, and the names it has beside those of loopback.
             token: Never empty: where the operator gave none, the daemon makes one for its own commands.
+            read_token: Will do for reading, and for nothing else; None where there is none.
 
         Raises:
             ValueError: The token is too short to keep anybody out.
 
         """
-        if len(token) < MIN_TOKEN_CHARACTERS:
+        if min(len(token), len(read_token or token)) < MIN_TOKEN_CHARACTERS:
             raise ValueError(f"a token has at least {MIN_TOKEN_CHARACTERS} characters")
         names = {*_LOOPBACK_NAMES, *http.allowed_hosts, http.listen.host}
         self._hosts = frozenset(host for host in map(_canonical, names) if not _is_wildcard(host))
         self._token = token.encode()
+        self._read_token = (read_token or token).encode()
         self._needs_token_to_read = not http.listen.is_loopback
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
@@ -104,9 +106,12 @@ class Gate:
 
     def _no_login(self, fields: "_Fields") -> Refusal | None:
         scheme, credentials = fields.credentials()
-        if scheme == "basic" and self._is_token(_password(credentials)):
+        given = _password(credentials) if scheme == "basic" else credentials.encode()
+        # Both are compared, always: how long it takes tells nobody which one was nearly right.
+        is_right = self._is_token(given) | hmac.compare_digest(given, self._read_token)
+        if is_right and scheme in ("basic", "bearer"):
             return None
-        return self._no_token(fields) and _unauthorised(f"{_BASIC}, {_BEARER}", _HINT + _BROWSER_HINT)
+        return _unauthorised(f"{_BASIC}, {_BEARER}", _HINT + _BROWSER_HINT)
 
     def _is_token(self, given: bytes) -> bool:
         # On bytes: compare_digest raises for text beyond ASCII, and anybody may send that.

@@ -1,5 +1,7 @@
 """The routes that make the daemon work: each begins a job, and may be held until it is done."""
 
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -29,8 +31,16 @@ class Jobs:
             200: {"model": JobReport, "description": "The job is done; only with `wait`."},
             202: {"model": schemas.JobBegun | JobReport, "description": "The job runs; `Location` has it."},
         }
-        for path, route in (("/reindex", self.reindex), ("/wait", self.wait), ("/verify", self.verify)):
-            app.post(path, responses=begun, response_model=None, dependencies=BY_TOKEN)(route)
+        routes: dict[str, Callable[..., Awaitable[Response]]] = {
+            "reindex": self.reindex,
+            "wait": self.wait,
+            "verify": self.verify,
+            "backup": self.backup,
+            "forget": self.forget,
+            "prune": self.prune,
+        }
+        for path, route in routes.items():
+            app.post(f"/{path}", responses=begun, response_model=None, dependencies=BY_TOKEN)(route)
         absent: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "None such, or forgotten."}}
         app.get("/jobs/{job:path}", response_model=JobReport, responses=absent)(self.job)
 
@@ -48,9 +58,27 @@ class Jobs:
         return await self._begun(request, job, wait)
 
     async def verify(self, order: schemas.VerifyOrder, request: Request, wait: schemas.Held = None) -> Response:
-        """Hold the ledger against the store, point by point, and change nothing."""
-        del order  # there is nothing to choose
-        return await self._begun(request, await self._desk.ledger.call(self._desk.control.verify), wait)
+        """Hold the ledger against the store, point by point; with `repair`, mend what differs, and only that."""
+        verify = self._desk.control.verify
+        job = await self._desk.ledger.call(verify, deep=order.deep, repair=order.repair, orphans=order.orphans)
+        return await self._begun(request, job, wait)
+
+    async def backup(self, order: schemas.BackupOrder, request: Request, wait: schemas.Held = None) -> Response:
+        """Copy ledger, vector cache and embedded index into a folder, while freshd runs."""
+        job = await self._desk.ledger.call(self._desk.control.backup, Path(order.directory))
+        return await self._begun(request, job, wait)
+
+    async def forget(self, order: schemas.ForgetOrder, request: Request, wait: schemas.Held = None) -> Response:
+        """Take documents out of everything that freshd keeps, and keep them out; or let them in again."""
+        parts = (name.partition("/") for name in order.documents)
+        names = [(SourceName(source), DocumentId(document) if slash else None) for source, slash, document in parts]
+        job = await self._desk.ledger.call(self._desk.control.forget, names, undo=order.undo)
+        return await self._begun(request, job, wait)
+
+    async def prune(self, order: schemas.PruneOrder, request: Request, wait: schemas.Held = None) -> Response:
+        """Take out what is left of a source that left the config, before its week is over."""
+        job = await self._desk.ledger.call(self._desk.control.prune, SourceName(order.source))
+        return await self._begun(request, job, wait)
 
     async def job(self, job: schemas.JobName) -> Response:
         """How a job stands."""

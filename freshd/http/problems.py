@@ -12,11 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from freshd.errors import FreshdError
+from freshd.errors import FreshdError, StoreError
 from freshd.redaction import printable, without_url_secrets
 
 Problem = TypedDict("Problem", {"error": str, "try": str | None})
 """What every answer holds that is not the one asked for; `try` is None where nobody but the operator can mend it."""
+
+PROBLEM: Mapping[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+"""How a description says so for a route whose own answers are no JSON."""
 
 
 class Refused(FreshdError):
@@ -71,6 +74,8 @@ async def _not_possible(_: Request, error: Exception) -> Response:
         return problem(422, str(error), error.hint)
     if error.retryable:
         return problem(503, str(error), error.hint, RETRY_AFTER)
+    if isinstance(error, StoreError):  # a collection that is gone or another's: nobody who asks can help it
+        return problem(503, str(error), error.hint)
     return problem(500, str(error), error.hint)
 
 

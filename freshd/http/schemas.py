@@ -4,10 +4,10 @@ Questions are checked against this before anybody is bothered with them;
 answers are described by the types they are built from, in `freshd/shapes.py`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import Header, Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 from freshd.ports.control import MAX_WAIT_S
@@ -33,6 +33,12 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _absolute(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("expected an absolute path")
+    return _without_nul(text)
+
+
 def _a_query(text: str) -> str:
     if fault := query_fault(text):
         raise ValueError(fault)
@@ -46,12 +52,23 @@ def _a_document(text: str) -> str:
     return text
 
 
+def _a_source_or_document(text: str) -> str:
+    source, slash, document_id = text.partition("/")
+    if not source or (slash and not document_id):
+        raise ValueError("expected SOURCE or SOURCE/ID")
+    return text
+
+
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_without_nul)]
 DocumentName = Annotated[str, Field(max_length=MAX_PATH_CHARACTERS), AfterValidator(_without_nul)]
 
 QueryText = Annotated[
     str,
-    Query(alias="q", description=f"What to look for; at most {MAX_QUERY_BYTES} bytes."),
+    Query(
+        alias="q",
+        description=f"What to look for; at most {MAX_QUERY_BYTES} bytes.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_QUERY_BYTES, "pattern": r"\S"},
+    ),
     AfterValidator(_without_nul),
     AfterValidator(_a_query),
 ]
@@ -125,10 +142,65 @@ class DeletionsOrder(BaseModel):
     verdict: Literal["approve", "reject"]
 
 
-class VerifyOrder(BaseModel):
-    """Hold the ledger against the store, changing nothing."""
+class BackupOrder(BaseModel):
+    """Copy everything that freshd remembers.
+
+    Attributes:
+        directory: Absolute path of a folder that is absent or empty, on the machine that freshd runs on.
+
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+    directory: Annotated[str, Field(min_length=2, max_length=MAX_PATH_CHARACTERS), AfterValidator(_absolute)]
+
+
+class VerifyOrder(BaseModel):
+    """Hold the ledger against the store.
+
+    Attributes:
+        deep: Vectors as well.
+        repair: Mend what differs; else nothing is changed.
+        orphans: With `repair`: remove what the ledger does not know even where it is more than the guard lets pass.
+
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    deep: bool = False
+    repair: bool = False
+    orphans: bool = False
+
+    @model_validator(mode="after")
+    def _orphans_need_repair(self) -> Self:
+        if self.orphans and not self.repair:
+            raise ValueError("orphans: expected repair along with it")
+        return self
+
+
+class ForgetOrder(BaseModel):
+    """Forget documents: at once, everywhere, and for good.
+
+    Attributes:
+        documents: Each as `SOURCE/ID`; `SOURCE` means everything that is known of it.
+        undo: Let these documents in again instead.
+
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    documents: list[Annotated[DocumentName, AfterValidator(_a_source_or_document)]] = Field(
+        min_length=1, max_length=MAX_NAMED
+    )
+    undo: bool = False
+
+
+class PruneOrder(BaseModel):
+    """Take out what is left of a source that left the config."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    source: Name
 
 
 class Verdict(TypedDict):

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from freshd.errors import StateUnusable
+from freshd.errors import StateError, StateInUse, StateUnusable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _MAKE_ANEW = "it is from before the first release: move the state directory away and index again"
 
@@ -28,14 +28,15 @@ CREATE TABLE sources (
     listed_through INTEGER, watermark INTEGER,
     last_scan_at INTEGER, last_complete_scan_at INTEGER, cursor TEXT,
     last_error TEXT, failing_since INTEGER, scan_us INTEGER,
-    documents INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0
+    documents INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0,
+    removed_at INTEGER, wants_everything INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE documents (
     doc INTEGER PRIMARY KEY,
     source TEXT NOT NULL, document_id TEXT NOT NULL,
     fingerprint TEXT, identity TEXT, is_racy INTEGER NOT NULL DEFAULT 0,
     version INTEGER NOT NULL DEFAULT 0, is_applied INTEGER NOT NULL DEFAULT 0,
-    digest TEXT, recipe TEXT, label TEXT, absent_since INTEGER,
+    digest TEXT, recipe TEXT, label TEXT, absent_since INTEGER, is_kept INTEGER NOT NULL DEFAULT 0,
     UNIQUE (source, document_id)
 );
 CREATE INDEX documents_by_identity ON documents (source, identity) WHERE identity IS NOT NULL;
@@ -46,6 +47,15 @@ CREATE TABLE chunks (
 ) WITHOUT ROWID;
 CREATE INDEX chunks_by_id ON chunks (chunk_id);
 CREATE TABLE unknown (doc INTEGER NOT NULL, chunk_id BLOB NOT NULL, PRIMARY KEY (doc, chunk_id)) WITHOUT ROWID;
+CREATE TABLE documents_beside (
+    doc INTEGER PRIMARY KEY, version INTEGER NOT NULL, digest TEXT NOT NULL, recipe TEXT NOT NULL, label TEXT NOT NULL
+);
+CREATE TABLE chunks_beside (
+    doc INTEGER NOT NULL, ordinal INTEGER NOT NULL, chunk_id BLOB NOT NULL, label BLOB NOT NULL,
+    PRIMARY KEY (doc, ordinal)
+) WITHOUT ROWID;
+CREATE INDEX chunks_beside_by_id ON chunks_beside (chunk_id);
+CREATE TABLE unknown_beside (doc INTEGER NOT NULL, chunk_id BLOB NOT NULL, PRIMARY KEY (doc, chunk_id)) WITHOUT ROWID;
 CREATE TABLE pending (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     doc INTEGER NOT NULL UNIQUE, source TEXT NOT NULL, kind TEXT NOT NULL,
@@ -70,9 +80,12 @@ CREATE INDEX history_lags ON history (source, durable_at, kind, is_within_target
     WHERE is_backfill = 0;
 CREATE INDEX history_deletions ON history (source, durable_at) WHERE kind = 'deleted';
 CREATE INDEX history_by_document ON history (source, document_id);
+CREATE INDEX history_by_previous ON history (source, previous_id) WHERE previous_id IS NOT NULL;
 CREATE TABLE trail (
     source TEXT NOT NULL, at INTEGER NOT NULL, watermark INTEGER NOT NULL, PRIMARY KEY (source, at)
 ) WITHOUT ROWID;
+CREATE TABLE forgotten (tombstone BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE forgetting (doc INTEGER PRIMARY KEY);
 """
 
 
@@ -96,7 +109,20 @@ class LedgerNotWritable(StateUnusable, sqlite3.OperationalError):
     """
 
 
+class LedgerLocked(StateInUse, sqlite3.OperationalError):
+    """Another program keeps the file locked for longer than it was waited for; it may let go."""
+
+
+class LedgerDiskFailed(StateUnusable, sqlite3.OperationalError):
+    """The disk is full, or would not take or give back what the ledger holds; what was begun is rolled back."""
+
+
+_REBUILD = "freshd ledger rebuild   (from the index; or restore a backup)"
+
 _DENIED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+_DISK_FAILED = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRIMARY = 0xFF
 """Bits of SQLite's error codes that tell the kind; the others tell where it came up."""
 
@@ -104,14 +130,25 @@ _PRIMARY = 0xFF
 class Database:
     """The open ledger file."""
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, *, busy_timeout_s: float = 5.0, may_create: bool = True, instance: str | None = None
+    ) -> None:
         """Open or create the file.
 
+        Args:
+            path: Of the file.
+            busy_timeout_s: How long it is waited for while another program has it locked.
+            may_create: False where there is an index: one whose ledger is lost or empty is no new one.
+            instance: Of a ledger made anew; a new identity if None.
+
         Raises:
-            StateUnusable: It is corrupt, not a ledger, or from a newer freshd; it is left as it was.
+            StateUnusable: It is corrupt, not a ledger, lost, or from a newer freshd; it is left as it was.
             LedgerNotWritable: It lies where this user may not write; so may everything do that is asked later.
+            LedgerLocked: Another program does not let go of it; likewise.
 
         """
+        if not may_create and not _size(path):  # asked before SQLite is, which makes what is not there
+            raise _lost(path, "is empty" if path.exists() else "is gone")
         self._path = path
         self._busy_timeout_s = busy_timeout_s
         self._lock = threading.RLock()
@@ -123,7 +160,7 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise _unusable(path, error) from error
         try:
-            self.instance = self._prepare()
+            self.instance = self._prepare((instance or str(uuid.uuid4())) if may_create else None)
         except BaseException as error:
             self._writer.close()
             if isinstance(error, sqlite3.DatabaseError):
@@ -138,7 +175,7 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
-    def _prepare(self) -> str:
+    def _prepare(self, new_instance: str | None) -> str:
         """Give the ledger's identity; nothing is written to a file before it is known for a ledger, or empty."""
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, SCHEMA_VERSION):
@@ -150,18 +187,20 @@ class Database:
         if version == 0:
             if self._writer.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
                 raise _unusable(self._path, "it holds another program's tables")
-            self._create()
+            if new_instance is None:
+                raise _lost(self._path, "is empty")
+            self._create(new_instance)
         found = self._writer.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()
         if found is None:
             raise _unusable(self._path, "it does not say whose it is")
         self._writer.execute("PRAGMA journal_mode = WAL")
         return str(found["value"])
 
-    def _create(self) -> None:
+    def _create(self, instance: str) -> None:
         with self.write() as tx:
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 tx.execute(statement)
-            tx.execute("INSERT INTO meta VALUES ('instance', ?)", (str(uuid.uuid4()),))
+            tx.execute("INSERT INTO meta VALUES ('instance', ?)", (instance,))
             tx.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
@@ -202,20 +241,37 @@ class Database:
 
     @contextmanager
     def _permitted(self) -> Iterator[None]:
-        """Say of SQLite's words for a lack of permission what they mean."""
+        """Say of SQLite's words for a lack of permission, a lock, a failing disk or damage what they mean."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if _is_denied(error):
+        except sqlite3.DatabaseError as error:
+            if _code(error) in _DENIED | _LOCKED | _DISK_FAILED | _DAMAGED:
                 raise _unusable(self._path, error) from error
             raise
 
-    def claim(self, key: str, value: str) -> str:
-        """Write a fact about the whole ledger once and for all; give what stands there."""
-        if self.recall(key) is None:
-            with self.write() as tx:
-                tx.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
-        return self.recall(key) or value
+    def expect_whole(self) -> None:
+        """Refuse a file that is damaged anywhere, before anything is done that it may not be fit for.
+
+        Raises:
+            StateUnusable: It is.
+
+        """
+        if (damage := self.damage()) is not None:
+            raise _unusable(self._path, f"is damaged: {damage}")
+
+    def damage(self) -> str | None:
+        """Read the whole file and tell what is wrong with it, in one line; None when it is whole.
+
+        Measured: 0.6 s for a ledger of a million chunks.
+        """
+        with self._reader() as reader:
+            try:
+                found = str(reader.execute("PRAGMA quick_check(1)").fetchone()[0])
+            except sqlite3.DatabaseError as error:
+                if _code(error) not in _DAMAGED:
+                    raise
+                found = str(error)
+        return None if found == "ok" else " ".join(found.split())
 
     def remember(self, key: str, value: str) -> None:
         """Write a fact about the whole ledger, in place of what stood there."""
@@ -227,6 +283,24 @@ class Database:
         found = self.read("SELECT value FROM meta WHERE key = ?", (key,))
         return str(found[0]["value"]) if found else None
 
+    def scrub(self) -> bool:
+        """Write the file anew and empty its log, so that no former state is left in either.
+
+        Zeroing what is deleted is not enough: SQLite leaves copies of rows in the free space of pages that it splits.
+
+        Returns:
+            False while somebody reads a former state, or while there is no room; then ask again.
+
+        """
+        with self._lock, self._permitted():
+            try:
+                self._writer.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                if _is_denied(error):
+                    raise
+                return False
+            return not self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
     def close(self) -> None:
         """Close every connection; idempotent."""
         with self._lock, self._idle_lock:
@@ -237,17 +311,43 @@ class Database:
 
 
 def _is_denied(error: object) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)  # only SQLite's own errors have one
-    return code is not None and code & _PRIMARY in _DENIED
+    return _code(error) in _DENIED
 
 
-def _unusable(path: Path, reason: object) -> StateUnusable:
+def _code(error: object) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)  # only SQLite's own errors have one
+    return None if code is None else code & _PRIMARY
+
+
+def _unusable(path: Path, reason: object) -> StateError:
     if _is_denied(reason):
         return LedgerNotWritable(
             f"ledger {path}: got {reason}; expected that this user may write it and the folder it lies in",
             hint=f"run as the user that runs freshd, or: chmod u+rwX {path.parent} {path}*",
         )
+    if _code(reason) in _LOCKED:
+        return LedgerLocked(
+            f"ledger {path}: got {reason}; expected that nobody but freshd works with it",
+            hint=f"end what keeps it locked: fuser {path}   (tells which process)",
+        )
+    if _code(reason) in _DISK_FAILED:
+        return LedgerDiskFailed(
+            f"ledger {path}: got {reason}; expected a disk that takes it and gives it back",
+            hint=f"free some disk space; if there is enough: dmesg   (tells what the disk of {path.parent} says)",
+        )
     return StateUnusable(
         f"ledger {path}: {reason}; expected an intact freshd ledger",
-        hint="restore the state directory from a backup, or move it away and index again",
+        hint=_REBUILD,
     )
+
+
+def _lost(path: Path, how: str) -> StateUnusable:
+    return StateUnusable(f"ledger {path}: {how}, expected that of the index beside it", hint=_REBUILD)
+
+
+def _size(path: Path) -> int:
+    """Bytes in a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from freshd.ledger import history, rows, steps
 from freshd.ledger.database import Database, from_us, to_us
+from freshd.ledger.forgetting import STAYS, SqliteForgetting
 from freshd.ledger.waiting import PendingChanges
 from freshd.ledger.whereabouts import Whereabouts, bearers, whereabouts
 from freshd.model import (
@@ -32,7 +33,7 @@ _PAGE = 1000
 _VARIABLES = 500
 """Ids bound in one statement; SQLite's own limit is far higher since 3.32."""
 
-_KNOWN = "document_id, fingerprint, identity, is_racy, is_applied, absent_since"
+_KNOWN = "document_id, fingerprint, identity, is_racy, is_applied, absent_since, is_kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class SqliteLedger(PendingChanges):
     def __init__(self, database: Database) -> None:
         """Work on an open database; crashed attempts found in it become urgent."""
         super().__init__(database)
+        self.without_forgotten = SqliteForgetting(database).without_forgotten
         with database.write() as tx:
             tx.execute(
                 "UPDATE pending SET deadline = coalesce(deadline, changed_at), due_at = 0"
@@ -79,7 +81,7 @@ class SqliteLedger(PendingChanges):
         bounds = (scope, scope + "/", scope + "0") if scope else ()
         sql = (
             f"SELECT {_KNOWN} FROM documents"
-            f" WHERE source = ? AND document_id > ?{where} ORDER BY document_id LIMIT {_PAGE}"
+            f" WHERE source = ? AND document_id > ?{where} AND {STAYS} ORDER BY document_id LIMIT {_PAGE}"
         )
         last = ""
         while page := self._database.read(sql, (source, last, *bounds)):
@@ -127,14 +129,15 @@ class SqliteLedger(PendingChanges):
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         """Look the ids up among applied chunks."""
-        return self._among("chunks", chunk_ids)
+        return self._among("chunks", chunk_ids, STAYS)
 
-    def _among(self, table: str, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
+    def _among(self, table: str, chunk_ids: Sequence[ChunkId], where: str = "1") -> set[ChunkId]:
         found: set[ChunkId] = set()
         for start in range(0, len(chunk_ids), _VARIABLES):
             part = [rows.pack_id(i) for i in chunk_ids[start : start + _VARIABLES]]
             marks = ",".join("?" * len(part))
-            hits = self._database.read(f"SELECT chunk_id FROM {table} WHERE chunk_id IN ({marks})", tuple(part))
+            sql = f"SELECT chunk_id FROM {table} WHERE chunk_id IN ({marks}) AND {where}"
+            hits = self._database.read(sql, tuple(part))
             found.update(rows.unpack_id(row["chunk_id"]) for row in hits)
         return found
 
@@ -208,13 +211,15 @@ class SqliteLedger(PendingChanges):
     def approve(self, source: SourceName) -> int:
         """Let the held deletions of a source pass; give how many."""
         with self._database.write() as tx:
+            held = "SELECT doc FROM pending WHERE source = ? AND is_held = 1"
+            tx.execute(f"UPDATE documents SET is_kept = 0 WHERE doc IN ({held})", (source,))
             return tx.execute("UPDATE pending SET is_held = 0 WHERE source = ? AND is_held = 1", (source,)).rowcount
 
     def reject(self, source: SourceName) -> int:
-        """Keep the documents whose deletion is held; one that the next listing lacks is judged anew; give how many."""
+        """Keep the documents whose deletion is held; one that the next listing lacks is held anew; give how many."""
         with self._database.write() as tx:
             tx.execute(
-                "UPDATE documents SET fingerprint = '' WHERE doc IN"
+                "UPDATE documents SET fingerprint = '', is_kept = 1 WHERE doc IN"
                 " (SELECT doc FROM pending WHERE source = ? AND is_held = 1)",
                 (source,),
             )

@@ -21,6 +21,8 @@ _MOST_LAGS = 10_000
 
 _FORGOTTEN_AT_ONCE = 5_000
 
+_GAP = "history_gap"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -95,6 +97,22 @@ def append(tx: sqlite3.Connection, item: Applied, changed_at: datetime | None) -
     )
 
 
+def erase(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId | None = None) -> None:
+    """Take every mention of a document, or of all of a source, out of the history within a transaction."""
+    if document_id is None:
+        tx.execute("DELETE FROM history WHERE source = ?", (source,))
+        return
+    tx.execute("DELETE FROM history WHERE source = ? AND document_id = ?", (source, document_id))
+    tx.execute("UPDATE history SET previous_id = NULL WHERE source = ? AND previous_id = ?", (source, document_id))
+
+
+def mark_gap(tx: sqlite3.Connection) -> None:
+    """Have whoever follows the history hear that some of it is missing: copies of what was erased are to go."""
+    tx.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'history'")
+    newest = "SELECT ?, seq FROM sqlite_sequence WHERE name = 'history'"
+    tx.execute(f"INSERT OR REPLACE INTO meta {newest}", (_GAP,))
+
+
 class SqliteHistory:
     """Reads what `append` remembered."""
 
@@ -160,7 +178,8 @@ class SqliteHistory:
     def is_gapless(self, after: int) -> bool:
         """Tell whether everything after a sequence number is still remembered."""
         oldest = self._database.read("SELECT min(seq) AS n FROM history")[0]["n"]
-        return after < 0 or after >= (self.last_seq() if oldest is None else oldest - 1)
+        since = max(self.last_seq() if oldest is None else oldest - 1, int(self._database.recall(_GAP) or 0))
+        return after < 0 or after >= since
 
     def forget(self, before: datetime) -> int:
         """Forget changes that became durable before an instant, oldest first, a bounded number; give how many."""

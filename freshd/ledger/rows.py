@@ -39,6 +39,7 @@ def known(row: sqlite3.Row) -> Known:
         bool(row["is_racy"]),
         bool(row["is_applied"]),
         from_us(row["absent_since"]),
+        bool(row["is_kept"]),
     )
 
 

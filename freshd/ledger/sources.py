@@ -18,7 +18,7 @@ _STATE = (
 )
 
 _MOVED = {
-    "sources": ("listed_through", "watermark", "last_scan_at", "last_complete_scan_at", "failing_since"),
+    "sources": ("listed_through", "watermark", "last_scan_at", "last_complete_scan_at", "failing_since", "removed_at"),
     "pending": ("changed_at", "first_seen_at"),
     "documents": ("absent_since",),
 }
@@ -49,6 +49,10 @@ class SqliteSources:
     def scan_began(self, name: SourceName, at: datetime) -> None:
         """Remember that a scan of everything began."""
         self._update(name, last_scan_at=to_us(at))
+
+    def showed_everything(self, name: SourceName) -> None:
+        """Remember that a listing that was asked for everything came to its end."""
+        self._update(name, wants_everything=0)
 
     def scan_completed(self, name: SourceName, began_at: datetime, took: timedelta) -> None:
         """Remember a complete listing."""
@@ -179,4 +183,5 @@ def _state(name: SourceName, row: sqlite3.Row) -> SourceState:
         held=row["n_held"],
         quarantined=row["n_quarantined"],
         oldest_unapplied_at=from_us(row["oldest"]),
+        wants_everything=bool(row["wants_everything"]),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from freshd.ledger import rows
 from freshd.ledger.database import to_us
+from freshd.ledger.forgetting import is_forgotten
 from freshd.model import Change, ChangeKind, DocumentId, OutcomeKind, SourceName
 from freshd.ports import Applied, Intent
 
@@ -29,19 +30,44 @@ def has_unknown(tx: sqlite3.Connection, doc: int) -> bool:
 
 
 def forget(tx: sqlite3.Connection, doc: int) -> None:
-    """Remove every trace of a document but its history."""
-    for table in ("pending", "unknown", "chunks", "documents"):
+    """Remove every trace of a document but its history; while the generation beside holds it, its name stays."""
+    for table in ("pending", "unknown", "chunks"):
         tx.execute(f"DELETE FROM {table} WHERE doc = ?", (doc,))
+    tx.execute(
+        "UPDATE documents SET fingerprint = NULL, identity = NULL, is_racy = 0, version = version + 1, is_applied = 0,"
+        " digest = NULL, recipe = NULL, label = NULL, absent_since = NULL WHERE doc = ?",
+        (doc,),
+    )
+    drop_names(tx, doc)
+
+
+def drop_names(tx: sqlite3.Connection, doc: int | None = None) -> None:
+    """Remove documents of which nothing but the name is left, in any generation; all such for None."""
+    is_named = "".join(
+        f" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.doc = documents.doc)"
+        for table in ("pending", "unknown", "documents_beside", "unknown_beside")
+    )
+    which = "" if doc is None else " AND doc = ?"
+    tx.execute(
+        f"DELETE FROM documents WHERE NOT is_applied AND fingerprint IS NULL{which}{is_named}",
+        () if doc is None else (doc,),
+    )
 
 
 def record(tx: sqlite3.Connection, change: Change, target: timedelta | None, held: bool) -> None:
-    """Make one change pending; a document added and deleted before anything was done for it leaves no trace."""
+    """Make one change pending; a document added and deleted before anything was done for it leaves no trace.
+
+    Nothing is recorded of one that was forgotten: whoever looked may have begun before.
+    """
+    if is_forgotten(tx, change.source, change.document_id):
+        return
     ref = rows.ref_columns(change.ref)
     tx.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (change.source,))
     tx.execute(
         "INSERT INTO documents (source, document_id, fingerprint, identity, is_racy)"
         " VALUES (:source, :document_id, :fingerprint, :identity, :is_racy) ON CONFLICT (source, document_id) DO"
         " UPDATE SET fingerprint = excluded.fingerprint, is_racy = excluded.is_racy,"
+        " is_kept = is_kept AND excluded.fingerprint IS NULL,"
         " identity = coalesce(excluded.identity, identity)",
         {"source": change.source, "document_id": change.document_id, **ref},
     )
@@ -127,6 +153,8 @@ def doubt(tx: sqlite3.Connection, chunk_ids: list[bytes], now: datetime) -> int:
         (to_us(now), to_us(now), *chunk_ids),
     ).rowcount
     tx.execute(f"UPDATE pending SET is_migration = 0 WHERE doc IN ({docs})", chunk_ids)
+    # A batch that was planned before, and would take the ids for certain, leaves these documents alone.
+    tx.execute(f"UPDATE documents SET version = version + 1 WHERE doc IN ({docs})", chunk_ids)
     tx.execute(f"UPDATE sources SET listed_through = NULL, watermark = NULL WHERE name IN ({named})", chunk_ids)
     tx.execute(f"DELETE FROM trail WHERE source IN ({named})", chunk_ids)
     tx.executemany("INSERT OR IGNORE INTO unknown SELECT doc, chunk_id FROM chunks WHERE chunk_id = ?", zip(chunk_ids))
@@ -161,7 +189,7 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
         return True
     row = find(tx, change.source, change.document_id)
     if row is None:
-        if not item.chunks:
+        if not item.chunks or item.outcome.kind is OutcomeKind.TOUCHED:
             return False
         raise RuntimeError(f"{change.source}/{change.document_id}: applied, but the ledger does not know it")
     doc = row["doc"]

@@ -5,7 +5,7 @@ from typing import Final
 
 from freshd.parsers.encoding import REPLACEMENT, byte_order_mark, codec_of
 
-VERSION = "binary-1"
+VERSION = "binary-2"
 
 # Only formats that may hold no NUL near their start, or that look like text; the others show by their NULs.
 _SIGNATURES: Final = (
@@ -16,14 +16,16 @@ _SIGNATURES: Final = (
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF87a", "a GIF image"),
     (b"GIF89a", "a GIF image"),
-    (b"PK\x03\x04", "a zip archive or an office document"),
-    (b"\xd0\xcf\x11\xe0", "an office document"),
+    (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "gzip data"),
     (b"BZh91AY", "bzip2 data"),
     (b"\xfd7zXZ", "xz data"),
     (b"\x28\xb5\x2f\xfd", "zstd data"),
     (b"7z\xbc\xaf", "a 7z archive"),
 )
+
+_COMPOUND_FILE: Final = b"\xd0\xcf\x11\xe0"
+_ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
 
 _NUL_WITHIN_BYTES: Final = 8000
 """As far as git looks, for the same reason; a stray NUL later in a log is damage, not a format."""
@@ -50,6 +52,10 @@ def name_of_binary(content: bytes, encoding: str | None) -> str | None:
     wide = _wide_codec(content, encoding)
     if wide is not None:
         return _noise_in_wide(content[:_NUL_WITHIN_BYTES], wide)
+    if content.startswith(_COMPOUND_FILE):
+        # Office programs put a document with a password into a file of the old format.
+        has_password = _ENCRYPTED_PACKAGE in content
+        return f"an office document {'with a password' if has_password else 'of an old format'}"
     for signature, name in _SIGNATURES:
         if content.startswith(signature):
             return name

@@ -2,7 +2,7 @@
 
     byte order mark ─▶ declared ─▶ HTML's own <meta charset> ─▶ UTF-8 ─▶ a guess, with replacement
 
-Decoding never fails: what cannot be read becomes U+FFFD.
+Decoding never fails: what cannot be read becomes U+FFFD. What shows nothing is left out (see `unseen.py`).
 Characters are not composed or decomposed (NFC), since spans must stay those of the source.
 """
 
@@ -12,7 +12,9 @@ from typing import Final
 
 from charset_normalizer import from_bytes
 
-VERSION = "encoding-1"
+from freshd.parsers.unseen import without_hidden_characters
+
+VERSION = "encoding-2"
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -59,7 +61,7 @@ def decode(content: bytes, declared: str | None = None, *, is_html: bool = False
         is_html: Whether a `<meta charset>` near the start counts.
 
     Returns:
-        Valid Unicode without byte order mark, NUL or lone surrogates;
+        Valid Unicode without byte order mark, NUL, lone surrogates or hidden characters;
         every line of the source ends in one line feed, so line numbers are those of the source.
 
     """
@@ -89,12 +91,12 @@ def codec_of(charset: str | None) -> str | None:
 
 
 def clean(text: str) -> str:
-    """Put line feeds for all line endings, and U+FFFD for what no store accepts: NUL and lone surrogates."""
+    """Put line feeds for all line endings, U+FFFD for NUL and lone surrogates, and nothing for hidden characters."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         text = text.replace("\0", REPLACEMENT)
-    return _SURROGATE.sub(REPLACEMENT, text)
+    return without_hidden_characters(_SURROGATE.sub(REPLACEMENT, text))
 
 
 def _decode_strictly(content: bytes, charsets: list[str | None]) -> str | None:

@@ -8,7 +8,7 @@ from lxml import etree
 
 from freshd.errors import ParseError
 from freshd.parsers.blocks import shorten
-from freshd.parsers.rendering import without_unseen
+from freshd.parsers.unseen import without_unseen
 
 VERSION = "html-tree-1"
 

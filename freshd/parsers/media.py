@@ -1,5 +1,8 @@
 """Which format a document is in: by its declared type, its extension, or else by looking.
 
+    first bytes of PDF or of an office archive ─▶ that, whatever type and name say
+          │ none (see `signs.py`)
+          ▼
     declared type ─▶ known format, or refused
           │ none, or no more than "some text"
           ▼
@@ -17,7 +20,7 @@ from typing import Final
 
 from freshd.errors import ParseError
 
-VERSION = "media-1"
+VERSION = "media-2"
 
 
 class Format(StrEnum):
@@ -29,9 +32,17 @@ class Format(StrEnum):
     TEXT = "plain text"
     CODE = "code"
     """Plain text whose lines matter more than its sentences."""
+    PDF = "PDF"
+    OFFICE = "an office document"
+    """Of Word, PowerPoint or Excel: which of them, its archive tells."""
 
 
-SUPPORTED: Final = "text/markdown, text/x-rst, text/html, application/xhtml+xml, application/json and text/plain"
+SUPPORTED: Final = (
+    "text/markdown, text/x-rst, text/html, application/xhtml+xml, application/json, text/plain,"
+    " application/pdf and the office formats docx, pptx and xlsx"
+)
+
+_OFFICE: Final = "application/vnd.openxmlformats-officedocument."
 
 _BY_MEDIA_TYPE: Final = {
     "text/markdown": Format.MARKDOWN,
@@ -54,16 +65,26 @@ _BY_MEDIA_TYPE: Final = {
     "application/sql": Format.CODE,
     "application/x-sh": Format.CODE,
     "application/x-ndjson": Format.CODE,
+    "application/pdf": Format.PDF,
+    "application/x-pdf": Format.PDF,
+    _OFFICE + "wordprocessingml.document": Format.OFFICE,
+    _OFFICE + "presentationml.presentation": Format.OFFICE,
+    _OFFICE + "spreadsheetml.sheet": Format.OFFICE,
 }
 
 _CODE_SUFFIXES: Final = ("+json", "+yaml")
 
 # These say no more than "bytes" or "some text": the extension knows better.
 _VAGUE_MEDIA_TYPES: Final = frozenset(
-    {"text/plain", "application/octet-stream", "binary/octet-stream", "application/xml", "text/xml"}
+    {
+        *("text/plain", "application/octet-stream", "binary/octet-stream", "application/xml", "text/xml"),
+        *("application/zip", "application/x-zip-compressed"),  # what servers call office documents they do not know
+    }
 )
 
 _BY_EXTENSION: Final = {
+    "pdf": Format.PDF,
+    **dict.fromkeys(("docx", "pptx", "xlsx"), Format.OFFICE),
     **dict.fromkeys(("md", "markdown", "mdown", "mkd", "mkdn", "mdx"), Format.MARKDOWN),
     **dict.fromkeys(("rst", "rest"), Format.RST),
     **dict.fromkeys(("html", "htm", "xhtml", "xht"), Format.HTML),

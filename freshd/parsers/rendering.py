@@ -2,36 +2,16 @@
 
 White space collapses as in a browser, except in preformatted text.
 Blocks stand apart by a blank line, items of a list by a line feed.
-Characters that show nothing but can carry a message (zero width, direction, tags) are left out.
+What shows nothing (see `unseen.py`) is left out.
 """
-
-import re
 
 from freshd.model import Block, BlockKind, ParsedDocument
 from freshd.parsers.blocks import HeadingPath
+from freshd.parsers.unseen import without_unseen
 
-VERSION = "rendering-1"
+VERSION = "rendering-2"
 
 _SPACES = str.maketrans("\t\n\r\f\xa0", "     ")
-
-# Controls, which no page shows; soft hyphen, zero-width spaces, marks and overrides of direction,
-# invisible operators and fillers, tag characters.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e"
-    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
-# Joiners stay where scripts need them: alone, between two characters beyond Latin.
-_BEYOND_LATIN = "[^\x00-\u02ff\u200b-\u200d]"
-_STRAY_JOINER = re.compile(f"[\u200c\u200d](?:(?<!{_BEYOND_LATIN}.)|(?!{_BEYOND_LATIN}))", re.DOTALL)
-
-
-def without_unseen(text: str) -> str:
-    """Leave out the characters that show nothing, line feeds and tabs aside."""
-    if text.isascii():
-        return _CONTROL.sub("", text)
-    text = _UNSEEN.sub("", text)
-    return _STRAY_JOINER.sub("", text) if "\u200c" in text or "\u200d" in text else text
 
 
 def collapse(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from freshd.delta import Delta
+from freshd.delta import Delta, Wanted, diff
 from freshd.model import (
     Change,
     Chunk,
@@ -20,7 +20,7 @@ from freshd.model import (
     SourceName,
     Vector,
 )
-from freshd.payload import DocumentFields, chunk_relabels, document_relabels
+from freshd.payload import DocumentFields, chunk_label, chunk_relabels, document_relabels
 from freshd.ports import Applied, Intent
 from freshd.ports.proof import Expected
 
@@ -124,6 +124,17 @@ class Plan:
         outcome = Outcome(self.change, OutcomeKind.TOUCHED, searchable_at=now)
         held = self.revision
         return Applied(self.pending, outcome, self.ref, held.digest, held.recipe, held.label, held.chunks, now)
+
+
+def plan_of(
+    pending: Pending, revision: Revision, ref: DocumentRef, fields: DocumentFields, chunks: tuple[Chunk, ...]
+) -> Plan:
+    """Compare what is held of a document with the chunks that it consists of now."""
+    held = tuple(HeldChunk(chunk.chunk_id, chunk_label(chunk)) for chunk in chunks)
+    delta = diff(revision, [Wanted(chunk.chunk_id, chunk.label) for chunk in held])
+    wanted = set(delta.add)
+    added = tuple(chunk for chunk in chunks if chunk.chunk_id in wanted)
+    return Plan(pending, pending.change, revision, ref, fields, chunks, held, delta, added)
 
 
 def sampled(plans: Sequence[Plan], n_backfilled: int) -> list[Plan]:

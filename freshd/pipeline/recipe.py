@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 
-from freshd.chunker import ChunkLimits
-from freshd.model import Digest
+from freshd.chunker import ChunkLimits, chunk
+from freshd.errors import DocumentUnreadable, ParseError
+from freshd.model import Chunk, Digest, Document, DocumentId, SourceName
+from freshd.payload import DocumentFields
 from freshd.ports import Embedder, Parser
+
+MAX_DOCUMENT_CHUNKS = 20_000
+"""Bounds what one document holds up and takes up: a quarter of an hour of embedding, some 100 MB on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +18,7 @@ class Recipe:
 
     Attributes:
         identity: Changes with the parser, the chunker, its limits or the embedder.
+        former: Of another recipe whose points may stay until their document changes; None if there is none.
 
     """
 
@@ -20,3 +26,34 @@ class Recipe:
     limits: ChunkLimits
     embedder: Embedder
     identity: Digest
+    former: Digest | None = None
+
+    def take_apart(
+        self, document: Document, source: SourceName, document_id: DocumentId, digest: Digest
+    ) -> tuple[DocumentFields, tuple[Chunk, ...]]:
+        """Give what all chunks of a document say of it, and the chunks.
+
+        Raises:
+            ParseError: Its bytes are not text, not what their type claims, or come to too many chunks.
+            DocumentUnreadable: Memory does not suffice; it may another time.
+
+        """
+        try:
+            parsed = self.parser.parse(document)
+            chunks = chunk(
+                parsed,
+                source=source,
+                document_id=document_id,
+                limits=self.limits,
+                count_tokens=self.embedder.count_tokens,
+            )
+        except MemoryError as error:
+            message = f"{document_id}: got a need for more memory than there is, expected a smaller document"
+            raise DocumentUnreadable(message, hint="give the process more memory, or split the document") from error
+        if len(chunks) > MAX_DOCUMENT_CHUNKS:
+            raise ParseError(
+                f"{document_id}: got {len(chunks):,} chunks, expected at most {MAX_DOCUMENT_CHUNKS:,} of one document",
+                hint="split it into several documents, or leave it out with `exclude`",
+            )
+        title = parsed.title or document.title
+        return DocumentFields(source, document_id, document.uri, title, digest, document.modified_at), chunks

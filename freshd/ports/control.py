@@ -1,6 +1,7 @@
 """What the endpoint may ask of the daemon."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from freshd.model import DocumentId, SearchFilter, SourceName
@@ -61,8 +62,38 @@ class Control(Protocol):
         """
         ...
 
-    def verify(self) -> str:
-        """Begin to hold the ledger against the store, changing nothing; give the job's id."""
+    def verify(self, *, deep: bool, repair: bool, orphans: bool) -> str:
+        """Begin to hold the ledger against the store, point by point; give the job's id.
+
+        Args:
+            deep: Vectors as well.
+            repair: Make the store as the ledger says again; else nothing is changed.
+            orphans: Remove what the ledger does not know even where that is more than the guard lets pass.
+
+        """
+        ...
+
+    def backup(self, directory: Path) -> str:
+        """Begin to copy everything that freshd remembers into a folder; give the job's id.
+
+        Args:
+            directory: Absolute; absent or empty, and not in the state directory.
+
+        """
+        ...
+
+    def forget(self, names: Sequence[tuple[SourceName, DocumentId | None]], *, undo: bool) -> str:
+        """Begin to forget documents and keep them out, or to let them in again; give the job's id.
+
+        Args:
+            names: Documents; without one, everything that is known of a source.
+            undo: Let them in again.
+
+        """
+        ...
+
+    def prune(self, source: SourceName) -> str:
+        """Begin to take out what is left of a source that left the config; give the job's id."""
         ...
 
     def changes(

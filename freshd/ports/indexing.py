@@ -94,6 +94,10 @@ class VectorCache(Protocol):
         """Remember; idempotent; the oldest unused are forgotten beyond the size bound."""
         ...
 
+    def forget(self, digests: Iterable[Digest]) -> int:
+        """Remember vectors of some texts no more, whatever model made them; give how many they were."""
+        ...
+
     def close(self) -> None:
         """Let go of the file; idempotent."""
         ...

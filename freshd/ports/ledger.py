@@ -77,6 +77,7 @@ class SourceState:
         chunks: Of the applied documents.
         pending: Neither held nor quarantined.
         oldest_unapplied_at: Oldest change instant among pending and held.
+        wants_everything: The next listing has to show everything, whatever the cursor says nothing changed since.
 
     """
 
@@ -95,6 +96,7 @@ class SourceState:
     held: int = 0
     quarantined: int = 0
     oldest_unapplied_at: datetime | None = None
+    wants_everything: bool = False
 
     def watermark_at(self, now: datetime, unproved_for: timedelta = timedelta(0)) -> datetime | None:
         """Give the instant up to which the index provably holds everything of the source; None while unknown.
@@ -207,7 +209,7 @@ class Ledger(Protocol):
             source: Whose changes.
             seq: Newest recording that counts.
             due_by: With it, changes put off until later count as through.
-            with_migration: Documents that wait only because the recipe changed count as well;
+            with_migration: Documents that wait only to be read and parsed once more count as well;
                 nothing changed at their source, so nobody's freshness waits for them.
 
         """

@@ -85,6 +85,9 @@ class Remote(Protocol):
     least_interval: timedelta
     """Between two listings, at least."""
 
+    host: str
+    """Whose server it is, as `host:port`; of the sources that name the same one, two at most are listed at a time."""
+
 
 @runtime_checkable
 class Writable(Protocol):
@@ -160,14 +163,15 @@ class ConnectorContext:
     Attributes:
         base: Folder of the config file; relative paths in options start there.
         fetcher: Builds the guarded HTTP client for this source;
-            `allow_private_hosts` names the `host:port` pairs on private or loopback addresses it may reach.
+            `allow_private_hosts` names the `host:port` pairs on private or loopback addresses it may reach,
+            `ca_file` a file with further certificate authorities (PEM) that its servers' certificates may be of.
 
     """
 
     source: SourceName
     base: Path
     clock: Clock
-    fetcher: Callable[[Sequence[str]], Fetcher]
+    fetcher: Callable[[Sequence[str], Path | None], Fetcher]
 
 
 class ConnectorType(Protocol):

@@ -8,6 +8,7 @@ from freshd.report.answers import (
     search_answer,
     stored_changes,
 )
+from freshd.report.removed import forget_report, prune_report
 from freshd.report.status import Running, status_report, stored_status
 from freshd.report.verified import LastVerify, recall_verify, remember_verify
 
@@ -16,7 +17,9 @@ __all__ = [
     "Running",
     "changes_answer",
     "exit_code",
+    "forget_report",
     "judge_deletions",
+    "prune_report",
     "recall_verify",
     "reindex_report",
     "remember_verify",

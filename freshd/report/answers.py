@@ -9,6 +9,7 @@ from freshd.config import Config
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.history import Entry, SqliteHistory
+from freshd.ledger.quarantine import SqliteQuarantine
 from freshd.model import DocumentId, Fates, SourceName
 from freshd.payload import rfc3339
 from freshd.redaction import printable
@@ -29,12 +30,17 @@ from freshd.shapes import (
 from freshd.state import StateDirectory
 
 
-def search_answer(answer: Answer) -> SearchAnswer:
-    """Say what a search found."""
-    return {"query": answer.query, "watermark": rfc3339(answer.watermark), "hits": [_hit(hit) for hit in answer.hits]}
+def search_answer(answer: Answer, quarantine: SqliteQuarantine) -> SearchAnswer:
+    """Say what a search found, and what of it is stale because the newest state of its document is quarantined."""
+    stale = quarantine.stale({(hit.citation.source, hit.citation.document_id) for hit in answer.hits})
+    return {
+        "query": answer.query,
+        "watermark": rfc3339(answer.watermark),
+        "hits": [_hit(hit, (hit.citation.source, hit.citation.document_id) in stale) for hit in answer.hits],
+    }
 
 
-def _hit(hit: Hit) -> SearchHit:
+def _hit(hit: Hit, is_stale: bool) -> SearchHit:
     cited = hit.citation
     return {
         "text": cited.text,
@@ -48,6 +54,7 @@ def _hit(hit: Hit) -> SearchHit:
         "end_line": cited.end_line,
         "source_modified_at": rfc3339(cited.modified_at),
         "indexed_at": rfc3339(cited.indexed_at),
+        "is_stale": is_stale,
         "watermark": rfc3339(hit.watermark),
     }
 
@@ -160,8 +167,8 @@ def stored_changes(
     document_id: DocumentId | None = None,
 ) -> ChangesAnswer:
     """Say it from what the ledger holds, while no daemon runs."""
-    path = StateDirectory(config.state_dir).ledger_path
-    if not path.exists():
+    state = StateDirectory(config.state_dir)
+    if not (state.ledger_path.exists() or state.holds_index):
         return {"changes": [], "last_seq": 0, "is_gapless": True}
-    with closing(Database(path)) as database:
+    with closing(Database(state.ledger_path, may_create=not state.holds_index)) as database:
         return changes_answer(SqliteHistory(database), after, limit, source, document_id)

@@ -22,20 +22,38 @@ from freshd.freshness import (
     percentile,
     staleness,
 )
+from freshd.generations import Filling
 from freshd.ledger.database import Database
 from freshd.ledger.history import Lags, SqliteHistory
+from freshd.ledger.quarantine import SqliteQuarantine
 from freshd.ledger.sources import SqliteSources
 from freshd.model import SourceName
 from freshd.payload import rfc3339
 from freshd.ports import SourceState
 from freshd.redaction import printable
+from freshd.report.generations import generation_status
+from freshd.report.removed import removed_sources
 from freshd.report.verified import LastVerify, recall_verify
 from freshd.scheduler import Vital
-from freshd.shapes import CanaryStatus, Indexing, Percentiles, SourceStatus, StatusReport, StoreStatus
+from freshd.scheduler.tally import why
+from freshd.shapes import (
+    CanaryStatus,
+    GenerationStatus,
+    Indexing,
+    Percentiles,
+    QuarantinedDocument,
+    RemovedSource,
+    SourceStatus,
+    StatusReport,
+    StoreStatus,
+)
 from freshd.state import StateDirectory
 
 _ARRIVALS = 50
 """Newest arrivals that a source's habit is learned from."""
+
+_QUARANTINED = 20
+"""Quarantined documents that are named, of each source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,7 @@ class Running:
         vitals: How each source is kept up.
         canaries: What the last round of each canary saw.
         indexing: What is being worked off; None when nothing is.
+        filling: How the generation beside the live one is filled.
         store_error: Why the store or the model does not answer; None while both do.
         store_down_since: Since when.
         is_stalled: The daemon does not do its rounds any more.
@@ -59,6 +78,7 @@ class Running:
     vitals: Mapping[SourceName, Vital]
     canaries: Mapping[str, CanaryStatus] = field(default_factory=dict)
     indexing: Indexing | None = None
+    filling: Filling | None = None
     store_error: str | None = None
     store_down_since: datetime | None = None
     is_stalled: bool = False
@@ -76,21 +96,29 @@ def status_report(config: Config, database: Database, now: datetime, running: Ru
     """
     verified = recall_verify(database)
     sources = [_source_status(source, database, now, running, verified) for source in config.sources]
-    return _status_report(config, sources, now, running, verified)
+    removed = removed_sources(database, [SourceName(source.name) for source in config.sources])
+    generation = generation_status(config, database, running.filling if running else None)
+    return _status_report(config, sources, removed, generation, now, running, verified)
 
 
 def stored_status(config: Config) -> StatusReport:
     """Say it from what the ledger holds, while no daemon runs; touches nothing that somebody else may hold."""
-    path, now = StateDirectory(config.state_dir).ledger_path, SystemClock().now()
-    if path.exists():
-        with closing(Database(path)) as database:
+    state, now = StateDirectory(config.state_dir), SystemClock().now()
+    if state.ledger_path.exists() or state.holds_index:
+        with closing(Database(state.ledger_path, may_create=not state.holds_index)) as database:
             return status_report(config, database, now)
     with TemporaryDirectory() as folder, closing(Database(Path(folder, "ledger.db"))) as blank:
         return status_report(config, blank, now)
 
 
 def _status_report(
-    config: Config, sources: list[SourceStatus], now: datetime, running: Running | None, verified: LastVerify
+    config: Config,
+    sources: list[SourceStatus],
+    removed: list[RemovedSource],
+    generation: GenerationStatus,
+    now: datetime,
+    running: Running | None,
+    verified: LastVerify,
 ) -> StatusReport:
     error = running.store_error if running else None
     store: StoreStatus = {
@@ -104,9 +132,11 @@ def _status_report(
         "at": rfc3339(now),
         "daemon": running.pid if running else None,
         "store": store,
+        "generation": generation,
         "verify": verified.report,
         "indexing": running.indexing if running else None,
         "sources": sources,
+        "removed": removed,
     }
 
 
@@ -183,6 +213,7 @@ def _source_status(
         "late": seen.late,
         "held": state.held,
         "quarantined": state.quarantined,
+        "quarantine": _quarantine(state, database),
         "divergent": divergent,
         "watermark": rfc3339(seen.mark),
         "staleness_seconds": _rounded(seen.stale.total_seconds() if seen.stale is not None else None, 3),
@@ -207,6 +238,21 @@ def _source_status(
         "is_watch_degraded": vital is not None and vital.is_degraded,
         "last_error": printable(error) if error else None,
     }
+
+
+def _quarantine(state: SourceState, database: Database) -> list[QuarantinedDocument]:
+    """Say which documents are quarantined, and why."""
+    found = SqliteQuarantine(database).of(state.name, _QUARANTINED) if state.quarantined else []
+    return [
+        {
+            "document_id": one.document_id,
+            "error": printable(why(one.document_id, one.error)),
+            "attempts": one.attempts,
+            "next_try_at": rfc3339(one.next_try_at),
+            "is_indexed": one.is_applied,
+        }
+        for one in found
+    ]
 
 
 def _troubles(state: SourceState, running: Running | None, overdue: datetime | None) -> Iterator[str]:

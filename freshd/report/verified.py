@@ -7,8 +7,9 @@ from datetime import datetime
 
 from freshd.ledger.database import Database
 from freshd.payload import rfc3339
-from freshd.shapes import VerifyReport
-from freshd.verify import Kind, Verified
+from freshd.redaction import printable
+from freshd.shapes import DivergentPoint, VerifyReport
+from freshd.verify import Divergence, Kind, Verified
 
 _KEY = "verify"
 _NONE_YET: VerifyReport = {
@@ -18,7 +19,10 @@ _NONE_YET: VerifyReport = {
     "orphaned": 0,
     "damaged": 0,
     "repaired": 0,
+    "held": 0,
+    "foreign": 0,
     "elapsed_seconds": 0.0,
+    "examples": [],
 }
 
 
@@ -44,19 +48,40 @@ class LastVerify:
 def recall_verify(database: Database) -> LastVerify:
     """Give what the last verify over this ledger saw; counts of zero before the first."""
     kept = database.recall(_KEY)
-    return LastVerify(_NONE_YET, {}) if kept is None else LastVerify(**json.loads(kept))
+    if kept is None:
+        return LastVerify(_NONE_YET, {})
+    said = json.loads(kept)
+    return LastVerify({**_NONE_YET, **said["report"]}, said["divergent"])
 
 
-def remember_verify(database: Database, found: Verified) -> LastVerify:
-    """Keep what a verify saw."""
-    report: VerifyReport = {
+def remember_verify(database: Database, found: Verified) -> VerifyReport:
+    """Say what a verify saw, and keep what differs still: counts only, for what it is about may be forgotten."""
+    report = _report(found, found.divergent)
+    kept: VerifyReport = {**_report(found, found.left), "repaired": 0, "examples": []}
+    database.remember(_KEY, json.dumps({"report": kept, "divergent": dict(found.by_source)}))
+    return report
+
+
+def _report(found: Verified, counts: Mapping[Kind, int]) -> VerifyReport:
+    return {
         "checked_at": rfc3339(found.began_at),
         "checked": found.checked,
-        "missing": found.divergent[Kind.MISSING],
-        "orphaned": found.divergent[Kind.ORPHANED],
-        "damaged": found.divergent[Kind.DAMAGED],
-        "repaired": 0,
+        "missing": counts[Kind.MISSING],
+        "orphaned": counts[Kind.ORPHANED],
+        "damaged": counts[Kind.DAMAGED],
+        "repaired": found.repaired,
+        "held": found.held,
+        "foreign": found.foreign,
         "elapsed_seconds": round(found.elapsed.total_seconds(), 3),
+        "examples": [_example(divergence) for divergence in found.examples],
     }
-    database.remember(_KEY, json.dumps({"report": report, "divergent": dict(found.by_source)}))
-    return LastVerify(report, found.by_source)
+
+
+def _example(divergence: Divergence) -> DivergentPoint:
+    return {
+        "kind": divergence.kind.value,
+        "chunk_id": divergence.chunk_id,
+        "source": printable(divergence.source),
+        "document_id": printable(divergence.document_id),
+        "what": printable(divergence.what),
+    }

@@ -7,20 +7,24 @@
 """
 
 from freshd.scheduler.engine import Scheduler, Vital
+from freshd.scheduler.errands import BetweenBatches, at_once
 from freshd.scheduler.indexer import Trouble
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.observer import Observer
 from freshd.scheduler.oneshot import Drain, Reindexer
 from freshd.scheduler.readahead import ReadAhead
+from freshd.scheduler.remover import Remover
 from freshd.scheduler.scanner import Scan, Scanner
 from freshd.scheduler.tally import Tally, Target
 
 __all__ = [
+    "BetweenBatches",
     "Drain",
     "Marks",
     "Observer",
     "ReadAhead",
     "Reindexer",
+    "Remover",
     "Scan",
     "Scanner",
     "Scheduler",
@@ -28,4 +32,5 @@ __all__ = [
     "Target",
     "Trouble",
     "Vital",
+    "at_once",
 ]

@@ -10,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from freshd.errors import FreshdError
 from freshd.guard import Guard
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
 from freshd.model import SourceName
-from freshd.pipeline import Pipeline
 from freshd.ports import Clock, Remote
 from freshd.scheduler.hints import Due
-from freshd.scheduler.indexer import Indexer, Trouble
+from freshd.scheduler.indexer import Applies, Beside, Indexer, Trouble
 from freshd.scheduler.lane import Lane
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.observer import Observer
@@ -27,6 +27,9 @@ from freshd.scheduler.readahead import ReadAhead
 from freshd.scheduler.scanner import Scanner
 from freshd.scheduler.tally import Target
 from freshd.scheduler.timetable import Timetable
+from freshd.scheduler.turns import Turns
+
+T = TypeVar("T")
 
 _LOOK_THREADS = 8
 _STOP_S = 12.0
@@ -75,12 +78,13 @@ class Scheduler:
         targets: Sequence[Target],
         ledger: SqliteLedger,
         sources: SqliteSources,
-        pipeline: Pipeline,
+        pipeline: Applies,
         marks: Marks,
         guard: Guard,
         clock: Clock,
         observer: Observer,
         cannot_write: Callable[[], FreshdError | None] = lambda: None,
+        beside: Beside | None = None,
     ) -> None:
         """Work on open parts; the observer hears of everything."""
         self._ledger = ledger
@@ -88,6 +92,7 @@ class Scheduler:
         self._clock = clock
         self._observer = observer
         self._timetable = Timetable(clock)
+        self._turns = Turns()
         self._marks = marks
         self._indexer = Indexer(
             sources=[target.name for target in targets],
@@ -99,6 +104,7 @@ class Scheduler:
             on_trouble=observer.troubled,
             on_marked=observer.marked,
             cannot_write=cannot_write,
+            beside=beside,
             readers={target.name: target.connector for target in targets if isinstance(target.connector, ReadAhead)},
         )
         self._hinted = threading.Condition()
@@ -164,6 +170,19 @@ class Scheduler:
         """Say that something was recorded by somebody else."""
         self._indexer.wake()
 
+    def between_batches(self, work: Callable[[], T]) -> T:
+        """Have the writing thread do some work between two batches; give its result.
+
+        Nothing is half written meanwhile, and nothing else writes: keep it short, or hand in one bounded piece
+        after another. Its error is the caller's alone. Called by the writing thread itself, it is done on the spot.
+
+        Raises:
+            StoreUnavailable: Nothing may be written now (store or disk), or freshd is stopping; it was not done.
+            FreshdError: Likewise: the model or the ledger keeps the index from being written.
+
+        """
+        return self._indexer.between_batches(work)
+
     def tick(self) -> None:
         """Do what has to be done now and then: follow the clock, look after the watches."""
         self._set_by += self._timetable.follow_clock()
@@ -215,7 +234,14 @@ class Scheduler:
 
     def _scanning(self, lane: Lane) -> Callable[[], None]:
         def run() -> None:
-            next_at = lane.scan()
+            host = lane.host
+            if host is not None and not self._turns.take(host, lane.name):
+                return
+            try:
+                next_at = lane.scan()
+            finally:
+                if host is not None:
+                    self.scan_now(list(self._turns.give(host)))
             if not self._is_stopping:
                 self._timetable.book(lane.name, next_at, self._scanning(lane))
 

@@ -2,6 +2,7 @@
 
     urgent changes   in small batches, so that the first of many is searchable at once
     backfill         in large ones, interrupted between two steps whenever something urgent comes
+    what is beside   another generation, in the same way, while neither is due
 
 A store or model that does not answer costs a pause and the batch is done again; nothing is lost.
 """
@@ -12,14 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from typing import Protocol, TypeVar
 
-from freshd.errors import EmbedderUnavailable, FreshdError, StateError, StoreError
+from freshd.errors import EmbedderUnavailable, FreshdError, StateError, StoreError, StoreUnavailable
 from freshd.ledger.documents import SqliteLedger
 from freshd.model import DocumentId, DocumentRef, Outcome, Pending, SourceName
-from freshd.pipeline import Pipeline
+from freshd.pipeline import MAX_BATCH_CHUNKS
 from freshd.ports import Clock
+from freshd.scheduler.errands import Errands
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.readahead import ReadAhead
+
+T = TypeVar("T")
 
 _BATCH_DOCUMENTS = 64
 _URGENT_CHUNKS = 64
@@ -27,6 +32,9 @@ _URGENT_CHUNKS = 64
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
+_LONGEST_WISH_S = 300.0
+"""Of a store that asks to be left alone; an index that is late by more should have been asked for."""
+
 _IDLE_S = 1.0
 """Changes put off until later are looked for so often."""
 
@@ -36,8 +44,38 @@ _GRACE_S = 8.0
 """A batch in hand is finished when the end is asked for, unless it takes longer than this."""
 
 
+class Applies(Protocol):
+    """Applies changes to the index; see `pipeline.Pipeline`."""
+
+    def run(
+        self,
+        batch: Sequence[Pending],
+        between: Callable[[], None] = lambda: None,
+        *,
+        max_chunks: int = MAX_BATCH_CHUNKS,
+    ) -> list[Outcome]:
+        """Apply a batch of changes; give an outcome for each that was worked on."""
+        ...
+
+
+class Beside(Protocol):
+    """What is done beside, while nothing else is due; see `generations.Generations`."""
+
+    def advance(self, between: Callable[[], None]) -> bool:
+        """Do a bounded piece of it; tell whether there was one."""
+        ...
+
+
 class _Ended(Exception):
     """The batch in hand is given up; it stays pending."""
+
+
+class _Interrupted(Exception):
+    """What is done beside has to wait: something urgent failed in the middle of it."""
+
+    def __init__(self, error: FreshdError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +101,7 @@ class Indexer:
         *,
         sources: Sequence[SourceName],
         ledger: SqliteLedger,
-        pipeline: Pipeline,
+        pipeline: Applies,
         marks: Marks,
         clock: Clock,
         on_outcome: Callable[[Outcome, Pending], None],
@@ -71,6 +109,7 @@ class Indexer:
         on_marked: Callable[[Sequence[SourceName]], None] = lambda _: None,
         cannot_write: Callable[[], FreshdError | None] = lambda: None,
         readers: Mapping[SourceName, ReadAhead] | None = None,
+        beside: Beside | None = None,
     ) -> None:
         """Prepare; `run` begins.
 
@@ -85,6 +124,7 @@ class Indexer:
             on_marked: Called with the sources whose watermark may have risen.
             cannot_write: Asked before each round; an error is a reason to write nothing, such as a disk almost full.
             readers: Of the sources whose documents are read ahead in threads of their own.
+            beside: Done while nothing is due; None for nothing.
 
         """
         self._sources = tuple(sources)
@@ -97,11 +137,13 @@ class Indexer:
         self._on_marked = on_marked
         self._cannot_write = cannot_write
         self._readers = readers or {}
+        self._beside = beside
         self._reading: dict[int, Pending] = {}
         self._read: list[Pending] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._urgent = threading.Event()
+        self._errands = Errands(self.wake)
         self._stopping_since_s: float | None = None
         self._trouble: Trouble | None = None
         self._pause_s = 0.0
@@ -117,6 +159,10 @@ class Indexer:
         self._urgent.set()
         self._wake.set()
 
+    def between_batches(self, work: Callable[[], T]) -> T:
+        """Have the thread that runs this do some work; see `Scheduler.between_batches`."""
+        return self._errands.have_done(work)
+
     def move_instants(self, by: timedelta) -> None:
         """Say that the clock was set: what is in hand happened as long ago as it did."""
         self._set_by += by
@@ -129,6 +175,12 @@ class Indexer:
 
     def run(self) -> None:
         """Apply changes until stopped."""
+        try:
+            self._run()
+        finally:
+            self._errands.close()
+
+    def _run(self) -> None:
         while self._stopping_since_s is None:
             self._wake.clear()
             try:
@@ -149,7 +201,8 @@ class Indexer:
         reason = self._cannot_write()
         if reason is not None:
             raise reason
-        has_worked = self._apply_urgent() or self._apply_backfill()
+        self._errands.do()
+        has_worked = self._apply_urgent() or self._apply_backfill() or self._go_on_beside()
         marked = self._marks.release()
         if marked:
             self._on_marked(marked)
@@ -170,14 +223,31 @@ class Indexer:
         if not batch:
             return False
 
-        def between() -> None:
-            self._end_if_late()
-            while self._urgent.is_set() and self._stopping_since_s is None:
-                if not self._apply_urgent(skip=batch):
-                    return
-
-        self._apply(batch, between)
+        self._apply(batch, lambda: self._let_through(batch))
         return True
+
+    def _let_through(self, batch: Sequence[Pending]) -> None:
+        """Do what is urgent, in the middle of a batch of something else."""
+        self._end_if_late()
+        self._errands.do()
+        while self._urgent.is_set() and self._stopping_since_s is None:
+            if not self._apply_urgent(skip=batch):
+                return
+
+    def _go_on_beside(self) -> bool:
+        if self._beside is None or self._trouble is not None:
+            return False
+
+        def between() -> None:
+            try:
+                self._let_through(())
+            except (StoreError, EmbedderUnavailable) as error:  # of the live generation, and its own affair
+                raise _Interrupted(error) from error
+
+        try:
+            return self._beside.advance(between)
+        except _Interrupted as interrupted:
+            raise interrupted.error from interrupted
 
     def _take(self, *, is_urgent: bool, skip: Sequence[Pending] = ()) -> list[Pending]:
         """Take what is due and at hand; what has to be read from afar is begun, and taken once it is there."""
@@ -241,8 +311,10 @@ class Indexer:
         if is_new:
             self._on_trouble(self._trouble)
         self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-        ends_s = self._clock.monotonic() + self._pause_s
+        wish_s = error.wait_s if isinstance(error, StoreUnavailable) else 0.0
+        ends_s = self._clock.monotonic() + max(self._pause_s, min(wish_s, _LONGEST_WISH_S))
         while self._stopping_since_s is None and self._clock.monotonic() < ends_s:
+            self._errands.refuse(error)
             self._wake.wait(ends_s - self._clock.monotonic())
             self._wake.clear()
 

@@ -14,7 +14,7 @@ from freshd.ports import Clock, Remote, Watch, Watchable
 from freshd.scheduler.hints import Due, Hints
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.observer import Observer
-from freshd.scheduler.pace import SHORTEST, Pace
+from freshd.scheduler.pace import SHORTEST, Pace, spread_of
 from freshd.scheduler.scanner import Looked, Scan, Scanner
 
 _REARM_S = 60.0
@@ -65,8 +65,12 @@ class Lane:
         self._armed_s = 0.0
         self._degraded: str | None = None
         connector = self.target.connector
+        is_remote = isinstance(connector, Remote)
+        self.host = connector.host if isinstance(connector, Remote) else None
         least = connector.least_interval if isinstance(connector, Remote) else SHORTEST
-        self.pace = Pace(self.target.freshness, self.target.poll_interval, least)
+        self.pace = Pace(
+            self.target.freshness, self.target.poll_interval, least, spread_of(self.name) if is_remote else 0.0
+        )
         self._scanning = threading.Lock()
 
     @property

@@ -6,14 +6,24 @@ only then does the watermark rise. So a frozen indexer shows even where nothing 
 
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
 from freshd.model import SourceName
-from freshd.ports import Clock, Store
+from freshd.ports import Clock
 from freshd.scheduler.scanner import Scan
+
+
+class Pings(Protocol):
+    """A store that can be asked whether it is there; see `ports.Store`."""
+
+    def ping(self) -> None:
+        """Prove that it answers and is still the collection that was opened."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +36,20 @@ class _Mark:
 class Marks:
     """Marks on their way. Any thread puts one in; only the thread that writes the store lets them out."""
 
-    def __init__(self, *, ledger: SqliteLedger, sources: SqliteSources, store: Store, clock: Clock) -> None:
-        """Start with none under way."""
+    def __init__(
+        self,
+        *,
+        ledger: SqliteLedger,
+        sources: SqliteSources,
+        store: Pings,
+        clock: Clock,
+        expect: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start with none under way; `expect` raises where the store does not hold what the ledger is sure of."""
         self._ledger = ledger
         self._sources = sources
         self._store = store
+        self._expect = expect
         self._clock = clock
         self._began_s = clock.monotonic()
         self._least_seq = 0
@@ -68,7 +87,7 @@ class Marks:
         """Let out every mark whose changes are through; give the sources whose watermark may have risen.
 
         Raises:
-            StoreUnavailable: The store does not answer: nothing comes out.
+            StoreUnavailable: The store does not answer, or lost some of what it held: nothing comes out.
             CollectionMismatch: It is no longer the collection that was opened.
 
         """
@@ -78,6 +97,7 @@ class Marks:
         if not through:
             return []
         self._store.ping()
+        self._expect()
         for name, mark in through:
             now = self._clock.now()
             # By the clock as it is now: somebody may have set it since the listing began.

@@ -13,8 +13,8 @@ from freshd.guard import Verdict
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
 from freshd.model import ChangeKind, ListingReport, SourceName
-from freshd.pipeline import Pipeline
 from freshd.ports import Clock
+from freshd.scheduler.indexer import Applies
 from freshd.scheduler.scanner import Scan, Scanner
 from freshd.scheduler.tally import Failure, Tally
 
@@ -42,6 +42,7 @@ class Reindexer:
         on_scan: Callable[[Scan], None],
         clock: Clock,
         tally_of: Callable[[SourceName], Tally] = Tally,
+        afterwards: Callable[[Sequence[Tally]], None] = lambda _: None,
     ) -> None:
         """Work on open parts.
 
@@ -53,9 +54,11 @@ class Reindexer:
             on_scan: Takes every complete look that holds nothing back.
             clock: Measures.
             tally_of: Gives the tally of a source, which somebody else may count into as well.
+            afterwards: Called once with all tallies, when every source was looked at; may count into them.
 
         """
         self._tally_of = tally_of
+        self._afterwards = afterwards
         self._scanners = scanners
         self._ledger = ledger
         self._sources = sources
@@ -70,7 +73,9 @@ class Reindexer:
             StoreUnavailable: What was found stays pending; run again.
 
         """
-        return [self._run_one(scanner) for scanner in self._scanners]
+        tallies = [self._run_one(scanner) for scanner in self._scanners]
+        self._afterwards(tallies)
+        return tallies
 
     def _run_one(self, scanner: Scanner) -> Tally:
         name = scanner.target.name
@@ -132,7 +137,7 @@ class Drain:
         *,
         ledger: SqliteLedger,
         sources: SqliteSources,
-        pipeline: Pipeline,
+        pipeline: Applies,
         clock: Clock,
         on_progress: Callable[[SourceName, int, int], None],
         cannot_write: Callable[[], FreshdError | None] = lambda: None,

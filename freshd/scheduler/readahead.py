@@ -28,6 +28,7 @@ class ReadAhead:
             raise TypeError("only what is far away is read ahead")
         self.coverage = connector.coverage
         self.least_interval: timedelta = connector.least_interval
+        self.host: str = connector.host
         self._connector = connector
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._lock = threading.Lock()

@@ -11,17 +11,29 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 
+from freshd import faults
 from freshd.changes import Look, change_of, deletion_of, is_proof, merge
 from freshd.errors import FreshdError, SourceError, SourceUnavailable
 from freshd.freshness import CLOCK_TOLERANCE
 from freshd.guard import Guard, Verdict
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
-from freshd.model import Change, ChangeKind, Coverage, DocumentId, DocumentRef, Known, ListingReport, SourceName
+from freshd.model import (
+    Change,
+    ChangeKind,
+    Coverage,
+    DocumentId,
+    DocumentRef,
+    Known,
+    Listing,
+    ListingReport,
+    SourceName,
+)
 from freshd.ports import Clock, SourceState
+from freshd.scheduler.second_look import Absent, lacking
 from freshd.scheduler.tally import Target
 
 _RECORDED_AT_ONCE = 500
@@ -76,14 +88,10 @@ class ScanStopped(FreshdError):
     """A look was ended before its end; what it saw may be recorded, and nothing follows from what it did not."""
 
 
-_Absent = tuple[Known, datetime | None]
-"""What the ledger knows of a document that was not there, and when a hint said so."""
-
-
 @dataclass(slots=True)
 class _Found:
     changes: list[Change] = field(default_factory=list)
-    absent: list[_Absent] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
     returned: list[DocumentId] = field(default_factory=list)
     shown: int = 0
     unchanged: int = 0
@@ -174,9 +182,11 @@ class Scanner:
         look = Look(name, state.last_complete_scan_at, began_at)
         # Before the first complete listing nothing is a change: it is the first index, which has no deadline.
         freshness = None if state.last_complete_scan_at is None else self.target.freshness
-        listing = self.target.connector.list(cursor=state.cursor)
+        # A listing of everything proves nothing of what a tree was made of before: only a window is asked for one.
+        is_anew = state.wants_everything and self.target.connector.coverage is Coverage.WINDOW
+        listing = self.target.connector.list(cursor=None if is_anew else state.cursor)
         found = _Found()
-        for pair in merge(listing, self._ledger.known(name)):
+        for pair in merge(self._admitted(listing), self._ledger.known(name)):
             self._go_on()
             if pair.ref is None:
                 found.absent += [(pair.known, None)] if pair.known else []
@@ -194,7 +204,10 @@ class Scanner:
         since = self._waits_since or state.last_complete_scan_at
         case = _Case(state, listing.report.suspicion, found.changes, since)
         lost, moved = self._parted(self._proved(found.absent, listing.report), case)
+        was_seen = partial(self._was_seen, {change.document_id for change in found.changes if change.ref})
+        lost = lacking(self.target.connector, lost, state.cursor, was_seen, self._go_on)
         verdict = self._judge(len(lost), case, is_last=is_last)
+        faults.hit("after_detect")
         # In one transaction with what was found last, among which is the new half of most moves.
         self._record(found, freshness, _deletions(moved, look))
         self._record_deletions(lost, look, freshness, verdict)
@@ -203,6 +216,8 @@ class Scanner:
         if listing.report.is_complete:
             self._sources.scan_completed(name, began_at, took)
             self._waits_since = since if verdict is Verdict.WAIT else None
+            if is_anew:
+                self._sources.showed_everything(name)
         changes = found.recorded + len(moved) + len(expired) + (0 if verdict is Verdict.WAIT else len(lost))
         seq = self._ledger.last_seq()
         return Scan(name, began_at, began_s, took, listing.report, verdict, seq, changes, unchanged=found.unchanged)
@@ -211,12 +226,12 @@ class Scanner:
         state = self._sources.state(self.target.name)
         look = Look(self.target.name, state.last_complete_scan_at, self._clock.now())
         changes: list[Change] = []
-        absent: dict[DocumentId, _Absent] = {}
+        absent: dict[DocumentId, Absent] = {}
         suspicion = None
         for place, seen_at in places.items():
             listing = self.target.connector.list(place, state.cursor)
-            missing: list[_Absent] = []
-            for pair in merge(listing, self._ledger.known(self.target.name, place)):
+            missing: list[Absent] = []
+            for pair in merge(self._admitted(listing), self._ledger.known(self.target.name, place)):
                 self._go_on()
                 if pair.ref is not None:
                     change = change_of(pair, look)
@@ -230,6 +245,7 @@ class Scanner:
         case = _Case(state, suspicion, changes, self._waits_since or state.last_complete_scan_at)
         lost, moved = self._parted(list(absent.values()), case)
         verdict = self._judge(len(lost), case) if is_second else Verdict.WAIT
+        faults.hit("after_detect")
         # In one transaction, so that nobody applies the new half of a move before the old one is known.
         together = _once_each([*changes, *_deletions(moved, look)])
         self._ledger.record(together, self.target.freshness)
@@ -237,6 +253,10 @@ class Scanner:
             return Looked(len(together), tuple(known.document_id for known, _ in lost))
         self._record_deletions(lost, look, self.target.freshness, verdict)
         return Looked(len(together) + len(lost), wants_scan=verdict is Verdict.WAIT)
+
+    def _admitted(self, listing: Listing) -> Iterator[DocumentRef]:
+        """Leave out of a listing what was forgotten: it stays out although it is there."""
+        return self._ledger.without_forgotten(self.target.name, listing)
 
     def _go_on(self) -> None:
         """Ask before anything is concluded: a source may answer long after the end, when the ledger is closed."""
@@ -255,7 +275,7 @@ class Scanner:
         found.recorded += len(found.changes)
         found.changes.clear()
 
-    def _expire(self, found: _Found, look: Look, freshness: timedelta | None, report: ListingReport) -> list[_Absent]:
+    def _expire(self, found: _Found, look: Look, freshness: timedelta | None, report: ListingReport) -> list[Absent]:
         """Delete what a window has not shown for as long as it was to be kept; no guard asks about a rule of the owner.
 
         A window that shows nothing at all says that nothing changed, not that everything rolled off.
@@ -270,11 +290,11 @@ class Scanner:
         if keep_for is None:
             return []
         ends = ((known, known.absent_since + keep_for) for known, _ in found.absent if known.absent_since)
-        expired: list[_Absent] = [(known, end) for known, end in ends if end <= look.seen_at and known.fingerprint]
+        expired: list[Absent] = [(known, end) for known, end in ends if end <= look.seen_at and known.fingerprint]
         self._record_deletions(expired, look, freshness, Verdict.PASS)
         return expired
 
-    def _proved(self, absent: Sequence[_Absent], report: ListingReport) -> list[_Absent]:
+    def _proved(self, absent: Sequence[Absent], report: ListingReport) -> list[Absent]:
         coverage = self.target.connector.coverage
         return [(known, seen_at) for known, seen_at in absent if is_proof(known, report, coverage)]
 
@@ -290,7 +310,7 @@ class Scanner:
             if is_elsewhere and self.target.connector.is_gone(known.document_id):
                 yield known
 
-    def _parted(self, absent: Sequence[_Absent], case: _Case) -> tuple[list[_Absent], list[_Absent]]:
+    def _parted(self, absent: Sequence[Absent], case: _Case) -> tuple[list[Absent], list[Absent]]:
         """Part absent documents into those that are lost, and those that moved: their text stands elsewhere.
 
         Not where another one stood that is absent too: two copies that vanish together are both lost.
@@ -303,8 +323,8 @@ class Scanner:
         unsettled = [one for one in places.values() if one.stands_in is None]
         is_claimed = any(one.may_stand_in for one in unsettled)
         is_believed = is_claimed and self._judge(len(unsettled), case) is Verdict.PASS
-        lost: list[_Absent] = []
-        moved: list[_Absent] = []
+        lost: list[Absent] = []
+        moved: list[Absent] = []
         digest_of = cache(self._digest_of)  # links and copies have the same candidates
         for one in absent:
             place = places[one[0].document_id]
@@ -322,6 +342,11 @@ class Scanner:
             return hashlib.sha256(self.target.connector.read(ref).content).hexdigest()
         except SourceError:
             return None
+
+    def _was_seen(self, recorded: Collection[DocumentId], ref: DocumentRef) -> bool:
+        """Tell whether the listing in hand showed a document of this identity under this name."""
+        holders = self._ledger.holders(self.target.name, ref.identity or "")
+        return ref.document_id in recorded or any(known.document_id == ref.document_id for known in holders)
 
     def _judge(self, lost: int, case: _Case, *, is_last: bool = False) -> Verdict:
         """Judge a loss, together with what hints deleted before: many small looks are one large loss.
@@ -352,14 +377,18 @@ class Scanner:
         return sum(place.stands_in is None for place in places.values())
 
     def _record_deletions(
-        self, gone: Sequence[_Absent], look: Look, freshness: timedelta | None, verdict: Verdict
+        self, gone: Sequence[Absent], look: Look, freshness: timedelta | None, verdict: Verdict
     ) -> None:
+        """Record deletions as the guard judged them; what a person kept before is held however little it is."""
         if verdict is Verdict.WAIT:
             return
-        self._ledger.record(_deletions(gone, look), freshness, held=verdict is Verdict.HOLD)
+        held = [one for one in gone if verdict is Verdict.HOLD or one[0].is_kept]
+        passed = [one for one in gone if not (verdict is Verdict.HOLD or one[0].is_kept)]
+        self._ledger.record(_deletions(held, look), freshness, held=True)
+        self._ledger.record(_deletions(passed, look), freshness)
 
 
-def _deletions(gone: Sequence[_Absent], look: Look) -> list[Change]:
+def _deletions(gone: Sequence[Absent], look: Look) -> list[Change]:
     return [deletion_of(known, look, seen_at) for known, seen_at in gone]
 
 

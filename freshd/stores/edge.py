@@ -1,25 +1,28 @@
 """The embedded store as the rest of freshd sees it: Qdrant Edge behind a child process with deadlines.
 
-    EdgeStore ── turns ──▶ Child ── socket, wire.py ──▶ edge_child.py ──▶ Qdrant Edge
+    EdgeStore ── turns ──▶ Child ── socket ──▶ edge_child.py ──▶ Qdrant Edge
        │ back-off            │ deadline, kill, reap
        └── start again, open again, never create again
 
 The engine is never loaded here.
 """
 
+import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from freshd import faults
+from freshd.children import Child, ChildFailed, Starter
+from freshd.children.frames import pack
 from freshd.errors import CollectionMismatch, StoreError, StoreUnavailable
 from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVector, Vector
 from freshd.ports import StoredPoint
-from freshd.stores import intake, wire
-from freshd.stores.child import Child, ChildFailed, Starter
+from freshd.stores import intake
 from freshd.stores.turns import Turns
-from freshd.stores.wire import FRAME_BYTES, FRAME_POINTS, Verdict
+from freshd.stores.wire import FRAME_BYTES, FRAME_POINTS, IDENTITY, Verdict
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
@@ -94,7 +97,7 @@ class EdgeStore:
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points whole, in portions between which a search may come."""
-        packed = [wire.pack(point) for point in intake.admit(points, self._dimension)]
+        packed = [pack(point) for point in intake.admit(points, self._dimension)]
         for portion in intake.portions(packed, len, FRAME_POINTS, FRAME_BYTES):
             self._call("upsert", portion)
             faults.hit("mid_upsert")
@@ -171,6 +174,31 @@ class EdgeStore:
                     self._starter.close()
                     self._starter = None
 
+    def publish(self) -> None:
+        """Do nothing: nobody else reads the directory."""
+
+    def discard(self, instance: str) -> None:
+        """Delete the directory; an absent one is no error. What says whose it is goes last.
+
+        Raises:
+            CollectionMismatch: It is another instance's.
+            StoreUnavailable: It cannot be deleted.
+
+        """
+        self.close()
+        try:
+            owner = _owner(self._path)
+            if owner not in (None, instance):
+                whose = f"belongs to instance {owner}, expected {instance}"
+                raise CollectionMismatch(f"store {self._path}: {whose}", hint=f"move {self._path} away")
+            for path in sorted(self._path.glob("*/")):
+                shutil.rmtree(path)
+                faults.hit("mid_discard")
+            if self._path.exists():
+                shutil.rmtree(self._path)
+        except OSError as error:
+            raise StoreUnavailable(f"store {self._path}: cannot be deleted: {error.strerror}") from error
+
     def _call(self, operation: str, *arguments: Any) -> Any:
         with self._turns:
             if not self._is_open:
@@ -184,7 +212,7 @@ class EdgeStore:
     def _start(self, instance: str, *, may_create: bool) -> None:
         self._pause.check()
         if self._starter is None:
-            self._starter = Starter("freshd.stores.edge_child")
+            self._starter = Starter("freshd.stores.edge_child", "store-child")
         try:
             self._child = self._starter.start()
         except OSError as error:
@@ -264,6 +292,15 @@ _ERRORS: dict[str, type[StoreError]] = {
     Verdict.FAILED: StoreUnavailable,
     Verdict.PANICKED: StoreUnavailable,
 }
+
+
+def _owner(path: Path) -> object:
+    """Give the instance that a directory says it belongs to; None where it says none."""
+    try:
+        said = json.loads((path / IDENTITY).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return said.get("instance") if isinstance(said, dict) else None
 
 
 def _matches(rows: list[Any]) -> list[Match]:

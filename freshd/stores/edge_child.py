@@ -9,8 +9,6 @@ Loads only what it needs: it is started anew after every failure.
 """
 
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -31,7 +29,9 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
-from freshd.stores import wire
+from freshd import faults
+from freshd.children import serving
+from freshd.children.frames import unpack
 from freshd.stores.edge_files import DENSE, SPARSE, EdgeFiles, Refusal
 from freshd.stores.wire import Verdict, pack_dense, unpack_dense
 
@@ -77,7 +77,7 @@ class Shard:
 
     def upsert(self, points: list[bytes]) -> None:
         """Write points whole."""
-        self._checked().update(UpdateOperation.upsert_points([_point(*wire.unpack(point)) for point in points]))
+        self._checked().update(UpdateOperation.upsert_points([_point(*unpack(point)) for point in points]))
 
     def relabel(self, labels: list[tuple[list[Any], dict[str, Any], str | None]]) -> None:
         """Set payload fields; a missing id is an error, yet the others are set."""
@@ -168,7 +168,10 @@ def answer(shard: Shard, request: list[Any]) -> list[Any]:
     operation, *arguments = request
     perform: Callable[..., Any] = getattr(shard, operation)
     try:
-        return [Verdict.OK, perform(*arguments)]
+        faults.hit(f"store_before_{operation}")
+        result = perform(*arguments)
+        faults.hit(f"store_after_{operation}")
+        return [Verdict.OK, result]
     except Refusal as refusal:
         return list(refusal.args)
     except OSError as error:
@@ -183,40 +186,20 @@ def serve(stream: int) -> int:
     """Answer requests until the parent hangs up; gives the exit code."""
     shard = Shard()
     while True:
-        try:
-            request = wire.read_frame(lambda n_bytes: os.read(stream, min(n_bytes, 1 << 20)))
-        except (EOFError, ConnectionError):
+        request = serving.read(stream)
+        if request is None:
             return 0
         reply = answer(shard, request)
-        _write(stream, wire.frame(reply))
+        serving.write(stream, reply)
         if reply[0] == Verdict.PANICKED:
             return 3
 
 
-def _write(stream: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(stream, rest) :]
-
-
-def _die_with_parent(parent: int) -> None:
-    """Have Linux kill this process when its parent dies, also while the engine holds the interpreter's lock."""
-    import ctypes  # only here
-
-    set_death_signal = 1  # PR_SET_PDEATHSIG
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 def main() -> None:
     """Run until the parent is gone or done."""
-    for polite in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(polite, signal.SIG_IGN)
-    _die_with_parent(int(sys.argv[1]))
+    stream = serving.settle_in()
     # os._exit: leaving in order would flush, which nobody asked for and which keeps the lock for longer.
-    os._exit(serve(sys.stdin.fileno()))
+    os._exit(serve(stream))
 
 
 if __name__ == "__main__":

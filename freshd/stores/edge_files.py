@@ -32,7 +32,7 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
-from freshd.stores.wire import Verdict
+from freshd.stores.wire import IDENTITY, Verdict
 
 DENSE = ""
 """The dense vector has no name, which is what LangChain looks for."""
@@ -42,7 +42,6 @@ SPARSE = "bm25"
 _LOCK_PATIENCE_S = 1.0
 """A process that was just killed needs a moment to let go of the lock."""
 
-_IDENTITY = "identity.json"
 _DISTANCE = "cosine"
 _PUT_BACK = "freshd reindex   (vectors come from the cache)"
 
@@ -103,7 +102,7 @@ class EdgeFiles:
         if inner == self._identity:
             return
         what = "was deleted underneath" if inner is None else f"is another's, of instance {inner.get('instance')}"
-        raise self._mismatch(f"{_IDENTITY} says that there is a shard, but it {what}")
+        raise self._mismatch(f"{IDENTITY} says that there is a shard, but it {what}")
 
     def _is_whole(self) -> bool:
         """Tell whether a whole shard of ours is there, finishing what a crash left half done."""
@@ -126,7 +125,7 @@ class EdgeFiles:
         n_points = shard.count(CountRequest(exact=True))
         shard.close()
         if n_points:
-            raise self._mismatch(f"holds a shard of {n_points} points, but no {_IDENTITY} that says whose they are")
+            raise self._mismatch(f"holds a shard of {n_points} points, but no {IDENTITY} that says whose they are")
         _delete_tree(self.shard)
 
     def _create(self, indexes: Indexes) -> None:
@@ -177,7 +176,12 @@ class EdgeFiles:
         return f"stop freshd, move {self._directory} away, then: {_PUT_BACK}"
 
     def load(self) -> EdgeShard:
-        """Load the shard, which may be damaged in ways that only the engine knows."""
+        """Load the shard, which may be damaged in ways that only the engine knows.
+
+        What a killed process left in memory alone is put on the disk first. The engine takes what it reads for durable:
+        its log would keep a hole there when the power fails, and it ignores writes that it counts below what it holds.
+        """
+        _sync_tree(self.shard)
         try:
             return EdgeShard.load(self.shard)
         except Exception as error:  # all that Edge raises is bare
@@ -189,7 +193,7 @@ class EdgeFiles:
         try:
             return _read(directory)
         except ValueError as error:
-            name = os.path.relpath(os.path.join(directory, _IDENTITY), self._directory)
+            name = os.path.relpath(os.path.join(directory, IDENTITY), self._directory)
             raise self._mismatch(f"its {name} is damaged: {error}") from error
 
 
@@ -228,9 +232,19 @@ def _delete_tree(path: str) -> None:
         shutil.rmtree(path)
 
 
+def _sync_tree(path: str) -> None:
+    for folder, _, names in os.walk(path, topdown=False):
+        for name in (*names, ""):
+            descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
 def _read(directory: str) -> Identity | None:
     try:
-        with open(os.path.join(directory, _IDENTITY), encoding="utf-8") as file:
+        with open(os.path.join(directory, IDENTITY), encoding="utf-8") as file:
             identity = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -239,7 +253,7 @@ def _read(directory: str) -> Identity | None:
 
 def _write(directory: str, identity: Identity) -> None:
     """Write durably: whoever finds the file finds all of it, also after a power cut."""
-    path = os.path.join(directory, _IDENTITY)
+    path = os.path.join(directory, IDENTITY)
     with open(path + ".new", "w", encoding="utf-8") as file:
         json.dump(identity, file)
         file.flush()

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from freshd import faults
 from freshd.errors import CollectionMismatch, StoreError, StoreUnavailable
 from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVector, Vector
 from freshd.ports import StoredPoint
 from freshd.redaction import printable, without_url_secrets
-from freshd.stores import intake
+from freshd.stores import aliases, intake
 from freshd.stores.intake import Admitted
 from freshd.stores.wire import pack_dense, unpack_dense
 
@@ -41,6 +42,7 @@ class ServerStore:
         collection: str,
         dimension: int,
         *,
+        alias: str | None = None,
         api_key: str | None = None,
         timeout_s: float = 30.0,
         client: QdrantClient | None = None,
@@ -51,6 +53,7 @@ class ServerStore:
             url: Of the server; without a port, 6333.
             collection: Name of a collection or of an alias.
             dimension: Length of every dense vector.
+            alias: Name that `publish` has stand for the collection; None where nobody else has to find it.
             api_key: Sent with every request; never shown.
             timeout_s: Of one request, rounded up to whole seconds.
             client: Used instead of one made for `url`, for tests.
@@ -58,6 +61,7 @@ class ServerStore:
         """
         self._where = f"collection '{collection}' at {without_url_secrets(url)}"
         self._collection = collection
+        self._alias = alias
         self._dimension = dimension
         self._instance = ""
         self._client = client or _connect(url, api_key, timeout_s)
@@ -67,9 +71,19 @@ class ServerStore:
         """Always 0: nobody tells when a server was started."""
         return 0
 
+    def whose(self) -> tuple[str, str] | None:
+        """Tell which collection the name stands for, and which instance it belongs to; None for one of nobody's."""
+        with self._guarded():
+            name = aliases.stands_for(self._client, self._collection) or self._collection
+            if not self._client.collection_exists(name):
+                return None
+            owner = _owner(self._client.get_collection(name))
+            return None if owner is None else (name, owner)
+
     def open(self, instance: str) -> None:
         """Open the collection, creating it when absent; idempotent."""
         with self._guarded():
+            self._expect_alias(instance)
             # What this store has opened before is never made anew: it would be empty, and nobody would notice.
             if not self._instance and not self._client.collection_exists(self._collection):
                 self._create(instance)
@@ -77,6 +91,32 @@ class ServerStore:
             self._expect(info, instance)
             self._create_indexes(info)
         self._instance = instance
+
+    def publish(self) -> None:
+        """Have the alias stand for this collection, from one moment to the next; idempotent.
+
+        Raises:
+            CollectionMismatch: Somebody else's collection has that name, or somebody else's alias.
+
+        """
+        if self._alias is not None:
+            with self._guarded():
+                self._expect_alias(self._instance)
+                aliases.point(self._client, self._alias, self._collection)
+
+    def discard(self, instance: str) -> None:
+        """Delete the collection; an absent one is no error.
+
+        Raises:
+            CollectionMismatch: It is another instance's.
+
+        """
+        with self._guarded():
+            if not self._client.collection_exists(self._collection):
+                return
+            self._expect_owner(_owner(self._client.get_collection(self._collection)), instance)
+            faults.hit("mid_discard")
+            self._client.delete_collection(self._collection)
 
     def ping(self) -> None:
         """Prove that the server answers and that the collection is still ours."""
@@ -117,7 +157,11 @@ class ServerStore:
                 self._client.delete(self._collection, models.PointIdsList(points=list(ids)), wait=True)
 
     def flush(self) -> None:
-        """Do nothing: what the server acknowledged is as durable as its own settings make it."""
+        """Prove that what was written went into this collection; it is as durable as the server's settings make it.
+
+        One that was deleted, or swapped for another, meanwhile would take writes all the same.
+        """
+        self.ping()
 
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
         """Nearest points by cosine, best first."""
@@ -151,12 +195,17 @@ class ServerStore:
         return found
 
     def scroll(self, after: ChunkId | None, limit: int, *, with_vectors: bool = False) -> list[StoredPoint]:
-        """Read a page in id order; the server's own offset is inclusive, and may name a point that is gone."""
+        """Read a page in id order; the server's own offset is inclusive, and may name a point that is gone.
+
+        Points whose ids are numbers, which are not freshd's, come first.
+        """
         intake.check_limit(limit)
-        intake.check_ids([] if after is None else [after])
+        is_number = after is not None and after.isdecimal()
+        intake.check_ids([] if after is None or is_number else [after])
+        offset = int(after) if after is not None and is_number else after
         with self._guarded():
             records, _ = self._client.scroll(
-                self._collection, limit=limit + 1, offset=after, with_payload=True, with_vectors=with_vectors
+                self._collection, limit=limit + 1, offset=offset, with_payload=True, with_vectors=with_vectors
             )
         return [_stored(record) for record in records if str(record.id) != after][:limit]
 
@@ -190,13 +239,7 @@ class ServerStore:
 
     def _expect(self, info: models.CollectionInfo, instance: str) -> None:
         """Refuse a collection of another instance or shape; nothing has been written to it then."""
-        owner = ((info.config.metadata or {}).get("freshd") or {}).get("instance")
-        if owner != instance:
-            whose = "no freshd" if owner is None else f"instance {owner}"
-            raise CollectionMismatch(
-                f"{self._where}: belongs to {whose}, expected instance {instance}",
-                hint="name another collection in [store], or bring back the state directory that this one came with",
-            )
+        self._expect_owner(_owner(info), instance)
         dense = info.config.params.vectors
         sparse = (info.config.params.sparse_vectors or {}).get(_SPARSE)
         got = (getattr(dense, "size", None), getattr(dense, "distance", None), getattr(sparse, "modifier", None))
@@ -205,6 +248,28 @@ class ServerStore:
             raise CollectionMismatch(
                 f"{self._where}: holds {_shape(*got)}, expected {_shape(*expected)}",
                 hint=f"set another [store] collection, then: {_PUT_BACK}",
+            )
+
+    def _expect_owner(self, owner: str | None, instance: str) -> None:
+        if owner != instance:
+            whose = "no freshd" if owner is None else f"instance {owner}"
+            raise AnothersCollection(
+                f"{self._where}: belongs to {whose}, expected instance {instance}",
+                hint="name another collection in [store], or bring back the state directory that this one came with"
+                + ("; if that is lost: freshd ledger rebuild" if owner else ""),
+            )
+
+    def _expect_alias(self, instance: str) -> None:
+        """Refuse a name that means something else on this server; nothing has been written then."""
+        if self._alias is None:
+            return
+        held = aliases.stands_for(self._client, self._alias)
+        if held is not None:
+            self._expect_owner(_owner(self._client.get_collection(held)), instance)
+        elif aliases.is_collection(self._client, self._alias):
+            raise CollectionMismatch(
+                f"{self._where}: there is a collection '{self._alias}', expected that name to be free for an alias",
+                hint="name another collection in [store]",
             )
 
     @contextmanager
@@ -220,14 +285,16 @@ class ServerStore:
         except UnexpectedResponse as error:
             raise self._refused(error.status_code, _reason(error.content)) from error
         except ResourceExhaustedResponse as error:
-            raise StoreUnavailable(f"{self._where}: is overloaded: {_line(error)}") from error
+            wait_s = max(0.0, float(error.retry_after_s))
+            raise StoreUnavailable(f"{self._where}: is overloaded: {_line(error)}", wait_s=wait_s) from error
         except ResponseHandlingException as error:
             raise StoreUnavailable(
                 f"{self._where}: no answer: {_line(error.source)}",
                 hint="see that the server runs and that [store] url is right",
             ) from error
-        except (ValueError, LookupError, RuntimeError) as error:
-            # qdrant-client's local mode: what is not there, or a closed client
+        except Exception as error:
+            # What is not there, or a closed client, in local mode; a Retry-After that is a date; an answer without
+            # a result, which fails an assertion: whatever it is, what the server did is unknown.
             raise self._refused(None, _line(error)) from error
 
     def _refused(self, status: int | None, reason: str) -> StoreError:
@@ -249,6 +316,17 @@ class ServerStore:
             return self._client.collection_exists(self._collection)
         except Exception:  # noqa: BLE001 - the first error is the one to tell
             return True
+
+
+class AnothersCollection(CollectionMismatch):
+    """It belongs to another ledger: to somebody else's, or to one that was lost here."""
+
+    exit_code = 12
+
+
+def _owner(info: models.CollectionInfo) -> str | None:
+    owner = ((info.config.metadata or {}).get("freshd") or {}).get("instance")
+    return owner if isinstance(owner, str) else None
 
 
 def _connect(url: str, api_key: str | None, timeout_s: float) -> QdrantClient:
@@ -276,7 +354,7 @@ def _line(error: Exception) -> str:
 
 
 def _short(text: str) -> str:
-    return printable(" ".join(text.split()))[:200]
+    return printable(without_url_secrets(" ".join(text.split())))[:200]
 
 
 def _json_bytes(point: Admitted) -> int:

@@ -1,25 +1,16 @@
-"""How freshd and its store process talk: length-prefixed msgpack messages over one stream.
-
-    frame = length of body, 4 bytes big-endian │ body, msgpack
+"""What freshd and its store process say to each other, in the frames of `freshd.children`.
 
 A request is `[operation, *arguments]`; its reply is `[Verdict, …]`.
 Dense vectors travel packed, as little-endian float32.
-Both ends run the same code of the same installation, so there is no version in it.
 Loaded by the child too: nothing heavy is imported here.
 """
 
-import struct
 import sys
 from array import array
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
-import msgpack  # type: ignore[import-untyped]
-
-_LENGTH = struct.Struct(">I")
-
-MAX_FRAME_BYTES = 1 << 30
-"""Far above any real frame: a longer one means that the two ends lost step."""
+IDENTITY = "identity.json"
+"""File of a store's directory that says whose its points are."""
 
 FRAME_POINTS = 256
 """Points in one request: some 10 ms of work, so that a search never waits longer behind a backfill."""
@@ -58,48 +49,3 @@ def pack_dense(numbers: Iterable[float]) -> bytes:
     if sys.byteorder == "big":
         packed.byteswap()
     return packed.tobytes()
-
-
-def pack(message: Any) -> bytes:
-    """Turn a message into bytes, without a length."""
-    packed: bytes = msgpack.packb(message)
-    return packed
-
-
-def unpack(body: bytes) -> Any:
-    """Turn bytes back into a message; arrays come as lists."""
-    return msgpack.unpackb(body)
-
-
-def frame(message: Any) -> bytes:
-    """Turn a message into bytes ready to be sent."""
-    body = pack(message)
-    return _LENGTH.pack(len(body)) + body
-
-
-def read_frame(receive: Callable[[int], bytes]) -> Any:
-    """Read one message.
-
-    Args:
-        receive: Gives at most that many bytes, at least one; none at the end of the stream.
-
-    Raises:
-        EOFError: The other end is gone.
-        ValueError: What came is no frame.
-
-    """
-    (length,) = _LENGTH.unpack(_read(receive, _LENGTH.size))
-    if length > MAX_FRAME_BYTES:
-        raise ValueError(f"a frame of {length} bytes, expected at most {MAX_FRAME_BYTES}")
-    return unpack(_read(receive, length))
-
-
-def _read(receive: Callable[[int], bytes], n_bytes: int) -> bytes:
-    pieces = []
-    while n_bytes:
-        piece = receive(n_bytes)
-        if not piece:
-            raise EOFError("the other end is gone")
-        pieces.append(piece)
-        n_bytes -= len(piece)
-    return b"".join(pieces)

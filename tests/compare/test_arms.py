@@ -11,11 +11,12 @@ from itertools import chain
 
 import pytest
 
-from freshd.compare.arms import Arms, Versions, index_both
+from freshd.compare.arms import Arms
+from freshd.compare.indexing import Versions, index_both
 from freshd.compare.language import Adapters, Said, Tuning
 from freshd.compare.lessons import Recipe
-from freshd.compare.plan import FULL, QUICK, WAYS, Plan, School, asked_of, documents_for
-from freshd.compare.records import Answer, Arm, Fact, FactKind, Update
+from freshd.compare.plan import FULL, QUICK, WAYS, Plan, asked_of, documents_for
+from freshd.compare.records import Answer, Arm, Fact, FactKind, School, Update
 from freshd.compare.trees import read_tree
 from freshd.compare.values import count
 
@@ -243,6 +244,102 @@ def test_a_run_that_was_broken_off_does_only_what_is_left_with_the_rate_it_had(r
     last = PLAN.pairs[-1]
     assert {(one.arm, one.seed) for one in rest} == {last}
     assert [settings.learning_rate for settings, _ in pupil.trained] == [2e-3]
+
+
+class Memory:
+    """A shelf that is not on disk."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def has(self, school, seed, learning_rate):
+        return (school, seed, learning_rate) in self.kept
+
+    def find(self, school, seed, learning_rate, taught):
+        kept = self.kept.get((school, seed, learning_rate))
+        return kept if kept and kept.lessons == taught else None
+
+    def put(self, schooling):
+        self.kept[schooling.school, schooling.seed, schooling.learning_rate] = schooling
+
+
+def measured(records):
+    """Leave out what differs from one run to the next: seconds of this process."""
+    return [
+        replace(one, cpu_s=0.0) if isinstance(one, Answer) else replace(one, peak_bytes=0, before_s=0.0)
+        for one in records
+    ]
+
+
+def test_a_run_that_was_broken_off_trains_nothing_again_that_is_on_the_shelf(ran, versions, indexed):
+    _, records, _ = ran
+    shelf, first, second, told = Memory(), Pupil(), Pupil(), []
+    list(Arms(first, versions, FACTS, indexed, PLAN, lambda *_: None, shelf).run())
+    known = [one for one in updates(records, Arm.TUNED_FROZEN) if one.seed == 0]
+    again = list(Arms(second, versions, FACTS, indexed, PLAN, lambda *step: told.append(step), shelf).run(known))
+    assert len(first.trained) == len(shelf.kept) > 0
+    assert second.trained == []
+    left = [one for one in records if (one.arm, one.seed) != (Arm.TUNED_FROZEN, 0)]
+    assert measured(again) == measured(left)
+    assert {total for _, _, total in told} == {(len(PLAN.pairs) - 1) * (len(FACTS) - 1)}, "only questions are left"
+
+
+def test_a_sweep_that_was_broken_off_goes_on_at_the_rate_it_was_at(versions, indexed):
+    shelf, plan = Memory(), replace(PLAN, arms=(Arm.TUNED_FROZEN,), seeds=(0,))
+    list(Arms(Pupil(), versions, FACTS, indexed, plan, lambda *_: None, shelf).run())
+    del shelf.kept[School.OLD, 0, 2e-3]
+    pupil = Pupil()
+    (update,) = updates(Arms(pupil, versions, FACTS, indexed, plan, lambda *_: None, shelf).run(), Arm.TUNED_FROZEN)
+    assert [settings.learning_rate for settings, _ in pupil.trained] == [2e-3]
+    assert update.sweep_s > 0
+
+
+def test_what_was_taught_otherwise_is_trained_again(versions, indexed):
+    shelf, plan = Memory(), replace(PLAN, arms=(Arm.TUNED_FROZEN,), seeds=(0,), learning_rates=(2e-3,))
+    list(Arms(Pupil(), versions, FACTS, indexed, plan, lambda *_: None, shelf).run())
+    other = replace(plan, recipe=replace(plan.recipe, rounds=4))
+    pupil = Pupil()
+    list(Arms(pupil, versions, FACTS, indexed, other, lambda *_: None, shelf).run())
+    assert len(pupil.trained) == 1
+
+
+def test_the_search_for_a_learning_rate_counts_once_before_any_change_for_everything_that_trains(ran):
+    """The pupil takes 2 CPU seconds an epoch; the rate of no use is given up when nothing is gained any more."""
+    pupil, records, _ = ran
+    assert pupil.trained[0][0].learning_rate == RATE_OF_NO_USE
+    trained = [one for one in records if isinstance(one, Update) and WAYS[one.arm].wears]
+    (sweep_s,) = {one.sweep_s for one in trained}
+    assert sweep_s == 2.0 * PLAN.epochs
+    frozen = updates(records, Arm.TUNED_FROZEN)[0]
+    assert frozen.before_s == sweep_s + 2.0 * frozen.settings["before_epochs"]
+    assert {one.sweep_s for one in records if isinstance(one, Update) and not WAYS[one.arm].wears} == {None}
+
+
+def test_with_one_learning_rate_there_is_no_search(versions, indexed):
+    plan = replace(PLAN, arms=(Arm.TUNED_FROZEN,), seeds=(0,), learning_rates=(2e-3,))
+    (update,) = updates(Arms(Pupil(), versions, FACTS, indexed, plan, lambda *_: None).run(), Arm.TUNED_FROZEN)
+    assert update.sweep_s == 0.0
+
+
+def test_a_run_that_goes_on_keeps_what_its_search_took(ran, versions, indexed):
+    known = [replace(one, sweep_s=77.0) for one in ran[1] if isinstance(one, Update) and WAYS[one.arm].wears][:-1]
+    plan = replace(PLAN, arms=tuple(arm for arm in Arm if WAYS[arm].wears))
+    (rest,) = (
+        one
+        for one in Arms(Pupil(), versions, FACTS, indexed, plan, lambda *_: None).run(known)
+        if isinstance(one, Update)
+    )
+    assert rest.sweep_s == 77.0
+
+
+def test_memory_of_the_index_counts_its_store_and_that_of_a_training_the_process_it_runs_in(ran, indexed):
+    assert indexed.n_processes == 2
+    assert {one.n_processes for one in updates(ran[1], Arm.RAG)} == {2}
+    assert {one.n_processes for one in updates(ran[1], Arm.TUNED_RETRAINED)} == {1}
+
+
+def test_tokens_of_answers_are_those_that_the_model_counted(ran):
+    assert {one.answer_tokens for one in ran[1] if isinstance(one, Answer)} == {1}
 
 
 def test_progress_never_goes_back_and_ends_at_its_end(ran):

@@ -1,6 +1,7 @@
 """What the command refuses before anything is made, and what it reads its stream of changes from."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from freshd.cli import comparing
 from freshd.compare import FULL
 from freshd.compare.costs import Prices
 from freshd.errors import ConfigError
+from tests.compare.recorded import made_up
+from tests.compare.test_journal import TRAINING
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,12 @@ def test_a_folder_under_git_gives_a_stream_of_changes_and_another_one_is_refused
 def test_seeds_are_counted_from_zero():
     assert comparing._with_seeds(FULL, 2).seeds == (0, 1)
     assert comparing._with_seeds(FULL, None) == FULL
+
+
+def test_what_was_trained_is_said_with_its_size_and_nothing_where_nothing_was(capsys: pytest.CaptureFixture[str]):
+    run = made_up()
+    comparing._tell_adapters(run)
+    assert capsys.readouterr().err == ""
+    again = [replace(TRAINING, seed=seed, file=f"{seed}", n_bytes=20 << 20) for seed in (0, 1, 1)]
+    comparing._tell_adapters(replace(run, trainings=tuple(again)))
+    assert "2 trainings are kept beside the journal, 40 MiB" in " ".join(capsys.readouterr().err.split())

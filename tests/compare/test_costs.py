@@ -18,7 +18,7 @@ from freshd.compare.costs import (
     gpu_cost,
     machine_cost,
 )
-from freshd.compare.measures import measure
+from freshd.compare.measures import CHARACTERS_PER_TOKEN, measure
 from freshd.compare.records import Arm, Update
 from tests.compare.recorded import answer, fact, results
 
@@ -113,6 +113,13 @@ def test_a_gpu_is_paid_for_as_much_less_time_as_it_is_faster():
 def test_tokens_are_paid_by_the_million():
     prices = Prices(machine_hour=0.0, input_million=2.0, output_million=8.0)
     assert cost(measured(Arm.RAG), prices).query_tokens == pytest.approx((1_000 * 2 + 10 * 8) / 1e6)
+
+
+def test_tokens_of_an_answer_are_those_counted_and_estimated_only_where_they_were_not():
+    prices = Prices(machine_hour=0.0, input_million=0.0, output_million=8.0)
+    assert cost(measured(Arm.RAG, answer_tokens=3), prices).query_tokens == pytest.approx(3 * 8 / 1e6)
+    assert cost(measured(Arm.RAG, answer_tokens=0), prices).query_tokens == 0
+    assert cost(measured(Arm.RAG), prices).query_tokens == pytest.approx(40 / CHARACTERS_PER_TOKEN * 8 / 1e6)
 
 
 def test_only_who_trains_to_follow_a_change_rents_a_gpu_for_it():

@@ -65,5 +65,25 @@ def test_the_peak_is_that_since_it_was_forgotten():
     assert peak_bytes() < before + 100 * MIB
 
 
+def test_the_peak_of_a_process_that_works_for_this_one_is_added():
+    grown = (
+        f"block = bytearray({200 * MIB}); block[::4096] = b'x' * len(block[::4096]); del block; print(1, flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"input(); {grown}; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        forget_peak([child.pid])
+        before = peak_bytes([child.pid])
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "1\n"
+        assert peak_bytes([child.pid]) > before + 150 * MIB
+        assert peak_bytes() < before + 100 * MIB
+        forget_peak([child.pid])
+        assert peak_bytes([child.pid]) < before + 100 * MIB
+        child.communicate("\n", timeout=30)
+    assert peak_bytes([child.pid]) < before + 100 * MIB, "a process that is gone counts for nothing"
+
+
 def test_the_machine_is_described_in_one_line():
     assert re.fullmatch(r".+, \d+ cores, \d+ GiB of memory", machine())

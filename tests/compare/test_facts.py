@@ -1,6 +1,7 @@
 """Facts are believed only where both versions bear them out, and what a file leaves out is always derived alike."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,7 @@ def test_few_facts_are_never_all_for_development(tmp_path, n_facts):
             [("Ansel Brandt", Sort.NAME), ("$3.50", Sort.NUMBER), ("12 %", Sort.NUMBER)],
         ),
         ("Breakfast is late.", []),
+        ('It says " " and no more.', []),
         ("The 12 apostles wait.", [("12 apostles", Sort.NUMBER)]),
         ("It fell to minus 31.4 degrees.", [("minus 31.4 degrees", Sort.NUMBER)]),
     ],
@@ -254,10 +256,23 @@ def test_values_are_found_whole(sentence, found):
         ("9:45", "19:45 and 9:45:10", 0),
         ("12", "12,000 and 1.12", 0),
         ("12", "It is 12. Or 12, or 12:", 3),
+        (" ", "nothing is nowhere", 0),
     ],
 )
 def test_a_value_is_counted_only_as_a_whole(value, text, n):
     assert count(value, text) == n
+
+
+words = st.lists(
+    st.sampled_from(["9", "19", "9:45", "May", "may", "Çelik", "İzmir", "ı", "K", ".", ",", "\n"]), max_size=12
+)
+
+
+@given(st.sampled_from(["9", "9 May", "May", "çelik", "İzmir", "k"]), words, st.sampled_from(["", " "]))
+def test_a_value_is_counted_as_an_expression_would_that_looks_at_every_place(value, texts, between):
+    text = between.join(texts)
+    whole = r"\s+".join(map(re.escape, value.split()))
+    assert count(value, text) == len(re.findall(rf"(?<!\w)(?<!\d[.,:]){whole}(?!\w)(?![.,:]\d)", text, re.IGNORECASE))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A run that was broken off goes on where it was, and nothing half seen is counted."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from freshd.compare.journal import Journal, read
-from freshd.compare.records import Arm, Results
+from freshd.compare.records import Arm, Results, School, Training
 from freshd.errors import ConfigError, StateInUse, StateUnusable
 from tests.compare.recorded import JOURNAL, made_up, setup
 
@@ -218,3 +219,56 @@ def test_a_text_may_hold_anything(tmp_path, small):
 
 def test_the_recorded_run_says_that_it_was_made_up():
     assert read(JOURNAL).setup.model.startswith("made up for tests")
+
+
+TRAINING = Training(
+    school=School.OLD,
+    seed=0,
+    learning_rate=2e-3,
+    lessons="0" * 64,
+    n_lessons=5,
+    wall_s=1.5,
+    cpu_s=2.5,
+    peak_bytes=1 << 30,
+    tokens=700,
+    curve=((0.5, 0.2), (1.5, 0.9)),
+    known=(0.25, 1.0),
+    rank=16,
+    alpha=32,
+    file="old-seed0-0.002.safetensors",
+    sha256="1" * 64,
+    n_bytes=1 << 20,
+)
+
+
+def test_a_training_is_kept_although_its_arm_never_finished(tmp_path, small):
+    path = tmp_path / "run.jsonl"
+    with Journal(path, small.setup, small.facts) as journal:
+        journal.keep(TRAINING)
+        assert journal.results.trainings == (TRAINING,)
+        journal.append(small.answers[0])
+    assert read(path) == replace(small, updates=(), answers=(), trainings=(TRAINING,))
+    go_on(path, small)
+    assert read(path) == replace(small, trainings=(TRAINING,))
+
+
+def test_a_training_in_the_midst_of_an_arm_is_refused(tmp_path, small):
+    """Its mark would make the arm look finished."""
+    with Journal(tmp_path / "run.jsonl", small.setup, small.facts) as journal:
+        journal.append(small.answers[0])
+        with pytest.raises(RuntimeError, match="trains before it answers"):
+            journal.keep(TRAINING)
+    assert read(tmp_path / "run.jsonl").answers == ()
+
+
+def test_a_journal_of_an_earlier_freshd_is_read_and_lacks_what_was_not_kept_then(tmp_path, small):
+    path = tmp_path / "run.jsonl"
+    go_on(path, small)
+    later = ("answer_tokens", "sweep_s", "n_processes", "measured_at")
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    path.write_text("".join(json.dumps({k: v for k, v in line.items() if k not in later}) + "\n" for line in lines))
+    earlier = read(path)
+    assert len(earlier.answers) == len(small.answers)
+    assert {one.answer_tokens for one in earlier.answers} == {None}
+    assert {(one.sweep_s, one.n_processes, one.measured_at) for one in earlier.updates} == {(None, 1, None)}
+    go_on(path, small)

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from freshd.compare.language import Adapters, TuningSettings, find_model, load_model
+from freshd.compare.language import (
+    Adapters,
+    TuningSettings,
+    find_model,
+    load_adapters,
+    load_model,
+    save_adapters,
+)
 from freshd.compare.language.memory import memory_told
 from freshd.compare.language.model import first_sentence, sentence
 from freshd.compare.lessons import Lesson
@@ -278,3 +285,34 @@ def test_a_look_at_the_comparison_loads_no_language_model_library(module):
     code = f"import sys, {module}; print(*sorted({{'torch', 'transformers', 'peft', 'gguf'}} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.strip() == ""
+
+
+@NEEDS_TORCH
+def test_adapters_come_back_from_their_file_as_they_were(model, tuned, tmp_path):
+    path = tmp_path / "folder" / "tuned.safetensors"
+    sha256, n_bytes = save_adapters(path, tuned.adapters)
+    assert (n_bytes, [one.name for one in path.parent.iterdir()]) == (path.stat().st_size, [path.name])
+    back = load_adapters(path, sha256, tuned.adapters.rank, tuned.adapters.alpha)
+    with model.wearing(tuned.adapters):
+        worn = scores(model)
+    with model.wearing(back):
+        assert scores(model) == worn
+
+
+@NEEDS_TORCH
+def test_adapters_that_are_not_those_that_were_saved_are_none(tuned, tmp_path):
+    path = tmp_path / "tuned.safetensors"
+    sha256, n_bytes = save_adapters(path, tuned.adapters)
+    assert load_adapters(path, "0" * 64, 8, 32) is None
+    path.write_bytes(path.read_bytes()[: n_bytes // 2])
+    assert load_adapters(path, sha256, 8, 32) is None
+    path.unlink()
+    assert load_adapters(path, sha256, 8, 32) is None
+
+
+@NEEDS_TORCH
+def test_adapters_that_cannot_be_written_are_a_plain_error(tuned, tmp_path):
+    (tmp_path / "folder").write_text("in the way")
+    with pytest.raises(FreshdError, match="expected to write") as caught:
+        save_adapters(tmp_path / "folder" / "tuned.safetensors", tuned.adapters)
+    assert caught.value.hint

@@ -247,6 +247,22 @@ def test_an_arm_is_up_to_date_when_every_seed_knew_the_stated_share(known, at):
     assert (effort.cpu_s, effort.least_cpu_s, effort.most_cpu_s, effort.n_seeds) == (60.0, 50.0, 70.0, 2)
 
 
+@pytest.mark.parametrize(
+    ("swept", "told"), [((10.0, 10.0, 40.0), 10.0), ((0.0, 0.0, 0.0), 0.0), ((10.0, None, 10.0), None)]
+)
+def test_what_a_search_for_a_learning_rate_took_is_told_only_where_every_seed_counted_it(swept, told):
+    updates = [Update(Arm.RAG, n, 1.0, 1.0, sweep_s=one) for n, one in enumerate(swept)]
+    assert only(results([fact("a")], [answer("a")], updates)).effort.sweep_s == told
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 1 << 40)), min_size=1, max_size=5))
+def test_memory_is_the_largest_of_all_seeds(seen):
+    updates = [Update(Arm.RAG, n, 1.0, 1.0, peak_bytes=peak, n_processes=many) for n, (many, peak) in enumerate(seen)]
+    effort = only(results([fact("a")], [answer("a")], updates)).effort
+    assert effort.peak_bytes == max(peak for _, peak in seen)
+    assert effort.n_processes == max(many for many, _ in seen)
+
+
 def test_arms_come_in_their_order_and_only_those_that_answered():
     run = results([fact("a")], [answer("a", arm=Arm.TUNED_RETRAINED), answer("a", arm=Arm.BASE)])
     assert list(measure(run)) == [Arm.BASE, Arm.TUNED_RETRAINED]

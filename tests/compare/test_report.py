@@ -12,10 +12,11 @@ from playwright.sync_api import Browser, Page
 from pydantic import TypeAdapter
 
 from freshd.compare.costs import Prices
+from freshd.compare.journal import read
 from freshd.compare.records import Arm, Results
 from freshd.compare.report import ComparisonReport, build_report, render_page
 from freshd.compare.timeline import Edit, Stream
-from tests.compare.recorded import FOLDER, WIDTHS, as_json, as_text, made_up
+from tests.compare.recorded import FOLDER, JOURNAL, WIDTHS, as_json, as_text, journals, keep, made_up, take_in
 from tests.kit.browser import VIOLATIONS, chromium
 
 HOSTILE = (
@@ -63,14 +64,31 @@ def hostile(run: Results, text: str) -> ComparisonReport:
 # As data and on a terminal
 
 
-def test_the_report_of_the_recorded_run_is_as_it_was(report):
+RUNS = pytest.mark.parametrize("journal", journals(), ids=lambda journal: journal.stem)
+
+
+@RUNS
+def test_the_report_of_a_recorded_run_is_as_it_was(journal):
     """What changed on purpose is written anew by `python -m tests.compare.recorded`."""
-    assert as_json(report) == (FOLDER / "report.json").read_text("utf-8")
+    assert as_json(build_report(read(journal))) == journal.with_suffix(".json").read_text("utf-8")
 
 
+@RUNS
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_table_of_the_recorded_run_is_as_it_was(report, width):
-    assert as_text(report, width) == (FOLDER / f"report-{width}.txt").read_text("utf-8")
+def test_the_table_of_a_recorded_run_is_as_it_was(journal, width):
+    own = as_text(build_report(read(journal)), width)
+    assert own == journal.with_name(f"{journal.stem}-{width}.txt").read_text("utf-8")
+
+
+def test_a_run_that_still_goes_on_is_taken_in_as_far_as_it_is_finished(tmp_path):
+    """Nothing but bytes of the journal goes in, so that what is made of it is the same on every machine."""
+    content = JOURNAL.read_bytes()
+    (tmp_path / "running.jsonl").write_bytes(content + b'{"record": "answer", "arm": "ra')
+    taken = take_in(tmp_path / "running.jsonl", "real", tmp_path)
+    assert taken.read_bytes() == content
+    keep(taken)
+    for end in (".json", *(f"-{width}.txt" for width in WIDTHS)):
+        assert (tmp_path / f"real{end}").read_bytes() == (FOLDER / f"made_up{end}").read_bytes()
 
 
 def test_the_report_has_the_keys_it_promises(report):
@@ -110,6 +128,39 @@ def test_each_aspect_shows_what_was_claimed_beside_what_was_measured(report):
     text = " ".join(as_text(report, 200).split())
     for row in report["rows"]:
         assert all(cell in text for cell in row.values()), row["aspect"]
+
+
+@pytest.mark.parametrize(
+    ("sweep_s", "told"),
+    [(None, "search for a learning rate not counted"), (0.0, None), (61.5, "61.5 CPU s of it to find a learning rate")],
+)
+def test_what_finding_a_learning_rate_took_stands_with_the_set_up(run, sweep_s, told):
+    own = build_report(replace(run, updates=tuple(replace(one, sweep_s=sweep_s) for one in run.updates)))
+    (row,) = (row for row in own["rows"] if row["aspect"] == "set-up")
+    assert ("learning rate" in row["measured_tuning"]) == (told is not None)
+    assert (told or "") in row["measured_tuning"]
+    assert "learning rate" not in row["measured_rag"]
+
+
+def test_memory_says_of_how_many_processes_it_is(report):
+    (row,) = (row for row in report["rows"] if row["aspect"] == "ongoing")
+    assert row["measured_rag"].endswith("during an update, 2 processes")
+    assert row["measured_tuning"].endswith("during an update")
+
+
+def test_a_hash_is_shortened_for_people_and_whole_where_it_is_looked_up(run):
+    digest = "8199be6fd2a6" + "0" * 52
+    own = build_report(replace(run, setup=replace(run.setup, model=f"tiny, SHA-256 {digest}")))
+    assert digest not in as_text(own, 80)
+    assert "8199be6fd2a6…" in as_text(own, 80)
+    assert own["setup"]["model"].endswith(digest)
+    assert render_page(own).count(digest) == 1
+
+
+def test_the_report_is_of_when_its_newest_arm_was_through(run, report):
+    assert report["measured_at"] == max(one.measured_at for one in run.updates)
+    undated = replace(run, updates=tuple(replace(one, measured_at=None) for one in run.updates))
+    assert build_report(undated)["measured_at"] is None
 
 
 def test_prices_and_thresholds_that_are_given_are_used_and_shown(run):

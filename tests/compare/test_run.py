@@ -6,9 +6,12 @@ import pytest
 
 from freshd.compare import Plan, load_facts, run_comparison
 from freshd.compare.journal import read
+from freshd.compare.language import LanguageModel
 from freshd.compare.lessons import Recipe
 from freshd.compare.records import Arm
 from freshd.compare.run import versions_of
+from freshd.compare.shelf import adapters_beside
+from freshd.compare.trees import read_trees
 from freshd.errors import ConfigError
 from tests.kit.tiny_model import NEEDS_TORCH, make_model
 
@@ -90,6 +93,48 @@ def test_a_run_that_is_broken_off_goes_on_where_it_was(world, facts, model, tmp_
 
 
 @NEEDS_TORCH
+@pytest.mark.parametrize("is_damaged", [False, True], ids=["whole", "damaged"])
+def test_a_run_that_goes_on_trains_nothing_again_that_is_kept_whole(
+    world, facts, model, tmp_path, monkeypatch, is_damaged
+):
+    """Killed in the midst of an arm's answers: its training is there, and what it says afterwards is the same."""
+    journal, trained, tune = tmp_path / "run.jsonl", [], LanguageModel.tune
+    plan = replace(PLAN, seeds=(0,), arms=(Arm.TUNED_FROZEN, Arm.TUNED_RETRAINED), learning_rates=(1e-3, 2e-3))
+
+    def counting(self, rounds, settings, *more):
+        trained.append(settings.learning_rate)
+        return tune(self, rounds, settings, *more)
+
+    class Killed(Exception):
+        pass
+
+    def kill(name, *_):
+        if name.startswith("tuned_frozen"):
+            raise Killed
+
+    monkeypatch.setattr(LanguageModel, "tune", counting)
+    with pytest.raises(Killed):
+        run_comparison(world / "old", world / "new", facts, journal, plan, model=model, on_progress=kill)
+    before = read(journal)
+    assert (before.updates, len(before.trainings), trained) == ((), 2, [1e-3, 2e-3])
+    kept = {one.learning_rate: adapters_beside(journal) / one.file for one in before.trainings}
+    assert all(kept[one.learning_rate].stat().st_size == one.n_bytes for one in before.trainings)
+    if is_damaged:
+        content = bytearray(kept[2e-3].read_bytes())
+        content[-1] ^= 1
+        kept[2e-3].write_bytes(content)
+    trained.clear()
+    results = run_comparison(world / "old", world / "new", facts, journal, plan, model=model)
+    rate = results.updates[0].learning_rate
+    assert trained == ([2e-3] if is_damaged else []) + [rate]
+    assert results.updates[0].sweep_s > 0
+    assert all(one.measured_at for one in results.updates)
+    whole = run_comparison(world / "old", world / "new", facts, tmp_path / "whole.jsonl", plan, model=model)
+    said = [[(one.arm, one.fact_id, one.scores, one.text) for one in run.answers] for run in (results, whole)]
+    assert said[0] == said[1]
+
+
+@NEEDS_TORCH
 def test_two_runs_of_the_same_seed_answer_alike(world, facts, model, tmp_path):
     """Only what is measured in seconds differs."""
     plan = replace(PLAN, seeds=(1,), arms=(Arm.TUNED_RETRAINED, Arm.READER_RAG))
@@ -102,21 +147,25 @@ def test_two_runs_of_the_same_seed_answer_alike(world, facts, model, tmp_path):
     assert len(said[0]) == 6
 
 
+def both(world):
+    old, new = world / "old", world / "new"
+    return old, new, read_trees(old, new)
+
+
 def test_a_quick_run_reads_and_indexes_the_chosen_documents_alone(world, facts):
     plan = replace(PLAN, n_changed=1)
-    versions, asked = versions_of(world / "old", world / "new", facts, plan)
+    versions, asked = versions_of(*both(world), facts, plan)
     assert {one.document for one in asked} == {"lift.md", "library.md"}
-    assert set(versions.documents) == {"lift.md", "library.md"}
     assert versions.old.keys() == versions.new.keys() == {"lift.md", "library.md"}
 
 
 def test_a_quick_run_keeps_what_a_chosen_document_was_called_before(world, facts):
     only = [one for one in facts if one.document == "weather.md"]
-    versions, _ = versions_of(world / "old", world / "new", only, replace(PLAN, n_changed=1))
+    versions, _ = versions_of(*both(world), only, replace(PLAN, n_changed=1))
     assert (set(versions.old), set(versions.new)) == ({"station.md"}, {"weather.md"})
 
 
 def test_a_full_run_takes_everything(world, facts):
-    versions, asked = versions_of(world / "old", world / "new", facts, PLAN)
-    assert (versions.documents, asked) == (None, facts)
+    versions, asked = versions_of(*both(world), facts, PLAN)
+    assert asked == facts
     assert set(versions.old) == set(OLD)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshd.compare.measures import difference, measure
-from freshd.compare.records import Arm, FactKind, Results, Update
+from freshd.compare.records import SAMPLED, SAMPLED_DOCUMENTS, Arm, FactKind, Results, Update
 from freshd.compare.timeline import approaches, course, spread
-from freshd.compare.verdict import NAMES, Winner, compared, percent, verdict
+from freshd.compare.verdict import NAMES, Winner, compared, moment, percent, shortened, verdict
 from tests.compare.recorded import answer, fact, made_up, results, share
 
 FACTS = [fact(f"c{n}") for n in range(20)] + [fact(f"u{n}", FactKind.UNCHANGED) for n in range(20)]
@@ -197,3 +197,46 @@ def test_every_arm_has_a_name_of_its_own():
 )
 def test_a_small_share_is_not_called_none(number, written):
     assert percent(number) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0, "0 s"), (4.2e-6, "0.0042 ms"), (0.0042, "4.2 ms"), (0.0123, "0.012 s"), (61, "61 s")],
+)
+def test_a_short_moment_is_not_called_none(seconds, written):
+    assert moment(seconds) == written
+
+
+@given(st.floats(1e-6, 1e5))
+def test_no_moment_that_was_measured_is_told_as_nothing(seconds):
+    assert float(moment(seconds).split()[0]) > 0
+
+
+def test_a_hash_is_shortened_and_nothing_else_is():
+    digest = "8199be6fd2a6" + "0" * 52
+    assert shortened(f"tiny, SHA-256 {digest}") == "tiny, SHA-256 8199be6fd2a6…"
+    assert shortened(f"{digest}0 and 8199be6fd2a6 and made up") == f"{digest}0 and 8199be6fd2a6 and made up"
+
+
+def test_the_break_even_of_both_sides_is_one_of_the_remarks_or_there_is_none():
+    run = made_up()
+    told = verdict(run, measure(run))
+    assert told.break_even in told.remarks
+    assert "retraining costs less than RAG" in told.break_even
+    alone = replace(run, answers=tuple(one for one in run.answers if one.arm is Arm.RAG))
+    assert verdict(alone, measure(alone)).break_even is None
+
+
+@pytest.mark.parametrize(("n_processes", "said"), [(2, "those of its store added"), (1, "without that of its store")])
+def test_whose_memory_was_measured_is_a_caveat(n_processes, said):
+    updates = [Update(Arm.RAG, 0, 1.0, 1.0, peak_bytes=1 << 30, n_processes=n_processes)]
+    run = results([fact("a")], [answer("a")], updates)
+    assert said in " ".join(verdict(run, measure(run)).caveats)
+
+
+@pytest.mark.parametrize("key", [SAMPLED, SAMPLED_DOCUMENTS])
+def test_a_sample_is_a_caveat(key):
+    run = results([fact("a")], [answer("a")], settings={key: "1,000 of 43,068"})
+    assert [one for one in verdict(run, measure(run)).caveats if "1,000 of 43,068" in one and "sample" in one]
+    whole = results([fact("a")], [answer("a")])
+    assert "sample" not in " ".join(verdict(whole, measure(whole)).caveats)

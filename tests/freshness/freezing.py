@@ -147,7 +147,7 @@ def the_ledger_in_the_hands_of_another(one: Living) -> Iterator[None]:
 
 @contextmanager
 def the_shard_away(one: Living) -> Iterator[None]:
-    shard = one.state.index_dir / "knowledge" / "shard"
+    shard = next(one.state.index_dir.glob("knowledge-*/shard"))
     away = shard.with_name("away")
     shard.rename(away)
     try:

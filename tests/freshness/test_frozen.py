@@ -227,7 +227,7 @@ def test_a_store_that_comes_back_with_nothing_of_what_it_held_is_not_called_fres
     with living(tmp_path, FILES.replace('"1s"', '"1m"')) as one:
         one.write("a.md", "# A\n\nThe firstword.\n")
         one.passes()
-        shard, pid = one.state.index_dir / "knowledge" / "shard", one.whole.store.child_pid
+        shard, pid = next(one.state.index_dir.glob("knowledge-*/shard")), one.whole.store.child_pid
         for folder in ("segments", "wal"):
             shutil.rmtree(shard / folder)
         os.kill(pid, signal.SIGKILL)

@@ -79,8 +79,17 @@ class Daemon:
         self.asked.append(("deletions", source, approve))
         return {"source": source, "documents": ["old.md"], "verdict": "held"}
 
-    def verify(self) -> str:
-        return self._begin("verify")
+    def verify(self, *, deep: bool, repair: bool, orphans: bool) -> str:
+        return self._begin("verify", deep, repair, orphans)
+
+    def backup(self, directory: Any) -> str:
+        return self._begin("backup", directory)
+
+    def forget(self, names: Any, *, undo: bool) -> str:
+        return self._begin("forget", tuple(names), undo)
+
+    def prune(self, source: str) -> str:
+        return self._begin("prune", source)
 
     def apply(self, source: str = "handbook", document_id: str = "leave.md") -> int:
         """Apply one change; give its sequence number."""
@@ -149,6 +158,7 @@ def source(name: str = "handbook", **differences: Any) -> dict[str, Any]:
         "pending": 0,
         "held": 0,
         "quarantined": 0,
+        "quarantine": [],
         "divergent": 0,
         "watermark": instant(now_s - 12),
         "staleness_seconds": 12.0,
@@ -196,13 +206,14 @@ def change(document_id: str = "leave.md", **differences: Any) -> dict[str, Any]:
 def dashboard(*sources: dict[str, Any], **differences: Any) -> dict[str, Any]:
     """Give what the page shows at this moment: two sources that do well, unless others are given.
 
-    `trails` and `newest` replace their namesakes; the rest is of the status.
+    `trails`, `newest` and `comparison` replace their namesakes; the rest is of the status.
     """
     now_s = time.time()
     shown = list(sources) or [source(name) for name in SOURCES]
     teeth = [(now_s - ago, now_s - ago - 0.2) for ago in range(3_612, 0, -30)]
     trails = differences.pop("trails", {one["name"]: teeth for one in shown})
     newest = differences.pop("newest", [change()])
+    comparison = differences.pop("comparison", None)
     status = {
         "status": "pass",
         "version": "1",
@@ -216,13 +227,18 @@ def dashboard(*sources: dict[str, Any], **differences: Any) -> dict[str, Any]:
             "orphaned": 0,
             "damaged": 0,
             "repaired": 0,
+            "held": 0,
+            "foreign": 0,
             "elapsed_seconds": 1.4,
+            "examples": [],
         },
         "indexing": None,
+        "generation": {"live": "knowledge-1a2b3c4d", "filling": None, "retired": None},
         "sources": shown,
+        "removed": [],
         **differences,
     }
-    return {"status": status, "trails": trails, "newest": newest}
+    return {"status": status, "trails": trails, "newest": newest, "comparison": comparison}
 
 
 class Endpoint:

@@ -131,9 +131,12 @@ def test_what_cannot_be_meant_is_refused_before_a_stream_begins(endpoint: Endpoi
 
 def test_a_verify_is_a_job_like_any_other(endpoint: Endpoint):
     answer = endpoint.post("/verify")
-    assert (answer.status_code, endpoint.daemon.asked) == (202, [("verify",)])
+    assert (answer.status_code, endpoint.daemon.asked) == (202, [("verify", False, False, False)])
     assert endpoint.get(answer.headers["location"]).json()["state"] == "running"
-    assert endpoint.post("/verify", {"repair": True}).status_code == 422
+    assert endpoint.post("/verify", {"deep": True, "repair": True}).status_code == 202
+    assert endpoint.daemon.asked[-1] == ("verify", True, True, False)
+    for nonsense in ({"orphans": True}, {"repair": "yes"}, {"much": True}):
+        assert endpoint.post("/verify", nonsense).status_code == 422
     assert endpoint.post("/verify", {}, headers={"Content-Type": "application/json"}).status_code == 401
 
 

@@ -80,12 +80,18 @@ def has_no_sideways_scroll(page: Page) -> bool:
 # What it shows
 
 
+def quarantined(document_id: str = "scan.pdf", error: str = "got a PDF without text") -> dict[str, Any]:
+    next_try_at = instant(time.time() + 3_010)
+    return {"document_id": document_id, "error": error, "attempts": 3, "next_try_at": next_try_at, "is_indexed": True}
+
+
 def test_every_number_of_a_source_can_be_read(endpoint: Endpoint, opened: Callable[..., Page]):
     handbook = source(
         status="warn",
         reasons=["12 deletions are held, see `freshd deletions list handbook`"],
         held=12,
-        quarantined=1,
+        quarantined=7,
+        quarantine=[quarantined()],
         divergent=3,
         pending=4,
         canary={"document_id": "c", "checked_at": None, "found_seconds": 0.8, "gone_seconds": 1.1, "error": None},
@@ -100,6 +106,7 @@ def test_every_number_of_a_source_can_be_read(endpoint: Endpoint, opened: Callab
         *("burns 0× over 1 h, 0.21× over 6 h", "619 documents", "8,211 chunks", "4 pending", "12 deletions held"),
         *("freshd deletions list handbook", "freshd reindex handbook", "freshd verify", "every 30 s"),
         *("watching", "found in 0.8 s", "812 of 2,104 documents, about 3.1 min left", "handbook/a.md"),
+        *("7 documents quarantined", "scan.pdf: got a PDF without text (tried 3 times, next in 50 min)"),
         *("store and ledger agree", "collection knowledge", "1 embedded, 2 relabelled, 18 kept, 1 removed"),
         *("Of 21 chunks in documents edited here, 1 had to be embedded: 5 %.", "never above the target"),
     ):
@@ -337,6 +344,8 @@ def test_hostile_names_are_shown_as_what_they_are(endpoint: Endpoint, opened: Ca
             reasons=[text],
             watch=text,
             held=1,
+            quarantined=1,
+            quarantine=[quarantined(text, text)],
             canary={**canary, "error": text},
         )
         for text in HOSTILE

@@ -135,6 +135,55 @@ def test_a_token_given_twice_is_none():
 def test_a_gate_does_not_stand_on_a_token_that_can_be_guessed(token: str):
     with pytest.raises(ValueError, match="16 characters"):
         Gate(HttpSection(), token)
+    if token:
+        with pytest.raises(ValueError, match="16 characters"):
+            Gate(HttpSection(), TOKEN, token)
+
+
+def test_every_order_that_the_description_knows_wants_the_token(endpoint: Endpoint):
+    """Also those that were added since this was written."""
+    paths = endpoint.get("/openapi.json").json()["paths"]
+    orders = [(method, path) for path, methods in paths.items() for method in methods if method != "get"]
+    assert len(orders) >= len(ORDERS)
+    for method, path in orders:
+        answer = endpoint.client.request(method.upper(), path, content=b"{}", headers=JSON)
+        assert answer.status_code == 401, path
+    assert endpoint.daemon.asked == []
+
+
+READ_TOKEN = "t0ken-that-will-do-for-reading"
+OFF_LOOPBACK = HttpSection(listen=Listen("0.0.0.0", 0), allowed_hosts=("kb.example.org",))
+HOST_AND_KIND = [(b"host", b"kb.example.org"), (b"content-type", b"application/json")]
+
+
+@pytest.mark.parametrize("how", ["bearer", "basic"])
+def test_a_token_for_reading_reads_and_orders_nothing(how: str):
+    """Prometheus and a search page need no more."""
+    gate = Gate(OFF_LOOPBACK, TOKEN, READ_TOKEN)
+    packed = base64.b64encode(f"anybody:{READ_TOKEN}".encode()) if how == "basic" else READ_TOKEN.encode()
+    login = (b"authorization", how.encode() + b" " + packed)
+    assert [gate.refusal("GET", route, [*HOST_AND_KIND, login]) for route in READS] == [None] * len(READS)
+    for route in ORDERS:
+        refusal = gate.refusal("POST", route, [*HOST_AND_KIND, login])
+        assert refusal is not None
+        assert refusal.status == 401
+    assert gate.refusal("POST", "/reindex", [*HOST_AND_KIND, (b"authorization", f"Bearer {TOKEN}".encode())]) is None
+
+
+@pytest.mark.parametrize("token", ["", "t0ken-that-will-do-for-readin", "t0ken-that-will-do-for-reading ", TOKEN[:-1]])
+def test_nothing_near_a_token_reads(token: str):
+    gate = Gate(OFF_LOOPBACK, TOKEN, READ_TOKEN)
+    for said in (f"Bearer x{token}", f"Digest {READ_TOKEN}", READ_TOKEN, f"Bearer {token}\xff"):
+        refusal = gate.refusal("GET", "/status", [*HOST_AND_KIND, (b"authorization", said.encode("latin-1"))])
+        assert refusal is not None
+        assert refusal.status == 401
+
+
+def test_where_there_is_no_token_for_reading_none_reads_but_the_one():
+    gate = Gate(OFF_LOOPBACK, TOKEN)
+    refusal = gate.refusal("GET", "/status", [*HOST_AND_KIND, (b"authorization", b"Bearer ")])
+    assert refusal is not None
+    assert gate.refusal("GET", "/status", [*HOST_AND_KIND, (b"authorization", f"Bearer {TOKEN}".encode())]) is None
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])

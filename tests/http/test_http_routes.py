@@ -6,7 +6,7 @@ import time
 import prometheus_client
 import pytest
 
-from freshd.errors import EmbedderUnavailable, StoreError, StoreUnavailable
+from freshd.errors import CollectionMismatch, EmbedderUnavailable, StoreUnavailable
 from freshd.http import reading, schemas
 from freshd.logs import Event
 from freshd.search import MAX_HITS
@@ -130,7 +130,7 @@ def test_who_names_an_unknown_source_is_told_the_known_ones(endpoint: Endpoint):
     [
         (StoreUnavailable("store: no answer within 30 s", hint="see its log"), 503, True),
         (EmbedderUnavailable("model: gone"), 503, True),
-        (StoreError("store: refused"), 500, False),
+        (CollectionMismatch("collection: is gone", hint="restore it"), 503, False),
     ],
 )
 def test_what_the_store_cannot_do_is_said(endpoint: Endpoint, error: Exception, status: int, is_temporary: bool):
@@ -263,9 +263,11 @@ def test_the_description_names_every_route_and_every_field_of_every_answer(endpo
     routes = {f"{method} {path}" for path, operations in described["paths"].items() for method in operations}
     reads = {"get /healthz", "get /readyz", "get /status", "get /metrics", "get /search", "get /jobs/{job}"}
     reads |= {"get /", "get /changes", "get /deletions"}
-    assert routes == reads | {"post /reindex", "post /wait", "post /verify", "post /deletions"}
+    orders = {"post /reindex", "post /wait", "post /verify", "post /backup", "post /forget", "post /prune"}
+    assert routes == reads | orders | {"post /deletions"}
     shapes = described["components"]["schemas"]
     reports = {"StatusReport", "JobReport", "ReindexReport", "WaitReport", "VerifyReport", "ChangesAnswer"}
+    reports |= {"BackupReport", "ForgetReport", "PruneReport"}
     assert reports | {"SourceStatus", "SearchHit", "ChangeEntry"} <= set(shapes)
     assert shapes["SourceStatus"]["properties"]["lag_seconds"] == {"$ref": "#/components/schemas/Percentiles"}
     assert set(shapes["Problem"]["properties"]) == {"error", "try"}

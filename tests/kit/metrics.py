@@ -47,4 +47,12 @@ def _known(status: StatusReport) -> StatusReport:
         },
     }
     status["verify"]["checked_at"] = at
+    status["generation"]["filling"] = {
+        "name": "knowledge-1a2b3c4d",
+        "documents": 1,
+        "of": 2,
+        "eta_seconds": 1.0,
+        "failed": 0,
+        "error": None,
+    }
     return status

@@ -24,6 +24,7 @@ from freshd.errors import StoreUnavailable
 from freshd.guard import Guard
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
+from freshd.ledger.proofs import Proofs
 from freshd.ledger.sources import SqliteSources
 from freshd.model import ChunkId, Digest, Point, Relabel, SearchFilter, SourceName
 from freshd.parsers import Parsers
@@ -33,7 +34,8 @@ from freshd.scheduler import Drain, Marks, Reindexer, Scan, Scanner, Tally, Targ
 from freshd.search import MAX_HITS, Search
 from freshd.stores.edge import EdgeStore
 from freshd.stores.wire import unpack_dense
-from freshd.vectors import SqliteVectorCache
+from freshd.vectors import SqliteVectorCache, VectorCacheView
+from freshd.verify import Making
 
 SOURCE = SourceName("docs")
 WIDE_GUARD = Guard(documents=100_000, share=1.0, everything_from=100_000)
@@ -99,6 +101,8 @@ class Index:
         self._database = Database(state / "ledger.db")
         self.ledger, self.sources = SqliteLedger(self._database), SqliteSources(self._database)
         self._cache = SqliteVectorCache(state / "vectors.db", clock=clock)
+        self.proofs = Proofs(self._database)
+        self.making = Making(embedder, settings.limits.max_tokens, VectorCacheView(state / "vectors.db").get)
         self.store = store or WatchedStore(state / "index", embedder.dimension)
         self.store.open(self.ledger.instance)
         admission = Admission(self.ledger)
@@ -201,7 +205,7 @@ class Index:
 
 
 def _connector(settings: Settings) -> FilesConnector:
-    def no_fetcher(_: Sequence[str]) -> Any:
+    def no_fetcher(*_: object) -> Any:
         raise AssertionError("files need no network")
 
     context = ConnectorContext(SOURCE, settings.docs.parent, settings.clock, no_fetcher)

@@ -19,6 +19,7 @@ class RemoteSource(MemorySource):
     """Somebody else's server."""
 
     least_interval = timedelta(seconds=1)
+    host = "example.org:80"
 
 
 def edit(bench: Bench, name: str, text: str = "# New\n\nNew text.\n") -> None:

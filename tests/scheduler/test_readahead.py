@@ -17,6 +17,7 @@ class RemoteSource(MemorySource):
     """Somebody else's server."""
 
     least_interval = timedelta(seconds=1)
+    host = "example.org:80"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ Heavy libraries are imported when they are needed, so that nothing else of fresh
 
 from freshd.compare.language.loading import BUNDLED, Found, find_model, load_model
 from freshd.compare.language.model import LanguageModel, Said
+from freshd.compare.language.saving import load_adapters, save_adapters
 from freshd.compare.language.training import Adapters, Tuning, TuningSettings
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "Tuning",
     "TuningSettings",
     "find_model",
+    "load_adapters",
     "load_model",
+    "save_adapters",
 ]

@@ -62,6 +62,7 @@ def build_report(
     arms = [_arm(one, prices) for one in measured.values()]
     return ComparisonReport(
         version=__version__,
+        measured_at=max((one.measured_at for one in results.updates if one.measured_at), default=None),
         setup=_setup(results),
         confident=confident,
         known=known,
@@ -145,9 +146,11 @@ def _effort(effort: Effort) -> UpdateFigures:
         least_cpu_seconds=effort.least_cpu_s,
         most_cpu_seconds=effort.most_cpu_s,
         before_cpu_seconds=effort.before_s,
+        sweep_cpu_seconds=effort.sweep_s,
         known_seconds=effort.known_s,
         trained_tokens=effort.trained_tokens,
         peak_bytes=effort.peak_bytes,
+        processes=effort.n_processes,
     )
 
 
@@ -159,6 +162,7 @@ def _query(query: Query) -> QueryFigures:
         seconds=query.total_s,
         cpu_seconds=query.cpu_s,
         prompt_tokens=query.prompt_tokens,
+        answer_tokens=query.answer_tokens,
     )
 
 
@@ -212,6 +216,7 @@ def _timeline(stream: Stream, courses: list[Course]) -> Timeline:
 def _verdict(told: Verdict) -> VerdictWords:
     return VerdictWords(
         headline=told.headline,
+        break_even=told.break_even,
         contests=[
             {"aspect": one.aspect, "winner": one.winner.value, "sentence": one.sentence} for one in told.contests
         ],

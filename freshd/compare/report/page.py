@@ -19,8 +19,9 @@ from freshd.compare.report.charts import (
 )
 from freshd.compare.report.shape import ArmFigures, ComparisonReport, Row, Share, UpdateRecord
 from freshd.compare.report.table import BASES, WINNERS, prices_line, settings_line
+from freshd.compare.verdict import moment, shortened
 from freshd.http.page.markup import counted
-from freshd.wording import duration, setting
+from freshd.wording import setting
 
 _STYLE = files("freshd.compare.report").joinpath("page.css").read_text("utf-8")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -69,7 +70,8 @@ def _top(report: ComparisonReport) -> str:
         "<header><h1>What an update costs</h1>"
         '<p class="note">retrieval, retraining, and both, measured on the same changed facts</p>'
         f'<p id="headline">{said(report["verdict"]["headline"])}</p>'
-        f'<p class="note">Model <bdi>{said(setup["model"])}</bdi>, machine <bdi>{said(setup["machine"])}</bdi>.'
+        f'<p class="note">Model <bdi>{said(shortened(setup["model"]))}</bdi>,'
+        f" machine <bdi>{said(setup['machine'])}</bdi>."
         f" {facts['changed']} changed, {facts['unchanged']} unchanged and {facts['vanished']} vanished facts"
         f" in {counted(setup['documents'], 'document')}, {seeds}.{quick}</p></header>"
     )
@@ -177,7 +179,7 @@ def _cells(arm: ArmFigures) -> list[str]:
     return [
         *(_share(arm[key]) for key in shares),  # type: ignore[literal-required]
         f"{update['cpu_seconds']:.3g}" if update else "–",
-        duration(update["wall_seconds"]) if update else "–",
+        moment(update["wall_seconds"]) if update else "–",
         f"{query['cpu_seconds']:.3g}",
         f"{query['prompt_tokens']:,.0f}",
     ]
@@ -203,8 +205,8 @@ def _carries(report: ComparisonReport) -> str:
 
 
 def _made(report: ComparisonReport) -> str:
-    settings = settings_line(report["setup"]["settings"])
-    own = f'<p class="note"><bdi>{said(settings)}</bdi></p>' if settings else ""
+    lines = (report["setup"]["model"], settings_line(report["setup"]["settings"]))
+    own = "".join(f'<p class="note"><bdi>{said(text)}</bdi></p>' for text in lines if text)
     columns = ("arm", "seed", "by the clock", "CPU s", "epochs", "learning rate", "tokens trained", "settings")
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     body = "".join(map(_update_row, report["updates"]))
@@ -223,7 +225,7 @@ def _update_row(record: UpdateRecord) -> str:
     rate = record["learning_rate"]
     cells = (
         str(record["seed"]),
-        duration(record["wall_seconds"]),
+        moment(record["wall_seconds"]),
         f"{record['cpu_seconds']:.3g}",
         f"{record['epochs']:g}",
         "–" if rate is None else f"{rate:g}",

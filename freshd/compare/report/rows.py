@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from freshd.compare.costs import CLAIMED_RAG_SET_UP, CLAIMED_RETRAINING, Prices, amount, cost
+from freshd.compare.costs import CLAIMED_RAG_SET_UP, CLAIMED_RETRAINING, TRAINED, Prices, amount, cost
 from freshd.compare.measures import Measures
 from freshd.compare.records import Arm
 from freshd.compare.report.shape import Row
-from freshd.compare.verdict import CPU_S, ranged, stand_in
+from freshd.compare.verdict import CPU_S, moment, ranged, stand_in
 from freshd.wording import duration
 
 _NOT_RUN = "not run"
@@ -117,7 +117,12 @@ def _before(one: Measures | None, prices: Prices) -> str:
     own = cost(one, prices) if one else None
     if one is None or one.effort is None or own is None or own.before is None:
         return _NOT_RUN
-    return f"{amount(one.effort.before_s, CPU_S)}, {amount(own.before, prices.currency, 2)}"
+    told = f"{amount(one.effort.before_s, CPU_S)}, {amount(own.before, prices.currency, 2)}"
+    if one.arm not in TRAINED:
+        return told
+    if one.effort.sweep_s is None:
+        return f"{told}; the search for a learning rate not counted"
+    return f"{told}; {amount(one.effort.sweep_s, CPU_S)} of it to find a learning rate" if one.effort.sweep_s else told
 
 
 def _update(one: Measures, prices: Prices) -> str:
@@ -125,7 +130,7 @@ def _update(one: Measures, prices: Prices) -> str:
     own = cost(one, prices)
     if one.effort is None or own.update is None:
         return ""
-    return f"{duration(one.effort.wall_s)}, {amount(own.update, prices.currency, 2)}"
+    return f"{moment(one.effort.wall_s)}, {amount(own.update, prices.currency, 2)}"
 
 
 def _rag_update(one: Measures | None, prices: Prices, cycle_s: float) -> str:
@@ -151,8 +156,8 @@ def _latency(one: Measures | None) -> str:
         return _NOT_RUN
     query = one.query
     parts = (("retrieval", query.retrieval_s), ("prefill", query.prefill_s), ("generation", query.generation_s))
-    told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts if seconds > 0)
-    return f"{duration(query.total_s)}: {told}" if told else duration(query.total_s)
+    told = ", ".join(f"{name} {moment(seconds)}" for name, seconds in parts if seconds > 0)
+    return f"{moment(query.total_s)}: {told}" if told else moment(query.total_s)
 
 
 def _query(one: Measures | None, prices: Prices) -> str:
@@ -168,4 +173,5 @@ def _memory(one: Measures | None) -> str:
         return _NOT_RUN
     if not one.effort.peak_bytes:
         return "not measured"
-    return f"{one.effort.peak_bytes / 2**30:.1f} GiB at the highest"
+    shared = f", {one.effort.n_processes} processes" if one.effort.n_processes > 1 else ""
+    return f"{one.effort.peak_bytes / 2**30:.1f} GiB at the highest during an update{shared}"

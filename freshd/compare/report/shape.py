@@ -19,9 +19,11 @@ class Share(TypedDict):
 
 
 class UpdateFigures(TypedDict):
-    """What following the change takes an arm; medians over seeds, `peak_bytes` the largest.
+    """What following the change takes an arm; medians over seeds, `peak_bytes` and `processes` the largest.
 
     `known_seconds` is from the change until the stated share of changed development facts was known.
+    `sweep_cpu_seconds` are those of `before_cpu_seconds` that went into finding a learning rate; None if not counted.
+    `peak_bytes` adds up the largest resident memories of so many `processes`.
     """
 
     seeds: int
@@ -30,9 +32,11 @@ class UpdateFigures(TypedDict):
     least_cpu_seconds: float
     most_cpu_seconds: float
     before_cpu_seconds: float
+    sweep_cpu_seconds: float | None
     known_seconds: float | None
     trained_tokens: float
     peak_bytes: int
+    processes: int
 
 
 class QueryFigures(TypedDict):
@@ -44,6 +48,7 @@ class QueryFigures(TypedDict):
     seconds: float
     cpu_seconds: float
     prompt_tokens: float
+    answer_tokens: float
 
 
 class CostFigures(TypedDict):
@@ -141,9 +146,14 @@ class ContestFigures(TypedDict):
 
 
 class VerdictWords(TypedDict):
-    """What the numbers say, and what they do not carry."""
+    """What the numbers say, and what they do not carry.
+
+    `break_even` is from how many queries per update on retraining pays off, or that it cannot be told;
+    None where one of both sides was not measured.
+    """
 
     headline: str
+    break_even: str | None
     contests: list[ContestFigures]
     remarks: list[str]
     caveats: list[str]
@@ -201,9 +211,13 @@ class PriceFigures(TypedDict):
 
 
 class ComparisonReport(TypedDict):
-    """One comparison; `confident` and `known` are the thresholds that its figures go by."""
+    """One comparison; `confident` and `known` are the thresholds that its figures go by.
+
+    `measured_at` is when its newest arm was through, RFC 3339 in UTC; None if that was not kept.
+    """
 
     version: str
+    measured_at: str | None
     setup: SetupFigures
     confident: float
     known: float

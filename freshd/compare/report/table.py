@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from freshd.compare.report.shape import ArmFigures, ComparisonReport, Row, Settings, Share
-from freshd.compare.verdict import percent
+from freshd.compare.verdict import percent, shortened
 from freshd.redaction import printable
 from freshd.wording import duration, setting
 
@@ -81,7 +81,7 @@ def _heading(report: ComparisonReport) -> Text:
     return Text.assemble(
         ("What an update costs", "bold"),
         (
-            f"\n{printable(setup['model'])} · {printable(setup['machine'])}"
+            f"\n{printable(shortened(setup['model']))} · {printable(setup['machine'])}"
             f"\n{facts['changed']} changed, {facts['unchanged']} unchanged, {facts['vanished']} vanished facts"
             f" in {setup['documents']} documents · seeds {seeds}{quick}",
             "dim",

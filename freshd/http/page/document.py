@@ -7,9 +7,10 @@ from datetime import datetime
 from importlib.resources import files
 
 from freshd.http.page.changes import changes_section
+from freshd.http.page.comparison import comparison_section
 from freshd.http.page.markup import line, plain
 from freshd.http.page.source import source_article
-from freshd.http.page.summary import facts, notices, overview, verdict
+from freshd.http.page.summary import facts, notices, overview, removed, verdict
 from freshd.shapes import Dashboard
 
 _ASSETS = files("freshd.http.page")
@@ -58,7 +59,9 @@ def render(seen: Dashboard, troubles: Sequence[str] = ()) -> str:
         f'<p class="note">As of <time id="as-of" datetime="{plain(report["at"])}">{now:%H:%M:%S} UTC</time>,'
         f" by freshd {plain(report['version'])}, {daemon}.</p>"
         f"{facts(report, now)}{overview(sources, keys)}"
-        f'<section aria-labelledby="sources"><h2 id="sources">Sources</h2>{articles}</section>'
+        f'<section aria-labelledby="sources"><h2 id="sources">Sources</h2>{articles}'
+        f"{removed(report['removed'], now)}</section>"
+        f"{comparison_section(seen['comparison'], sources, now)}"
         f"{changes_section(seen['newest'], targets_s, now)}</main>"
     )
 

@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, Response
 from freshd.errors import FreshdError
 from freshd.http.desk import Desk
 from freshd.http.page.document import CONTENT_SECURITY_POLICY, absent, document, render
-from freshd.http.problems import RETRY_AFTER, Problem
+from freshd.http.problems import PROBLEM, RETRY_AFTER
 
 _HEADERS = {"content-security-policy": CONTENT_SECURITY_POLICY}
 
@@ -25,7 +25,11 @@ class Page:
         """Put the route into an app."""
         answers: dict[int | str, dict[str, Any]] = {
             200: {"content": {"text/html": {}}},
-            503: {"model": Problem, "description": "Not now; a browser that asks for the whole page gets one."},
+            503: {
+                "content": {"text/html": {}, **PROBLEM},
+                "description": "Not now; a browser that asks for the whole page gets one.",
+            },
+            "default": {"content": PROBLEM, "description": "What went wrong, and what mends it."},
         }
         app.get("/", response_class=HTMLResponse, responses=answers)(self.page)
 

@@ -18,7 +18,10 @@ from freshd.http.page.markup import (
     status,
     when,
 )
-from freshd.shapes import CanaryStatus, Percentiles, SourceStatus
+from freshd.shapes import CanaryStatus, Percentiles, QuarantinedDocument, SourceStatus
+
+_QUARANTINED = 5
+"""Quarantined documents of a source that are named; all of them count, and `/status` names more."""
 
 
 def source_article(source: SourceStatus, trail: Trail, now: datetime, key: str) -> str:
@@ -102,9 +105,16 @@ def _waiting(source: SourceStatus, now: datetime) -> str:
             f"<b>{counted(source['quarantined'], 'document')} quarantined</b>, the last good state stays: mend, then"
             f" {command('freshd', 'reindex', source['name'])}"
         )
+        notes += [_quarantined(one, now) for one in source["quarantine"][:_QUARANTINED]]
     if source["divergent"]:
         notes.append(f"<b>{counted(source['divergent'], 'point')} diverged</b>: {command('freshd', 'verify')}")
     return fact("Waiting", pending if source["pending"] or len(notes) > 1 else "nothing", *notes)
+
+
+def _quarantined(one: QuarantinedDocument, now: datetime) -> str:
+    at = one["next_try_at"]
+    tried = f"tried {counted(one['attempts'], 'time')}, next {when(at, now) if at else 'now'}"
+    return f"{name(one['document_id'])}: {line(one['error'])} ({tried})"
 
 
 def _looks(source: SourceStatus, now: datetime) -> str:

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from freshd.http.page.markup import bar, command, counted, duration, fact, line, name, plain, status, when
-from freshd.shapes import Indexing, SourceStatus, StatusReport, StoreStatus, VerifyReport
+from freshd.shapes import (
+    GenerationStatus,
+    Indexing,
+    RemovedSource,
+    SourceStatus,
+    StatusReport,
+    StoreStatus,
+    VerifyReport,
+)
 
 _MANY = 5
 """From so many sources on, a list of them comes first."""
@@ -38,7 +46,7 @@ def notices(reasons: Sequence[str]) -> str:
 def facts(report: StatusReport, now: datetime) -> str:
     """Show store, last verify, and what is being indexed."""
     indexing, store, verify = _indexing(report["indexing"]), _store(report["store"]), _verify(report["verify"], now)
-    return f'<dl class="facts wide">{indexing}{store}{verify}</dl>'
+    return f'<dl class="facts wide">{indexing}{_generation(report["generation"], now)}{store}{verify}</dl>'
 
 
 def _indexing(indexing: Indexing | None) -> str:
@@ -60,6 +68,25 @@ def _store(store: StoreStatus) -> str:
     return fact("Store", "answers", where)
 
 
+def _generation(generation: GenerationStatus, now: datetime) -> str:
+    filling, retired = generation["filling"], generation["retired"]
+    if filling:
+        done, of, eta = filling["documents"], filling["of"], filling["eta_seconds"]
+        left = f", about {duration(eta)} left" if eta is not None else ""
+        put_off = f"{filling['failed']:,} put off" if filling["failed"] else ""
+        return fact(
+            "Next generation",
+            f"{done:,} of {counted(of, 'document')}{left}{bar({'busy': done / of if of else 0.0})}",
+            name(filling["name"], 60),
+            line(filling["error"]) if filling["error"] else put_off,
+        )
+    if retired is None:
+        return ""
+    return fact(
+        "Former generation", name(retired["name"], 60), f"kept to go back to; discarded {when(retired['until'], now)}"
+    )
+
+
 def _verify(verify: VerifyReport, now: datetime) -> str:
     checked_at = verify["checked_at"]
     if not checked_at:
@@ -71,6 +98,19 @@ def _verify(verify: VerifyReport, now: datetime) -> str:
         return fact("Verify", "store and ledger agree", looked)
     found = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
     return fact("Verify", f"<b>{found}</b>", command("freshd", "verify"), looked)
+
+
+def removed(sources: Sequence[RemovedSource], now: datetime) -> str:
+    """List the sources that left the config and are still kept; nothing for none."""
+    return "".join(f'<p class="note">{_removed(source, now)}</p>' for source in sources)
+
+
+def _removed(source: RemovedSource, now: datetime) -> str:
+    kept = f"{counted(source['documents'], 'document')} kept"
+    since = f" {when(source['removed_at'], now)}" if source["removed_at"] else ""
+    until = f", pruned {when(source['pruned_at'], now)}" if source["pruned_at"] else ""
+    left = f"{name(source['name'], 40)} left the config{since}: out of search, {kept}{until}."
+    return f"{left} {command('freshd', 'prune', source['name'])}"
 
 
 def overview(sources: Sequence[SourceStatus], keys: Sequence[str]) -> str:

@@ -1,7 +1,10 @@
-"""A comparison to test reports with: every number in it was made up, no model answered and no machine was timed.
+"""Recorded comparisons to test reports with: journals, and what is made of each.
 
-`made_up.jsonl` is its journal; `report.json`, `report-100.txt` and `report-80.txt` are what is made of it.
+    NAME.jsonl ─▶ NAME.json, NAME-100.txt, NAME-80.txt
+
+In `made_up` every number was made up: no model answered and no machine was timed. Others may be of real runs.
 After a change that is meant: `python -m tests.compare.recorded`, and look at the difference.
+To take in a run: `python -m tests.compare.recorded JOURNAL NAME`; only what is finished of it is taken.
 """
 
 import json
@@ -39,12 +42,27 @@ def as_text(report: ComparisonReport, width: int) -> str:
     return "".join(f"{line.rstrip()}\n" for line in shown.get().splitlines())
 
 
-def keep() -> None:
-    """Write anew what is made of the recorded run."""
-    report = build_report(made_up())
-    (FOLDER / "report.json").write_text(as_json(report), encoding="utf-8")
+def journals() -> list[Path]:
+    """Give the journals of all recorded runs."""
+    return sorted(FOLDER.glob("*.jsonl"))
+
+
+def take_in(journal: Path, name: str, folder: Path = FOLDER) -> Path:
+    """Record another run, as far as it is finished; give its journal."""
+    read(journal)  # or be told what is wrong with it
+    lines = journal.read_bytes().splitlines(keepends=True)
+    n_finished = max(n for n, line in enumerate(lines, 1) if line.startswith(b'{"record": "mark"'))
+    taken = folder / f"{name}.jsonl"
+    taken.write_bytes(b"".join(lines[:n_finished]))
+    return taken
+
+
+def keep(journal: Path) -> None:
+    """Write anew what is made of a recorded run."""
+    report = build_report(read(journal))
+    journal.with_suffix(".json").write_text(as_json(report), encoding="utf-8")
     for width in WIDTHS:
-        (FOLDER / f"report-{width}.txt").write_text(as_text(report, width), encoding="utf-8")
+        journal.with_name(f"{journal.stem}-{width}.txt").write_text(as_text(report, width), encoding="utf-8")
 
 
 def setup(**changed: object) -> Setup:

@@ -1,5 +1,9 @@
-"""Writes anew what is made of the recorded run."""
+"""Writes anew what is made of every recorded run, or takes one in: `[JOURNAL NAME]`."""
 
-from tests.compare.recorded import keep
+import sys
+from pathlib import Path
 
-keep()
+from tests.compare.recorded import journals, keep, take_in
+
+for journal in [take_in(Path(sys.argv[1]), sys.argv[2])] if len(sys.argv) > 1 else journals():
+    keep(journal)

@@ -1,0 +1,47 @@
+"""Looks at a model's files and leaves no trace: nothing is put together, fetched or loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from freshd.embedder.bundled import inspect_bundled
+from freshd.embedder.folder import open_folder
+from freshd.errors import EmbedderUnavailable
+from freshd.model import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSeen:
+    """What lies there of a model.
+
+    Attributes:
+        told: In words.
+        identity: That of its embedder; None where the files are not all there yet.
+
+    """
+
+    told: str
+    identity: Digest | None = None
+
+
+def inspect_model(model: str, models_dir: Path, base: Path) -> ModelSeen:
+    """Look at the files of the model that the config names.
+
+    Raises:
+        ConfigError: A folder lacks a file.
+        EmbedderUnavailable: Files differ from the pinned ones, or cannot be read.
+
+    """
+    if model == "bundled":
+        files = inspect_bundled(models_dir)
+        if files is None:
+            return ModelSeen("bundled, as pinned; put together at the next start")
+        return ModelSeen("bundled, as pinned", files.identity())
+    folder = base / Path(model).expanduser()
+    try:
+        if folder.is_dir() or model.startswith((".", "/", "~")):
+            return ModelSeen(f"folder {folder}", open_folder(folder).identity())
+    except OSError as error:
+        hint = "make the folder readable for the user that runs freshd"
+        raise EmbedderUnavailable(f"embedding.model: {folder}: {error}", hint=hint) from error
+    fetched = any(models_dir.glob("models--*")) or any(models_dir.glob("fast-*"))
+    return ModelSeen(f"{model}, {'fetched' if fetched else 'fetched from its hub at the next start'}")

@@ -1,0 +1,264 @@
+"""What is taken out of the index on purpose: documents that are forgotten, and sources that left the config.
+
+forget    tombstones and intent in one transaction ─▶ withdraw ─▶ (store, cache) ─▶ drop ─▶ scrub
+prune                                                 withdraw ─▶ (store)        ─▶ drop
+
+withdraw  the ids of some documents become unknown, search shows nothing of them
+drop      every row of them is gone
+
+A tombstone is a hash: it keeps a document out without keeping its name.
+A crash leaves the intent, by which the next start goes on.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from freshd.ledger import history, rows
+from freshd.ledger.database import Database, from_us, to_us
+from freshd.model import ChunkId, DocumentId, DocumentRef, SourceName
+
+STAYS = "doc NOT IN (SELECT doc FROM forgetting)"
+"""Of what is being forgotten nothing is shown any more."""
+
+_AT_ONCE = 500
+"""Refs of a listing that are looked up together; keeps a million of them out of memory."""
+
+_SCRUB = "scrub"
+
+_CHUNKS = "(SELECT count(*) FROM chunks c WHERE c.doc = d.doc)"
+_BY_DOCUMENT = ("pending", "unknown", "chunks", "unknown_beside", "chunks_beside", "documents_beside", "documents")
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A source that left the config, and what the index still holds of it.
+
+    Attributes:
+        since: When freshd first ran without it; None while it has not.
+
+    """
+
+    name: SourceName
+    documents: int
+    chunks: int
+    since: datetime | None
+
+
+def tombstone(source: SourceName, document_id: DocumentId) -> bytes:
+    """Give the SHA-256 by which a forgotten document is known again."""
+    return hashlib.sha256(f"{source}\0{document_id}".encode("utf-8", "surrogatepass")).digest()
+
+
+def is_forgotten(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId) -> bool:
+    """Tell whether a document is to stay out, within a transaction."""
+    found = tx.execute("SELECT 1 FROM forgotten WHERE tombstone = ?", (tombstone(source, document_id),)).fetchone()
+    return found is not None
+
+
+class SqliteForgetting:
+    """Tombstones, what is being forgotten, and sources that left the config; each change one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on an open ledger database."""
+        self._database = database
+
+    # What stays out
+
+    def is_forgotten(self, source: SourceName, document_id: DocumentId) -> bool:
+        """Tell whether a document is to stay out."""
+        return bool(self._tombstones([tombstone(source, document_id)]))
+
+    def without_forgotten(self, source: SourceName, refs: Iterable[DocumentRef]) -> Iterator[DocumentRef]:
+        """Pass a listing on, but for what is to stay out; holds some hundred refs at a time.
+
+        What is forgotten while it is walked may slip through: it is not recorded all the same.
+        """
+        if not self._database.read("SELECT 1 FROM forgotten LIMIT 1"):
+            yield from refs
+            return
+        page: list[DocumentRef] = []
+        for ref in refs:
+            page.append(ref)
+            if len(page) >= _AT_ONCE:
+                yield from self._admitted(source, page)
+                page.clear()
+        yield from self._admitted(source, page)
+
+    def _admitted(self, source: SourceName, page: Sequence[DocumentRef]) -> Iterator[DocumentRef]:
+        out = self._tombstones([tombstone(source, ref.document_id) for ref in page])
+        yield from (ref for ref in page if tombstone(source, ref.document_id) not in out)
+
+    def _tombstones(self, hashes: Sequence[bytes]) -> set[bytes]:
+        marks = ",".join("?" * len(hashes))
+        found = self._database.read(f"SELECT tombstone FROM forgotten WHERE tombstone IN ({marks})", tuple(hashes))
+        return {row["tombstone"] for row in found}
+
+    # What is forgotten
+
+    def forget(self, source: SourceName, document_ids: Sequence[DocumentId]) -> int:
+        """Keep documents out from now on, and note that every trace of them is to go; give how many were known."""
+        with self._forgotten() as tx:
+            tombstones = [(tombstone(source, document_id),) for document_id in document_ids]
+            tx.executemany("INSERT OR IGNORE INTO forgotten VALUES (?)", tombstones)
+            keys = [(source, document_id) for document_id in document_ids]
+            known = "SELECT doc FROM documents WHERE source = ? AND document_id = ?"
+            before = tx.total_changes
+            tx.executemany(f"INSERT OR IGNORE INTO forgetting {known}", keys)
+            n_known = tx.total_changes - before
+            for key in keys:
+                history.erase(tx, *key)
+            return n_known
+
+    def forget_source(self, source: SourceName, *, spare: DocumentId | None = None) -> int:
+        """Forget every document that is known of a source, and all of its history; give how many were known.
+
+        Args:
+            source: Configured or not.
+            spare: One that stays, such as the one that freshd writes itself.
+
+        """
+        with self._forgotten() as tx:
+            known = "FROM documents WHERE source = ? AND document_id IS NOT ?"
+            names = tx.execute(f"SELECT document_id {known}", (source, spare))
+            tx.executemany("INSERT OR IGNORE INTO forgotten VALUES (?)", ((tombstone(source, n),) for (n,) in names))
+            n_known = tx.execute(f"INSERT OR IGNORE INTO forgetting SELECT doc {known}", (source, spare)).rowcount
+            history.erase(tx, source)
+            tx.execute("UPDATE sources SET last_error = NULL WHERE name = ?", (source,))
+            return n_known
+
+    @contextmanager
+    def _forgotten(self) -> Iterator[sqlite3.Connection]:
+        with self._database.write() as tx:
+            yield tx
+            doomed = "doc IN (SELECT doc FROM forgetting)"
+            tx.execute(f"DELETE FROM pending WHERE {doomed}")
+            # What is under way for them is given up: it was planned for another version.
+            tx.execute(f"UPDATE documents SET version = version + 1 WHERE {doomed}")
+            history.mark_gap(tx)
+            tx.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (_SCRUB,))
+
+    def undo(self, source: SourceName, document_id: DocumentId) -> bool:
+        """Let a document in again, if it was kept out; the next listing has to show everything for it to be found."""
+        with self._database.write() as tx:
+            key = (tombstone(source, document_id),)
+            was_out = tx.execute("DELETE FROM forgotten WHERE tombstone = ?", key).rowcount > 0
+            if was_out:
+                tx.execute("UPDATE sources SET wants_everything = 1 WHERE name = ?", (source,))
+            return was_out
+
+    def is_known(self, source: SourceName, document_id: DocumentId | None = None) -> bool:
+        """Tell whether documents, or the history, know of a source or of one document of it."""
+        where = "source = ?1 AND (?2 IS NULL OR document_id = ?2)"
+        sql = f"SELECT 1 FROM documents WHERE {where} UNION ALL SELECT 1 FROM history WHERE {where} LIMIT 1"
+        return bool(self._database.read(sql, (source, document_id)))
+
+    # What leaves, page by page
+
+    def being_forgotten(self, limit: int, most_chunks: int) -> list[int]:
+        """Give keys of documents that are to be forgotten, at most so many, with at most so many chunks, about."""
+        return self._page("doc IN (SELECT doc FROM forgetting)", (), limit, most_chunks)
+
+    def of_source(self, source: SourceName, limit: int, most_chunks: int) -> list[int]:
+        """Give keys of documents of a source, likewise."""
+        return self._page("source = ?", (source,), limit, most_chunks)
+
+    def _page(self, where: str, values: tuple[str, ...], limit: int, most_chunks: int) -> list[int]:
+        sql = f"SELECT doc, {_CHUNKS} AS n FROM documents d WHERE {where} LIMIT ?"
+        found = self._database.read(sql, (*values, limit))
+        page: list[int] = []
+        n_chunks = 0
+        for row in found:
+            n_chunks += row["n"]
+            if page and n_chunks > most_chunks:
+                break
+            page.append(row["doc"])
+        return page
+
+    def withdraw(self, docs: Sequence[int]) -> set[ChunkId]:
+        """Make all ids of some documents unknown, so that nothing is shown of them; give these ids."""
+        at = _in(docs)
+        with self._database.write() as tx:
+            for end in ("", "_beside"):
+                chunks = f"SELECT doc, chunk_id FROM chunks{end} WHERE {at}"
+                tx.execute(f"INSERT OR IGNORE INTO unknown{end} {chunks}")
+            applied = f"FROM documents d WHERE d.source = name AND d.is_applied AND d.{at}"
+            tx.execute(
+                f"UPDATE sources SET documents = documents - (SELECT count(*) {applied}),"
+                f" chunks = chunks - (SELECT coalesce(sum({_CHUNKS}), 0) {applied}), wants_everything = 1"
+                f" WHERE name IN (SELECT source FROM documents WHERE {at})"
+            )
+            for table in ("pending", "chunks", "chunks_beside", "documents_beside"):
+                tx.execute(f"DELETE FROM {table} WHERE {at}")
+            # A fingerprint that equals no other: should its source come back, the next look sees it afresh.
+            tx.execute(
+                "UPDATE documents SET version = version + 1, is_applied = 0, fingerprint = '',"
+                f" digest = NULL, recipe = NULL, label = NULL WHERE {at}"
+            )
+            unknown = f"SELECT chunk_id FROM unknown WHERE {at} UNION SELECT chunk_id FROM unknown_beside WHERE {at}"
+            return {rows.unpack_id(row["chunk_id"]) for row in tx.execute(unknown)}
+
+    def drop(self, docs: Sequence[int]) -> None:
+        """Let go of all that is remembered of some documents, and of removed sources that held nothing else."""
+        at = _in(docs)
+        with self._database.write() as tx:
+            doomed = f"SELECT source, document_id FROM documents JOIN forgetting USING (doc) WHERE {at}"
+            for row in tx.execute(doomed).fetchall():
+                history.erase(tx, row["source"], row["document_id"])  # what was under way may have told of it since
+            for table in (*_BY_DOCUMENT, "forgetting"):
+                tx.execute(f"DELETE FROM {table} WHERE {at}")
+            _drop_emptied(tx)
+
+    # What must not linger
+
+    @property
+    def must_scrub(self) -> bool:
+        """Whether something was forgotten that the file may still hold."""
+        return self._database.recall(_SCRUB) is not None
+
+    def scrub(self) -> bool:
+        """Leave no text of what was deleted in the file and its log; False while somebody reads an old state of it."""
+        if not self._database.scrub():
+            return False
+        with self._database.write() as tx:
+            tx.execute("DELETE FROM meta WHERE key = ?", (_SCRUB,))
+        return True
+
+    # Which sources left
+
+    def note_configured(self, names: Sequence[SourceName], now: datetime) -> None:
+        """Remember since when sources are not in the config; those that are back are as if they had never left."""
+        marks = ",".join("?" * len(names))
+        with self._database.write() as tx:
+            tx.execute(
+                f"UPDATE sources SET removed_at = ? WHERE removed_at IS NULL AND name NOT IN ({marks})",
+                (to_us(now), *names),
+            )
+            tx.execute(f"UPDATE sources SET removed_at = NULL WHERE name IN ({marks})", names)
+            _drop_emptied(tx)
+
+    def removed(self, configured: Sequence[SourceName]) -> list[Removed]:
+        """List the sources that the ledger knows and the config does not."""
+        marks = ",".join("?" * len(configured))
+        found = self._database.read(
+            "SELECT name, documents, chunks, removed_at FROM sources"
+            f" WHERE name NOT IN ({marks}) AND name IN (SELECT source FROM documents) ORDER BY name",
+            tuple(configured),
+        )
+        return [
+            Removed(SourceName(row["name"]), row["documents"], row["chunks"], from_us(row["removed_at"]))
+            for row in found
+        ]
+
+
+def _drop_emptied(tx: sqlite3.Connection) -> None:
+    emptied = "SELECT name FROM sources WHERE removed_at IS NOT NULL AND name NOT IN (SELECT source FROM documents)"
+    tx.execute(f"DELETE FROM trail WHERE source IN ({emptied})")
+    tx.execute(f"DELETE FROM sources WHERE name IN ({emptied})")
+
+
+def _in(docs: Sequence[int]) -> str:
+    return f"doc IN ({','.join(map(str, docs))})"

@@ -1,0 +1,199 @@
+"""A disk that fills up under a running freshd: it stops writing, stays up, says so, and carries on by itself.
+
+The embedded engine writes through sparse memory maps: on a full disk it ends by SIGBUS, which nothing can catch.
+So what is tested is that it never comes so far; the state directory lies on a file system of its own for that.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.instance import FILES, Instance, eventually
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
+
+RESERVE = 24 * 2**20
+SETTINGS = f"[disk]\nreserve_bytes = {RESERVE}\n"
+SIZE = 192 * 2**20
+
+
+@contextmanager
+def file_system(at: Path, *options: str) -> Iterator[Path]:
+    """Mount a file system in memory that has an end."""
+    at.mkdir(mode=0o700)
+    named = ",".join([f"size={SIZE}", "mode=0700", *options])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", named, "freshd-test", str(at)], check=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True)
+
+
+class Ballast:
+    """A file that takes away room."""
+
+    def __init__(self, disk: Path) -> None:
+        self._path = disk / "ballast"
+        self._disk = disk
+        self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+
+    def fill_to(self, percent: int) -> None:
+        """Take so much that the disk is full to so many percent; what is there already is left alone."""
+        own = os.fstat(self._descriptor).st_blocks * 512
+        free = os.statvfs(self._disk).f_bavail * os.statvfs(self._disk).f_frsize
+        wanted = max(0, own + free - SIZE * (100 - percent) // 100)
+        if wanted < own:
+            os.ftruncate(self._descriptor, wanted)
+        elif wanted > own:
+            os.posix_fallocate(self._descriptor, 0, wanted)
+
+    def take_all(self) -> None:
+        with open(self._disk / "rest", "ab") as rest:
+            try:
+                while True:
+                    os.write(rest.fileno(), bytes(4096))
+            except OSError:
+                return
+
+    def give_back(self) -> None:
+        (self._disk / "rest").unlink(missing_ok=True)
+        os.ftruncate(self._descriptor, 0)
+
+
+def shortage(instance: Instance) -> str | None:
+    """Give why the daemon is not ready, if that is for want of room."""
+    answer = instance.get("/readyz")
+    return answer.text if answer.status_code == 503 and "free" in answer.text else None
+
+
+def holds(instance: Instance, text: str) -> bool:
+    answer = instance.get("/search", q=text, k=1)
+    return answer.status_code == 200 and any(text in hit["text"] for hit in answer.json()["hits"])
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    with file_system(tmp_path / ".freshd"):
+        made = Instance(tmp_path, FILES, settings=SETTINGS)
+        made.write("first.md", "# First\n\nThe kettle is blue.\n")
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.mark.timeout(240)
+def test_an_edit_at_every_fill_level_is_applied_or_waits_and_nothing_dies(instance: Instance, tmp_path: Path):
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    children = instance.children()
+    ballast = Ballast(tmp_path / ".freshd")
+    waited = applied = 0
+    for percent in [*range(50, 101), *range(100, 49, -1)]:
+        ballast.fill_to(percent)
+        instance.write("edited.md", f"# Edited\n\nThe level is number {percent}, said once{waited + applied}.\n")
+        told = eventually(lambda: holds(instance, f"once{waited + applied}.") or shortage(instance))  # noqa: B023
+        waited, applied = (waited, applied + 1) if told is True else (waited + 1, applied)
+        assert instance.get("/healthz").status_code == 200
+    assert waited > 10
+    assert applied > 50
+    ballast.give_back()
+    eventually(lambda: instance.get("/readyz").status_code == 200)
+    eventually(lambda: instance.sources()[0]["status"] == "pass" and not instance.sources()[0]["pending"])
+    assert instance.children() == children
+    assert "SIGBUS" not in instance.log_text()
+    assert instance.stop() == 0
+
+
+def test_a_disk_that_is_full_at_the_start_leaves_freshd_up_and_waiting(instance: Instance, tmp_path: Path):
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(92)
+    instance.write("second.md", "# Second\n\nThe samovar is green.\n")
+    instance.start()
+    assert eventually(lambda: shortage(instance))
+    assert instance.get("/healthz").status_code == 200
+    source = eventually(lambda: [one for one in instance.sources() if one["pending"]])[0]
+    assert source["pending"] == 1
+    ballast.give_back()
+    eventually(lambda: holds(instance, "samovar"))
+    assert "SIGBUS" not in instance.log_text()
+
+
+def test_a_disk_without_a_single_free_byte_at_the_start_is_waited_for(instance: Instance, tmp_path: Path):
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.take_all()
+    process = instance.launch()
+    eventually(lambda: "0 MiB free" in instance.log_text())
+    assert process.poll() is None
+    ballast.give_back()
+    instance.record = eventually(instance.state.read_daemon)
+    eventually(lambda: holds(instance, "kettle"))
+    assert "Traceback" not in instance.log_text()
+
+
+def test_a_daemon_that_waits_for_room_can_be_told_to_end(instance: Instance, tmp_path: Path):
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.take_all()
+    instance.launch()
+    eventually(lambda: "0 MiB free" in instance.log_text())
+    assert instance.stop() == 0
+
+
+@pytest.mark.parametrize("command", [["reindex"], ["search", "kettle"], ["status"], ["verify"]], ids=lambda one: one[0])
+def test_a_command_on_a_full_disk_says_that_it_is_full(instance: Instance, tmp_path: Path, command: list[str]):
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.take_all()
+    done = subprocess.run(
+        [sys.executable, "-m", "freshd", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1, 12), done.stderr
+    if done.returncode:
+        assert "free some disk space" in done.stderr, done.stderr
+
+
+def test_a_disk_without_room_for_more_files_is_waited_for_like_a_full_one(tmp_path: Path):
+    with file_system(tmp_path / ".freshd", "nr_inodes=2000"):
+        instance = Instance(tmp_path, FILES, settings=SETTINGS)
+        instance.write("first.md", "# First\n\nThe kettle is blue.\n")
+        try:
+            instance.start()
+            eventually(lambda: holds(instance, "kettle"))
+            full = tmp_path / ".freshd" / "full"
+            full.mkdir()
+            for n in range(os.statvfs(full).f_favail - 50):
+                (full / str(n)).touch()
+            instance.write("second.md", "# Second\n\nThe samovar is green.\n")
+            assert "room for 50 more files" in eventually(lambda: room(instance))
+            for entry in full.iterdir():
+                entry.unlink()
+            eventually(lambda: holds(instance, "samovar"))
+        finally:
+            instance.close()
+
+
+def room(instance: Instance) -> str | None:
+    answer = instance.get("/readyz")
+    return answer.text if answer.status_code == 503 and "more files" in answer.text else None

@@ -1,0 +1,764 @@
+"""Another model or recipe: a generation is filled beside the live one, takes its place, and can be gone back to."""
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from rich.console import Console
+
+from freshd import compose, faults
+from freshd.cli import show
+from freshd.compose import Whole, generation, open_dry_run, open_whole
+from freshd.config import Secrets, load
+from freshd.errors import CollectionMismatch, StateUnusable, StoreUnavailable
+from freshd.http.page.summary import facts
+from freshd.ledger.forgetting import SqliteForgetting
+from freshd.ledger.generations import SqliteGenerations
+from freshd.model import ChunkId, DocumentId, Point, SearchFilter, SourceName
+from freshd.report import stored_status
+from freshd.scheduler import Observer, Tally
+from freshd.stores.edge import EdgeStore
+from freshd.stores.wire import unpack_dense
+from tests.kit.models import NamedModel
+from tests.kit.world import without_times
+from tests.qdrant_standin import Standin, serving
+from tests.scheduler.parts import Gate, eventually
+from tests.scripted_server import Reply, ScriptedServer
+
+SOURCE = SourceName("docs")
+FIRST, SECOND, THIRD = "alpha-32", "beta-32", "gamma-48"
+OTHERS = (SECOND, THIRD)
+"""Another space of as many dimensions, and one of more."""
+
+PAGES = {
+    "leave.md": "# Leave\n\nEverybody has 28 days of leave a year.\n\n## Parents\n\nParents have sixteen more weeks.\n",
+    "travel.md": "# Travel\n\nTrains are booked by the office.\n\nFlights need the consent of the team lead.\n",
+    "keys.rst": "Keys\n====\n\nA lost key is reported to the porter within one hour.\n",
+    "empty.md": "\n",
+}
+
+
+class World:
+    """Documents, and freshd over them under one config after another."""
+
+    def __init__(self, root: Path, store: str = "") -> None:
+        self.root, self.docs, self.store = root, root / "docs", store
+        self.models: dict[str, NamedModel] = {}
+        self.missing: set[str] = set()
+        for name, text in PAGES.items():
+            self.write(name, text)
+
+    def write(self, name: str, text: str | bytes) -> None:
+        path = self.docs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    def configure(self, model: str, state: str = ".freshd", extra: str = "", settings: str = "") -> Path:
+        path = self.root / "freshd.toml"
+        path.write_text(
+            f'state_dir = "{state}"\n{self.store}[embedding]\nmodel = "{model}"\n[disk]\nreserve_bytes = 0\n{settings}'
+            f'[[sources]]\nname = "docs"\ntype = "files"\npath = "docs"\n{extra}'
+        )
+        return path
+
+    def model(self, name: str, *_: object) -> NamedModel:
+        if name in self.missing:
+            raise StateUnusable(f"model {name}: is gone")
+        return self.models.setdefault(name, NamedModel(name))
+
+    @contextmanager
+    def whole(self, model: str, **config: str) -> Iterator[Whole]:
+        config_file = self.configure(model, **config)
+        with (
+            mock.patch.object(compose, "open_embedder", self.model),
+            open_whole(load(config_file), Secrets()) as whole,
+        ):
+            yield whole
+
+    def reindex(self, model: str, **config: str) -> Tally:
+        with self.whole(model, **config) as whole:
+            return whole.reindexer().run()[0]
+
+    def fill(self, model: str, meanwhile: Callable[[Whole, int], None], **config: str) -> None:
+        """Change the model, and do something between any two pieces of the work."""
+        with self.whole(model, **config) as whole:
+            whole.reindexer(is_whole_run=False).run()
+            pieces = 0
+
+            def between() -> None:
+                nonlocal pieces
+                meanwhile(whole, pieces)
+                pieces += 1
+
+            for _ in range(200):
+                if not whole.generations.is_under_way:
+                    break
+                whole.generations.advance(between)
+            assert not whole.generations.is_under_way
+            assert pieces
+
+    def embedded(self, work: Callable[[], object]) -> list[str]:
+        """Give the texts that models were asked for meanwhile."""
+        before = {name: len(model.passages) for name, model in self.models.items()}
+        work()
+        return [text for name, model in self.models.items() for text in model.passages[before.get(name, 0) :]]
+
+    def scratch(self, model: str, **config: str) -> dict[ChunkId, Any]:
+        """Give what an index holds that is made anew of the same documents; made once for equal ones."""
+        documents = tuple(sorted((path.name, path.read_bytes()) for path in self.docs.iterdir()))
+        key = model, documents, config.get("extra"), generation._MAX_TOKENS  # an extra source has an address of its own
+        if key not in SCRATCH:
+            store, self.store = self.store, ""
+            state = f".scratch-{len(list(self.root.glob('.scratch-*')))}"
+            with self.whole(model, state=state, **config) as whole:
+                whole.reindexer().run()
+                SCRATCH[key] = self.dump(whole)
+            self.store = store
+        return SCRATCH[key]
+
+    def dump(self, whole: Whole) -> dict[ChunkId, Any]:
+        """Give every point of the live generation: payload without times and places, vectors."""
+        points: dict[ChunkId, Any] = {}
+        while page := whole.store.scroll(max(points, default=None), 100, with_vectors=True):
+            for point in page:
+                vector = [round(number, 5) for number in unpack_dense(point.dense)]
+                sparse = dict(zip(point.sparse.indices, point.sparse.values, strict=True))
+                payload = without_times(point.payload)
+                payload["metadata"]["uri"] = payload["metadata"]["uri"].removeprefix(self.root.as_uri())
+                points[point.chunk_id] = payload, vector, sparse
+        return points
+
+    @property
+    def index(self) -> set[str]:
+        return {path.name for path in (self.root / ".freshd/index").glob("*/")}
+
+    def status(self, model: str = FIRST) -> dict[str, Any]:
+        return stored_status(load(self.configure(model)))["generation"]
+
+
+SCRATCH: dict[Any, dict[ChunkId, Any]] = {}
+"""What indexes made from scratch held, by what they were made of."""
+
+
+def hits(whole: Whole, query: str) -> set[tuple[str, str]]:
+    return {(hit.citation.document_id, hit.citation.text) for hit in whole.search.search(query, 100).hits}
+
+
+def assert_whole(whole: Whole) -> None:
+    """The ledger and the store agree, and all that the ledger is sure of can be searched."""
+    assert not whole.verify().by_source
+    ids = [point.chunk_id for point in whole.store.scroll(None, 10_000)]
+    assert set(ids) == whole.ledger.admitted(ids)
+    assert whole.sources.state(SOURCE).chunks == whole.store.count()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    yield World(tmp_path)
+    faults.arm("")
+
+
+# What a change of model comes to
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_an_index_of_another_model_equals_one_made_from_scratch(world: World, other: str):
+    world.reindex(FIRST)
+    (former,) = world.index
+    texts = world.embedded(lambda: world.reindex(other))
+    assert len(texts) == len(set(texts)) == len(world.scratch(FIRST))
+    with world.whole(other) as whole:
+        assert world.dump(whole) == world.scratch(other)
+        assert_whole(whole)
+        assert ("leave.md", "Everybody has 28 days of leave a year.") in hits(whole, "days of leave")
+    assert len(world.index) == 2
+    assert former in world.index
+    assert world.status(other)["retired"]["name"] == former
+
+
+def test_nothing_is_embedded_again_for_another_way_to_cut(world: World):
+    world.reindex(FIRST)
+    with mock.patch("freshd.compose.generation.CHUNKER", "other/1"):
+        assert world.embedded(lambda: world.reindex(FIRST)) == []
+        assert len(world.index) == 2
+        with world.whole(FIRST) as whole:
+            live = whole.generations.current.record
+            assert live.recipe == whole.recipe.identity
+            assert_whole(whole)
+
+
+def test_a_second_run_under_the_same_model_changes_nothing(world: World):
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    before = world.index
+    tally = world.reindex(SECOND)
+    assert (tally.fates.embedded, tally.fates.reused, tally.documents["modified"]) == (0, 0, 0)
+    assert world.index == before
+
+
+def test_the_tally_says_what_the_change_of_model_cost(world: World):
+    world.reindex(FIRST)
+    tally = world.reindex(SECOND)
+    assert tally.fates.embedded == len(world.scratch(SECOND))
+    assert tally.embedded_characters > 0
+    assert tally.documents["modified"] == 0
+
+
+# What happens meanwhile
+
+
+def edit(whole: Whole) -> None:
+    """Take a change in at once, as the thread that writes does it between two pieces of other work."""
+    whole.reindexer(is_whole_run=False).run()
+
+
+def test_edits_made_meanwhile_are_searchable_at_once_and_still_there_afterwards(world: World):
+    world.reindex(FIRST)
+
+    def meanwhile(whole: Whole, piece: int) -> None:
+        if piece == 1:
+            world.write("travel.md", "# Travel\n\nTrains are booked by nobody.\n")
+            world.write("new.md", "# New\n\nA page that was not there before.\n")
+            (world.docs / "leave.md").unlink()
+            (world.docs / "keys.rst").rename(world.docs / "locks.rst")
+            edit(whole)
+            found = hits(whole, "pages")
+            assert ("travel.md", "Trains are booked by nobody.") in found
+            assert {name for name, _ in found} == {"travel.md", "new.md", "locks.rst"}
+
+    world.fill(SECOND, meanwhile)
+    with world.whole(SECOND) as whole:
+        assert world.dump(whole) == world.scratch(SECOND)
+        assert_whole(whole)
+
+
+def test_a_document_that_changes_all_the_while_keeps_nobody_waiting(world: World):
+    world.reindex(FIRST)
+
+    def meanwhile(whole: Whole, piece: int) -> None:
+        world.write("travel.md", f"# Travel\n\nTrains are booked by office {piece}.\n")
+        edit(whole)
+
+    world.fill(SECOND, meanwhile)
+    with world.whole(SECOND) as whole:
+        edit(whole)
+        assert world.dump(whole) == world.scratch(SECOND)
+
+
+def test_a_document_deleted_after_it_was_filled_in_is_in_neither_generation(world: World):
+    world.reindex(FIRST)
+    with world.whole(SECOND) as whole:
+        edit(whole)
+        while not SqliteGenerations(whole.database).progress().documents:
+            whole.generations.advance(lambda: None)
+        for name in PAGES:
+            (world.docs / name).unlink()
+        edit(whole)
+        assert not hits(whole, "leave")
+        whole.generations.finish(lambda: None)
+        assert world.dump(whole) == {}
+        assert whole.database.read("SELECT * FROM documents") == []
+        (world.docs / "leave.md").write_text(PAGES["leave.md"])
+        edit(whole)
+        assert {name for name, _ in hits(whole, "leave")} == {"leave.md"}
+    world.reindex(FIRST)
+    with world.whole(FIRST) as whole:
+        assert world.dump(whole) == world.scratch(FIRST)
+
+
+def test_what_cannot_be_read_as_the_index_has_it_is_carried_over(world: World):
+    """A newer content that is no text is quarantined; the last good revision stays, under another model too."""
+    world.reindex(FIRST)
+    with world.whole(FIRST) as whole:
+        before = world.dump(whole)
+    world.write("travel.md", b"\0\1\2" * 100)
+    tally = world.reindex(SECOND)
+    assert tally.documents["failed"] == 1
+    with world.whole(SECOND) as whole:
+        after = world.dump(whole)
+        assert {i: payload for i, (payload, *_) in after.items()} == {i: p for i, (p, *_) in before.items()}
+        assert {vector[0] for _, vector, _ in after.values()}.isdisjoint(vector[0] for _, vector, _ in before.values())
+        assert any("booked by the office" in text for _, text in hits(whole, "trains"))
+
+
+def test_documents_of_a_source_that_left_the_config_come_along(world: World):
+    world.reindex(FIRST)
+    path = world.configure(SECOND)
+    path.write_text(path.read_text().replace('"docs"\ntype', '"other"\ntype'))
+    with mock.patch.object(compose, "open_embedder", world.model), open_whole(load(path), Secrets()) as whole:
+        whole.reindexer().run()
+        assert whole.generations.current.record.embedder == world.models[SECOND].identity
+        assert len(world.dump(whole)) == 2 * len(world.scratch(FIRST))
+    assert world.embedded(lambda: world.reindex(SECOND)) == []
+
+
+def entry(name: str) -> str:
+    return f"<item><guid>{name}</guid><title>{name}</title><description>All about {name}.</description></item>"
+
+
+def feed(*names: str) -> Reply:
+    body = f"<rss version='2.0'><channel><title>News</title>{''.join(map(entry, names))}</channel></rss>"
+    return Reply(200, body.encode(), {"Content-Type": "application/rss+xml"})
+
+
+def test_entries_that_rolled_off_their_feed_come_along(world: World):
+    with ScriptedServer() as server:
+        news = f'[[sources]]\nname = "news"\ntype = "feed"\nurl = "{server.url("/feed")}"\n'
+        news += f'allow_private_hosts = ["{server.host}"]\n'
+        server.on("/feed", feed("elks", "moose"))
+        world.reindex(FIRST, extra=news)
+        server.on("/feed", feed("moose", "hares"))
+        world.reindex(SECOND, extra=news)
+        with world.whole(SECOND, extra=news) as whole:
+            assert whole.generations.current.record.embedder == world.models[SECOND].identity
+            found = {text for _, text in hits(whole, "all about animals")}
+        assert {"All about elks.", "All about moose.", "All about hares."} <= found
+
+
+def test_a_text_that_the_other_model_never_takes_keeps_nothing_back(world: World):
+    world.reindex(FIRST)
+
+    class Picky(NamedModel):
+        def embed_passages(self, texts):
+            if any("porter" in text for text in texts):
+                raise ValueError("not this one")
+            return super().embed_passages(texts)
+
+    world.models[SECOND] = Picky(SECOND)
+    tally = world.reindex(SECOND)
+    tally = world.reindex(SECOND)
+    assert tally.documents["failed"] == 1
+    with world.whole(SECOND) as whole:
+        assert {name for name, _ in hits(whole, "leave trains keys")} == {"leave.md", "travel.md"}
+        assert whole.generations.current.record.embedder == world.models[SECOND].identity
+
+
+def test_points_that_the_store_beside_lost_are_put_back_before_it_is_searched(world: World):
+    world.reindex(FIRST)
+    with world.whole(SECOND) as whole:
+        edit(whole)
+        generations = whole.generations
+        while not SqliteGenerations(whole.database).progress().documents:
+            generations.advance(lambda: None)
+        store = generations._beside.store
+        store.remove([point.chunk_id for point in store.scroll(None, 2)])
+        store.flush()
+        generations.finish(lambda: None)
+        assert world.dump(whole) == world.scratch(SECOND)
+
+
+def test_a_store_beside_that_does_not_answer_costs_the_live_one_nothing(world: World):
+    world.reindex(FIRST)
+    with world.whole(SECOND) as whole:
+        edit(whole)
+        generations, live, upsert = whole.generations, whole.store, EdgeStore.upsert
+
+        def only_live(store: EdgeStore, points: list[Point]) -> None:
+            if store is not live:
+                raise StoreUnavailable("it is down")
+            upsert(store, points)
+
+        with mock.patch.object(EdgeStore, "upsert", only_live):
+            while generations.advance(lambda: None):
+                pass
+        assert generations.filling().error == "it is down"
+        world.write("travel.md", "# Travel\n\nTrains are booked by nobody.\n")
+        edit(whole)
+        assert ("travel.md", "Trains are booked by nobody.") in hits(whole, "trains")
+        eventually(lambda: generations.advance(lambda: None), 10)
+        generations.finish(lambda: None)
+        assert world.dump(whole) == world.scratch(SECOND)
+
+
+# Going back, going elsewhere, letting go
+
+
+def test_going_back_embeds_only_what_changed_since(world: World):
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    world.write("travel.md", PAGES["travel.md"].replace("the office", "nobody"))
+    world.reindex(SECOND)
+    before = world.index
+    texts = world.embedded(lambda: world.reindex(FIRST))
+    assert len(texts) == 1
+    assert "booked by nobody" in texts[0]
+    assert world.index == before
+    with world.whole(FIRST) as whole:
+        assert world.dump(whole) == world.scratch(FIRST)
+        assert_whole(whole)
+
+
+def test_giving_up_half_way_costs_nothing_and_so_does_going_on(world: World):
+    world.reindex(FIRST)
+    with world.whole(SECOND) as whole:
+        edit(whole)
+        while not SqliteGenerations(whole.database).progress().documents:
+            whole.generations.advance(lambda: None)
+    world.write("new.md", "# New\n\nA page.\n")
+    assert len(world.embedded(lambda: world.reindex(FIRST))) == 1
+    assert world.status()["retired"] is not None
+    with world.whole(FIRST) as whole:
+        assert world.dump(whole) == world.scratch(FIRST)
+    assert len(world.embedded(lambda: world.reindex(SECOND))) == 1
+    with world.whole(SECOND) as whole:
+        assert world.dump(whole) == world.scratch(SECOND)
+
+
+def test_what_was_read_under_a_recipe_that_never_took_over_is_read_again(world: World):
+    """A document that changed while another way to read it was coming is not left as that one had it."""
+    world.reindex(FIRST)
+    as_table = 'media_types = { "travel.md" = "text/csv" }\n'
+    with world.whole(FIRST, extra=as_table) as whole:
+        world.write("travel.md", PAGES["travel.md"] + "\nBuses, are, not, booked.\n")
+        edit(whole)
+    world.reindex(FIRST)
+    with world.whole(FIRST) as whole:
+        assert world.dump(whole) == world.scratch(FIRST)
+
+
+def test_a_third_model_discards_what_stands_beside(world: World):
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    (former,) = {world.status()["retired"]["name"]}
+    world.reindex(THIRD)
+    assert former not in world.index
+    assert len(world.index) == 2
+    with world.whole(THIRD) as whole:
+        assert world.dump(whole) == world.scratch(THIRD)
+
+
+def test_the_former_generation_is_discarded_when_its_time_is_over(world: World):
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    assert len(world.index) == 2
+    with world.whole(SECOND, settings='[generations]\nkeep_for = "1ms"\n') as whole:
+        whole.reindexer(is_whole_run=False)
+        while whole.generations.advance(lambda: None):
+            pass
+        assert_whole(whole)
+    (live,) = world.index
+    assert world.status(SECOND) == {"live": live, "filling": None, "retired": None}
+
+
+def test_what_is_forgotten_leaves_the_generation_that_is_only_kept_too(world: World):
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    with world.whole(SECOND) as whole:
+        SqliteForgetting(whole.database).forget(SOURCE, [DocumentId("leave.md")])
+        whole.removal.finish()
+        for store in whole.generations.stores():
+            texts = [point.payload["page_content"] for point in store.scroll(None, 100)]
+            assert texts
+            assert not any("28 days" in text for text in texts)
+    assert len(world.embedded(lambda: world.reindex(FIRST))) == 0
+
+
+def test_nobody_discards_the_live_generation(world: World):
+    world.reindex(FIRST)
+    with world.whole(FIRST) as whole:
+        records = SqliteGenerations(whole.database)
+        with pytest.raises(ValueError, match="is the live one"):
+            records.doom(records.live.name)
+
+
+def test_a_live_model_that_cannot_be_had_is_refused_by_name(world: World):
+    world.reindex(FIRST)
+    world.missing.add(FIRST)
+    with pytest.raises(StateUnusable, match=f"(?s)'{FIRST}'.*'{SECOND}'") as refused:
+        world.reindex(SECOND)
+    assert FIRST in refused.value.hint
+    world.missing.clear()
+    world.reindex(SECOND)
+
+
+def test_another_name_for_the_collection_is_another_place(world: World):
+    world.reindex(FIRST)
+    world.store = '[store]\ncollection = "elsewhere"\n'
+    assert world.embedded(lambda: world.reindex(FIRST)) == []
+    with world.whole(FIRST) as whole:
+        assert whole.generations.current.record.name.startswith("elsewhere-")
+        assert world.dump(whole) == world.scratch(FIRST)
+
+
+# Killed anywhere
+
+POINTS = ("mid_fill", "before_switch", "after_switch", "before_discard", "mid_discard")
+
+
+@pytest.mark.parametrize("point", ["mid_fill@2", "mid_fill@3", "before_discard@2"])
+def test_broken_off_anywhere_it_goes_on_with_the_next_run(world: World, point: str):
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    world.write("travel.md", PAGES["travel.md"].replace("the office", "nobody"))
+    name, _, nth = point.partition("@")
+    with mock.patch("freshd.pipeline.filling.LAST_LAP", 2):
+        faults.arm(f"{name}:raise@{nth}")
+        with suppress(OSError, StoreUnavailable):
+            world.reindex(THIRD)
+        faults.arm("")
+        world.reindex(THIRD)
+    with world.whole(THIRD) as whole:
+        assert world.dump(whole) == world.scratch(THIRD)
+        assert_whole(whole)
+    assert len(world.index) == 2
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_it_is_finished_by_the_next_run(world: World, point: str):
+    """A real kill -9 of a real process."""
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    config = world.configure(THIRD)
+    command = [sys.executable, "-m", "tests.kit.models", "reindex", "--config", str(config)]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        command,
+        cwd=root,
+        env={**os.environ, "FRESHD_FAULTS": f"{point}:kill"},
+        capture_output=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == -9, done.stderr
+    world.reindex(THIRD)
+    with world.whole(THIRD) as whole:
+        assert world.dump(whole) == world.scratch(THIRD)
+        assert_whole(whole)
+    assert len(world.index) == 2
+
+
+def test_a_scheduler_fills_it_in_while_nothing_else_is_due_and_reads_from_afar_ahead(world: World):
+    with ScriptedServer() as server:
+        news = f'[[sources]]\nname = "news"\ntype = "feed"\nurl = "{server.url("/feed")}"\n'
+        news += f'allow_private_hosts = ["{server.host}"]\n'
+        server.on("/feed", feed("elks", "moose"))
+        world.reindex(FIRST, extra=news)
+        with world.whole(SECOND, extra=news) as whole:
+            begun: list[str] = []
+            connector = whole.targets[1].connector
+            begin = connector.begin
+            connector.begin = lambda ref, on_read: (begun.append(ref.document_id), begin(ref, on_read))
+            scheduler = whole.scheduler(Observer(), lambda: None)
+            scheduler.start()
+            try:
+                world.write("travel.md", "# Travel\n\nTrains are booked by nobody.\n")
+                eventually(lambda: not whole.generations.is_under_way, 30)
+                eventually(lambda: any("by nobody" in text for _, text in hits(whole, "trains")), 30)
+            finally:
+                scheduler.stop()
+            assert len(begun) >= 2
+            assert whole.generations.current.record.embedder == world.models[SECOND].identity
+            assert world.dump(whole) == world.scratch(SECOND, extra=news)
+
+
+# What a search sees
+
+
+def test_every_answer_is_of_one_generation_and_none_is_empty(world: World):
+    """Asked by threads all the while; the two generations cut the documents differently, which tells answers apart."""
+    for n in range(12):
+        world.write(f"page{n}.md", f"# Page {n}\n\n" + " ".join(f"word{n}x{i}" for i in range(60)) + "\n")
+    world.reindex(FIRST)
+    with world.whole(FIRST) as whole:
+        coarse = {text for _, text in hits(whole, "page")}
+    module = "freshd.compose.generation"
+    with mock.patch(f"{module}._MIN_TOKENS", 4), mock.patch(f"{module}._MAX_TOKENS", 24):
+        fine = {payload["page_content"] for payload, *_ in world.scratch(SECOND).values()}
+        wide = SearchFilter((SOURCE,), "page")
+        seen: list[set[str]] = []
+        over = threading.Event()
+        with world.whole(SECOND) as whole:
+            edit(whole)
+
+            def ask() -> None:
+                while not over.is_set():
+                    seen.append({hit.citation.text for hit in whole.search.search("page", 20, wide).hits})
+
+            threads = [threading.Thread(target=ask) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            try:
+                while whole.generations.is_under_way:
+                    whole.generations.advance(lambda: None)
+                n_before = len(seen)
+                while len(seen) < n_before + 6:
+                    assert all(thread.is_alive() for thread in threads)
+            finally:
+                over.set()
+                for thread in threads:
+                    thread.join()
+    only_coarse, only_fine = coarse - fine, fine - coarse
+    assert all(seen)
+    assert not [texts for texts in seen if texts & only_coarse and texts & only_fine]
+    assert any(texts & only_coarse for texts in seen)
+    assert any(texts & only_fine for texts in seen)
+
+
+def test_a_question_asked_before_the_switch_is_answered_by_the_generation_it_was_asked_of(world: World):
+    """Whole and alone: its store is kept open, and its chunks are admitted as they were."""
+    world.write("page.md", "# Page\n\n" + " ".join(f"word{i}" for i in range(60)) + "\n")
+    world.reindex(FIRST)
+    with world.whole(FIRST) as whole:
+        coarse = hits(whole, "page")
+    module = "freshd.compose.generation"
+    with mock.patch(f"{module}._MIN_TOKENS", 4), mock.patch(f"{module}._MAX_TOKENS", 24), world.whole(SECOND) as whole:
+        edit(whole)
+        store, gate, answers = whole.store, Gate(), []
+        search_sparse = store.search_sparse
+
+        def held_up(*arguments):
+            found = search_sparse(*arguments)
+            gate()
+            return found
+
+        with mock.patch.object(store, "search_sparse", held_up):
+            thread = threading.Thread(target=lambda: answers.append(hits(whole, "page")))
+            thread.start()
+            assert gate.arrived.wait(20)
+            whole.generations.finish(lambda: None)
+            whole.generations.advance(lambda: None)
+            assert whole.store is not store
+            fine = hits(whole, "page")
+            assert store.child_pid is not None
+            gate.opened.set()
+            thread.join()
+        whole.generations.advance(lambda: None)
+        assert store.child_pid is None
+    assert answers == [coarse]
+    assert fine - coarse
+
+
+# What is said
+
+
+def test_a_dry_run_says_what_the_change_would_cost_and_changes_nothing(world: World):
+    world.reindex(FIRST)
+    before = world.index, world.status()
+    with mock.patch.object(compose, "open_embedder", world.model):
+        with open_dry_run(load(world.configure(SECOND))) as (whole, _):
+            (tally,) = whole.reindexer().run()
+        assert tally.fates.embedded == len(world.scratch(FIRST))
+        config = load(world.configure(FIRST))
+        with mock.patch("freshd.compose.generation.CHUNKER", "other/1"), open_dry_run(config) as (whole, _):
+            (tally,) = whole.reindexer().run()
+    assert (tally.fates.embedded, tally.fates.reused) == (0, len(world.scratch(FIRST)))
+    assert (world.index, world.status()) == before
+
+
+def test_the_status_says_which_generation_is_searched_and_how_far_the_next_one_is(world: World):
+    world.reindex(FIRST)
+    (live,) = world.index
+    assert world.status() == {"live": live, "filling": None, "retired": None}
+    with world.whole(SECOND) as whole:
+        edit(whole)
+        while not SqliteGenerations(whole.database).progress().documents:
+            whole.generations.advance(lambda: None)
+    report = stored_status(load(world.configure(SECOND)))
+    said = report["generation"]
+    assert said["live"] == live
+    assert said["filling"]["of"] == len(PAGES)
+    assert 0 < said["filling"]["documents"] <= len(PAGES)
+    assert said["retired"] is None
+    done = f"{said['filling']['documents']} of {len(PAGES)} documents"
+    written = io.StringIO()
+    show.status_table(report, Console(file=written, width=120))
+    assert f"generation {said['filling']['name']}: {done}" in written.getvalue()
+    assert f"<dt>Next generation</dt><dd>{done}" in facts(report, datetime.now(UTC))
+
+
+# On a server
+
+
+@pytest.fixture
+def server() -> Iterator[Standin]:
+    with serving() as standin:
+        yield standin
+
+
+@pytest.fixture
+def hosted(tmp_path: Path, server: Standin) -> Iterator[World]:
+    yield World(tmp_path, store=f'[store]\nurl = "{server.url}"\n')
+    faults.arm("")
+
+
+def alias(server: Standin) -> str | None:
+    held = {one.alias_name: one.collection_name for one in server.client.get_aliases().aliases}
+    return held.get("knowledge")
+
+
+def collections(server: Standin) -> set[str]:
+    return {one.name for one in server.client.get_collections().collections}
+
+
+def test_on_a_server_the_alias_goes_along(hosted: World, server: Standin):
+    hosted.reindex(FIRST)
+    (first,) = collections(server)
+    assert alias(server) == first
+    seen: set[str | None] = set()
+    hosted.fill(SECOND, lambda *_: seen.add(alias(server)))
+    assert seen == {first}
+    (second,) = collections(server) - {first}
+    assert alias(server) == second
+    with hosted.whole(SECOND) as whole:
+        assert hosted.dump(whole) == hosted.scratch(SECOND)
+    hosted.reindex(THIRD)
+    assert first not in collections(server)
+    assert alias(server) in collections(server) - {second}
+
+
+def test_an_alias_that_was_left_behind_is_brought_along_at_the_next_start(hosted: World, server: Standin):
+    hosted.reindex(FIRST)
+    before = alias(server)
+    faults.arm("after_switch:raise")
+    with pytest.raises(OSError, match="injected"):
+        hosted.reindex(SECOND)
+    faults.arm("")
+    assert alias(server) == before
+    with hosted.whole(SECOND) as whole:
+        assert alias(server) == whole.generations.current.record.name != before
+
+
+def test_a_collection_of_somebody_elses_that_has_the_name_is_refused_untouched(hosted: World, server: Standin):
+    from qdrant_client import models
+
+    own = models.VectorParams(size=4, distance=models.Distance.COSINE)
+    server.client.create_collection("knowledge", vectors_config=own)
+    with pytest.raises(CollectionMismatch, match="expected that name to be free"):
+        hosted.reindex(FIRST)
+    assert collections(server) == {"knowledge"}
+
+
+def test_an_alias_of_somebody_elses_is_refused_untouched(hosted: World, server: Standin):
+    from qdrant_client import models
+
+    own = models.VectorParams(size=4, distance=models.Distance.COSINE)
+    server.client.create_collection("theirs", vectors_config=own)
+    action = models.CreateAlias(collection_name="theirs", alias_name="knowledge")
+    server.client.update_collection_aliases([models.CreateAliasOperation(create_alias=action)])
+    with pytest.raises(CollectionMismatch, match="belongs to no freshd"):
+        hosted.reindex(FIRST)
+    assert (collections(server), alias(server)) == ({"theirs"}, "theirs")
+
+
+def test_a_collection_of_another_instance_is_never_discarded(hosted: World, server: Standin):
+    hosted.reindex(FIRST)
+    with hosted.whole(SECOND) as whole:
+        wanted = whole.generations._wanted.name
+        whole.generations.settle()
+    theirs = {"freshd": {"instance": "somebody else's"}}
+    from qdrant_client import models
+
+    own = models.VectorParams(size=4, distance=models.Distance.COSINE)
+    server.client.create_collection(wanted, vectors_config=own, metadata=theirs)
+    with pytest.raises(CollectionMismatch, match="belongs to instance somebody else's"):
+        hosted.reindex(SECOND)
+    assert wanted in collections(server)

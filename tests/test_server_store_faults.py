@@ -1,0 +1,326 @@
+"""A Qdrant server behind a network that fails: each fault at each kind of call, and what an index makes of it.
+
+Catalogue rows 41 to 47. Real sockets, real HTTP; the server is the stand-in, the network is a proxy in between.
+"""
+
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from freshd.config import Secrets, check_store, load, load_secrets
+from freshd.errors import CollectionMismatch, ConfigError, StoreUnavailable
+from freshd.model import ChunkId, Point, Relabel, SearchFilter, SparseVector, Vector
+from freshd.stores.server import ServerStore
+from freshd.stores.wire import pack_dense
+from tests.kit.clock import ShiftedClock
+from tests.kit.embedder import HashEmbedder
+from tests.kit.proxy import Fault, Proxy, Status
+from tests.kit.world import Index, Settings, assert_same_index
+from tests.qdrant_standin import Standin, serving
+
+COLLECTION = "knowledge"
+VECTOR = Vector(pack_dense((1.0, 0.0, 0.0, 0.0)))
+TERMS = SparseVector((7,), (1.0,))
+
+
+def point(number: int) -> Point:
+    payload = {"doc_id": "handbook/a.md", "source": "handbook", "freshd": {"document_id": "a.md"}, "line": 1}
+    return Point(ChunkId(str(uuid.UUID(int=number))), VECTOR, TERMS, payload)
+
+
+def relabel(store: ServerStore) -> None:
+    store.relabel([Relabel((point(1).chunk_id,), {"line": 2})])
+
+
+CALLS: dict[str, Callable[[ServerStore], object]] = {
+    "open": lambda store: store.open("owner"),
+    "ping": lambda store: store.ping(),
+    "upsert": lambda store: store.upsert([point(1), point(2), point(3)]),
+    "relabel": relabel,
+    "remove": lambda store: store.remove([point(2).chunk_id]),
+    "flush": lambda store: store.flush(),
+    "search_dense": lambda store: len(store.search_dense(VECTOR, 5, SearchFilter(("handbook",)))),
+    "search_sparse": lambda store: len(store.search_sparse(TERMS, 5, SearchFilter(("handbook",)))),
+    "retrieve": lambda store: len(store.retrieve([point(1).chunk_id])),
+    "scroll": lambda store: len(store.scroll(None, 10, with_vectors=True)),
+    "count": lambda store: store.count(),
+}
+
+FAULTS: dict[str, Fault | Status] = {
+    "refused": Fault.REFUSE,
+    "reset in the request": Fault.RESET,
+    "reply dropped after apply": Fault.DROP_REPLY,
+    "half a reply": Fault.HALF_REPLY,
+    "garbage": Fault.GARBAGE,
+    "empty answer": Fault.EMPTY,
+    "429": Status(429),
+    "429 for 7 s": Status(429, "7"),
+    "429 until a date": Status(429, "Fri, 31 Dec 9999 23:59:59 GMT"),
+    "500": Status(500),
+    "502": Status(502),
+    "503": Status(503, "1"),
+    "401": Status(401),
+    "403": Status(403),
+    "404": Status(404),
+}
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[tuple[Standin, Proxy]]:
+    with serving() as server, Proxy(int(server.url.rpartition(":")[2])) as proxy:
+        yield server, proxy
+
+
+@pytest.fixture(scope="module")
+def kept(network: tuple[Standin, Proxy]) -> Iterator[ServerStore]:
+    made = ServerStore(network[1].url, "kept", 4, timeout_s=20)
+    made.open("owner")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(kept: ServerStore, network: tuple[Standin, Proxy]) -> Iterator[ServerStore]:
+    """One store for all, as it was: making one takes longer than asking it."""
+    kept.upsert([point(1), point(2)])
+    kept.remove([point(3).chunk_id])
+    yield kept
+    network[1].faults = []
+
+
+@pytest.fixture
+def lost(network: tuple[Standin, Proxy]) -> Iterator[ServerStore]:
+    """A store whose collection was deleted."""
+    server, proxy = network
+    made = ServerStore(proxy.url, "lost", 4)
+    made.open("owner")
+    server.client.delete_collection("lost")
+    yield made
+    server.client.delete_collection("lost")
+    made.close()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_that_fails_says_so_in_one_line_and_may_be_done_again(
+    call: str, fault: str, store: ServerStore, network: tuple[Standin, Proxy]
+):
+    """What the server did is unknown; done again it comes out as if it had been done once."""
+    proxy = network[1]
+    proxy.faults = [FAULTS[fault]]
+    with pytest.raises(StoreUnavailable) as failed:
+        CALLS[call](store)
+    said = f"{failed.value}{failed.value.hint}"
+    assert said.isprintable()
+    assert f"collection 'kept' at {proxy.url}" in said
+    assert failed.value.retryable
+    assert ("FRESHD_QDRANT_API_KEY" in failed.value.hint) == (fault in ("401", "403"))
+    assert failed.value.wait_s == (7 if fault == "429 for 7 s" else 0)
+    proxy.faults = []
+    got = CALLS[call](store)
+    left = {"upsert": 3, "remove": 1}.get(call, 2)
+    assert store.count() == left
+    assert got in (None, left, 1)
+
+
+@pytest.mark.parametrize("call", ["upsert", "search_dense", "count"])
+def test_a_server_that_answers_too_late_is_given_up_at_the_deadline(call: str, network: tuple[Standin, Proxy], store):
+    proxy = network[1]
+    hasty = ServerStore(proxy.url, "kept", 4, timeout_s=1)
+    hasty.open("owner")
+    proxy.faults = [Fault.SILENCE]
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        CALLS[call](hasty)
+    CALLS[call](hasty)
+    hasty.close()
+
+
+@pytest.mark.parametrize("call", sorted(CALLS.keys() - {"open"}))
+def test_a_collection_that_was_deleted_is_said_to_be_gone_and_not_made_anew(call: str, network, lost: ServerStore):
+    with pytest.raises(CollectionMismatch, match="is gone") as gone:
+        CALLS[call](lost)
+    assert "freshd reindex" in gone.value.hint
+    with pytest.raises(CollectionMismatch, match="is gone"):
+        lost.open("owner")
+    assert not network[0].client.collection_exists("lost")
+
+
+def test_a_collection_that_was_swapped_is_noticed_before_anything_counts_as_durable(network, lost: ServerStore):
+    """Under the same name stands another instance's, of the same shape: it takes writes like our own."""
+    other = ServerStore(network[1].url, "lost", 4)
+    other.open("somebody else")
+    lost.upsert([point(1)])
+    with pytest.raises(CollectionMismatch, match="belongs to instance somebody else"):
+        lost.flush()
+    other.close()
+
+
+def test_every_write_waits_until_it_is_applied(network, store: ServerStore):
+    """The stand-in refuses one that does not; this is the proof that it would have been noticed."""
+    _, proxy = network
+    seen: list[str] = []
+    proxy.on_request = lambda method, path: seen.append(path) if "points" in path else None
+    for call in ("upsert", "relabel", "remove"):
+        CALLS[call](store)
+    proxy.on_request = lambda *_: None
+    assert len(seen) == 3
+    assert all("wait=true" in path for path in seen)
+
+
+# An index behind such a network
+
+
+class World:
+    """A folder, an index of it on a server behind a proxy, and a fresh one of it whenever it is asked for."""
+
+    def __init__(self, base: Path, server: Standin, proxy: Proxy) -> None:
+        self.docs, self.server, self.proxy = base / "docs", server, proxy
+        self.docs.mkdir()
+        self._base = base
+        self._settings = Settings(self.docs, ShiftedClock(), HashEmbedder())
+        self._stores = [ServerStore(proxy.url, COLLECTION, 32, timeout_s=20)]
+        self.index = Index(self._settings, base / "state", self._stores[0])
+
+    def write(self, name: str, *paragraphs: str) -> None:
+        (self.docs / name).write_text("# Title\n\n" + "\n\n".join(paragraphs))
+
+    def edit(self, n: int) -> None:
+        """Add, change, rename and delete; the n-th time."""
+        self.write("changed.md", f"The paragraph of time {n}.", "The paragraph that stays.")
+        self.write(f"new{n}.md", f"A document of time {n}.")
+        if n:
+            (self.docs / f"new{n - 1}.md").rename(self.docs / f"moved{n - 1}.md")
+        if n > 1:
+            (self.docs / f"moved{n - 2}.md").unlink()
+
+    def assert_as_from_scratch(self) -> None:
+        name = f"scratch-{uuid.uuid4().hex}"
+        store = ServerStore("local", name, 32, client=self.server.client)
+        scratch = Index(self._settings, self._base / name, store)
+        scratch.reindex()
+        assert_same_index(self.index, scratch, ["paragraph", "document of time"])
+        self.server.client.delete_collection(name)
+
+    def close(self) -> None:
+        self.proxy.faults, self.proxy.always = [], None
+        self.index.close()
+        if self.server.client.collection_exists(COLLECTION):
+            self.server.client.delete_collection(COLLECTION)
+
+
+@pytest.fixture
+def world(tmp_path: Path, network: tuple[Standin, Proxy]) -> Iterator[World]:
+    made = World(tmp_path, *network)
+    yield made
+    made.close()
+
+
+AT_EVERY_REQUEST = ("reset in the request", "reply dropped after apply", "half a reply", "garbage", "429", "503", "404")
+
+
+@pytest.mark.parametrize("fault", AT_EVERY_REQUEST)
+def test_a_fault_at_any_request_of_a_run_leaves_nothing_wrong_behind(fault: str, world: World):
+    """The first request fails, then the second, and so on, until a run comes through before its turn."""
+    for n in range(100):
+        world.edit(n)
+        world.proxy.faults = [*[None] * n, FAULTS[fault]]
+        try:
+            world.index.reindex()
+        except StoreUnavailable:
+            world.proxy.faults = []
+            world.index.reindex()
+        if world.proxy.faults:
+            break
+        if n % 4 == 0:
+            world.assert_as_from_scratch()
+    assert n >= 4, "a run asks the server several times"
+    world.proxy.faults = []
+    world.assert_as_from_scratch()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_that_loses_a_third_of_all_requests_or_replies_only_slows_things_down(seed: int, world: World):
+    chance = random.Random(seed)
+    n_failed = 0
+    for n in range(6):
+        world.edit(n)
+        for _ in range(100):
+            world.proxy.faults = [
+                chance.choice([None, None, None, None, Fault.DROP_REPLY, Fault.RESET]) for _ in "1234567"
+            ]
+            try:
+                world.index.reindex()
+                break
+            except StoreUnavailable:
+                n_failed += 1
+    assert n_failed > 0
+    world.proxy.faults = []
+    world.index.reindex()
+    world.assert_as_from_scratch()
+
+
+def test_what_was_written_into_a_swapped_collection_is_not_believed(world: World, network):
+    world.edit(0)
+    world.index.reindex()
+    world.server.client.delete_collection(COLLECTION)
+    other = ServerStore(world.server.url, COLLECTION, 32)
+    other.open("somebody else")
+    world.edit(1)
+    with pytest.raises(CollectionMismatch, match="somebody else"):
+        world.index.reindex()
+    assert world.index.sources.state(world.index.target.name).pending > 0
+    other.close()
+
+
+def test_points_of_somebody_else_are_neither_found_nor_touched(world: World):
+    world.edit(0)
+    world.index.reindex()
+    stranger = Point(
+        ChunkId(str(uuid.uuid4())),
+        Vector(pack_dense([1.0] + [0.0] * 31)),
+        SparseVector(),
+        {"page_content": "The paragraph of a stranger.", "source": "theirs", "freshd": {"document_id": "x"}},
+    )
+    world.index.store.upsert([stranger])
+    world.edit(1)
+    world.index.reindex()
+    assert not any("stranger" in str(hit) for hit in world.index.hits("paragraph of a stranger"))
+    assert [one.payload["source"] for one in world.index.store.retrieve([stranger.chunk_id])] == ["theirs"]
+
+
+# The key on its way
+
+
+CONFIG = '[[sources]]\nname = "handbook"\ntype = "files"\npath = "docs"\n'
+
+
+@pytest.mark.parametrize(
+    ("store", "is_safe"),
+    [
+        ('url = "http://qdrant:6333"', False),
+        ('url = "http://10.0.0.7:6333"', False),
+        ('url = "http://[fd00::7]:6333"', False),
+        ('url = "http://localhost.example.org"', False),
+        ('url = "https://qdrant.example.org"', True),
+        ('url = "http://localhost:6333"', True),
+        ('url = "http://127.0.0.1:6333"', True),
+        ('url = "http://[::1]:6333"', True),
+        ('url = "http://qdrant:6333"\nplain_http = true', True),
+        ("", True),
+    ],
+)
+def test_a_key_leaves_the_machine_encrypted_or_not_at_all(store: str, is_safe: bool, tmp_path: Path):
+    (tmp_path / "freshd.toml").write_text(f"[store]\n{store}\n{CONFIG}")
+    config = load(tmp_path / "freshd.toml")
+    check_store(config, Secrets())
+    with_key = load_secrets({"FRESHD_QDRANT_API_KEY": "c4nary-key"})
+    if is_safe:
+        check_store(config, with_key)
+        return
+    with pytest.raises(ConfigError, match="expected https") as refused:
+        check_store(config, with_key)
+    assert "plain_http" in refused.value.hint
+    assert "c4nary" not in f"{refused.value}{refused.value.hint}"

@@ -1,0 +1,470 @@
+"""Anything in any order: people, servers, clocks, crashes and operators, over the whole of freshd in one process.
+
+Real files, a real feed on loopback, SQLite, Qdrant Edge and the real composition; only the model's vectors are hashes
+and only the clock is ours. After every step: nothing applied is lost, nothing unknown stands in the store, nothing
+left it that its source still shows, versions rise, and no answer mixes two revisions. Where it comes to rest, the index
+is what one made anew is, and nothing was embedded in vain.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings, target
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import freshd.compose
+from freshd import faults
+from freshd.config import Secrets, load
+from freshd.errors import FreshdError
+from freshd.guard import Guard
+from freshd.model import SourceName
+from freshd.scheduler import Drain, Scanner, Tally
+from tests.kit.embedder import HashEmbedder
+from tests.kit.failpoints import STEPS
+from tests.scripted_server import ScriptedServer
+from tests.torture import oracle
+from tests.torture.place import FEED, SOURCE, Feed, differences
+from tests.torture.points import Durable, copy_tree, memory, read_points
+from tests.torture.program import children
+
+GUARD = Guard(documents=2, share=0.2)
+BROAD, NARROW = "", 'exclude = ["b*.md"]'
+CONFIG = """
+state_dir = "{state}"
+[disk]
+reserve_bytes = "1"
+[guard]
+documents = {guard.documents}
+share = {guard.share}
+[[sources]]
+name = "{source}"
+type = "files"
+path = "docs"
+{scope}
+[[sources]]
+name = "{feed}"
+type = "feed"
+url = "{url}"
+allow_private_hosts = ["{host}"]
+"""
+
+BLOCKS = (
+    "## Leave\n\nEverybody has twenty eight days of leave a year.",
+    "## Travel\n\nTrains are booked by the office, flights need the consent of the team lead.",
+    "A lost key is reported to the porter within one hour. " * 4,
+    "Doors are locked at night.",
+    "## Empty",
+)
+"""Few, so that documents share text, repeat it, and come back to it."""
+
+NAMES = ("a.md", "b.md", "c.md", "bb.md", "sub/a.md", "sub/b.md")
+QUERIES = ("days of leave", "lost key")
+PAGE = 1_000
+
+blocks = st.lists(st.sampled_from(BLOCKS), max_size=6)
+places = st.integers(0, 30)
+steps = st.sampled_from(("after_detect", "mid_read", *STEPS, "after_applied"))
+
+
+class JumpingClock:
+    """The machine's clock, moved forward or set back by hand; monotonic time only ever moves forward."""
+
+    def __init__(self) -> None:
+        self._passed, self._set = timedelta(0), timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._passed + self._set
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._passed.total_seconds()
+
+    def advance(self, by: timedelta) -> None:
+        self._passed += by
+
+    def set(self, by: timedelta) -> None:
+        self._set += by
+
+
+class Freshd(RuleBasedStateMachine):
+    """A folder, a feed, and one freshd over both for as long as it is not broken off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._around = ExitStack()
+        self._base = Path(tempfile.mkdtemp(prefix="freshd-", dir=memory()))
+        self._around.callback(shutil.rmtree, self._base, ignore_errors=True)
+        self._docs, self._away = self._base / "docs", self._base / "unmounted"
+        self._docs.mkdir()
+        self._server = self._around.enter_context(ScriptedServer())
+        self._feed = Feed(self._server, "a feed")
+        self._clock, self._embedder = JumpingClock(), HashEmbedder(max_tokens=96)
+        self._around.enter_context(composed_of(self._clock, self._embedder))
+        self._scope, self._states = BROAD, 0
+        self._open = ExitStack()
+        self._is_broken = self._is_approved = False
+        self._is_edited = True
+        self._most_pending = 0
+        self._held: dict[tuple[str, str], str] = {}
+        self._versions: dict[tuple[str, str], int] = {}
+        self._restart(self._new_state())
+
+    def teardown(self) -> None:
+        """Whatever was left undone comes to rest, unless something failed already."""
+        try:
+            if sys.exc_info()[1] is None:
+                self.settle()
+                target(float(self._most_pending), label="pending after a run")
+        finally:
+            faults.arm("")
+            with suppress(FreshdError):
+                self._open.close()
+            self._around.close()
+
+    @initialize(first=st.dictionaries(st.sampled_from(NAMES), blocks, max_size=4))
+    def begin(self, first: dict[str, list[str]]) -> None:
+        for name, texts in first.items():
+            self._write(name, texts)
+
+    # What people do
+
+    @rule(name=st.sampled_from(NAMES), texts=blocks)
+    def write(self, name: str, texts: list[str]) -> None:
+        self._write(name, texts)
+
+    @precondition(lambda self: self._names())
+    @rule(which=places, text=st.sampled_from(BLOCKS))
+    def append(self, which: int, text: str) -> None:
+        with (self._root / self._pick(which)).open("a") as file:
+            file.write(f"\n\n{text}\n")
+        self._is_edited = True
+
+    @precondition(lambda self: self._names())
+    @rule(which=places, lines=st.integers(0, 6))
+    def truncate(self, which: int, lines: int) -> None:
+        path = self._root / self._pick(which)
+        path.write_text("\n".join(path.read_text().split("\n")[:lines]))
+        self._is_edited = True
+
+    @precondition(lambda self: self._names())
+    @rule(which=places)
+    def touch(self, which: int) -> None:
+        os.utime(self._root / self._pick(which))
+
+    @precondition(lambda self: self._names())
+    @rule(which=places, name=st.sampled_from((*NAMES, "new.md", "sub/new.md")))
+    def rename(self, which: int, name: str) -> None:
+        source, goal = self._root / self._pick(which), self._root / name
+        goal.parent.mkdir(exist_ok=True)
+        source.rename(goal)
+
+    @precondition(lambda self: len(self._names()) > 1)
+    @rule(which=places, other=places)
+    def swap(self, which: int, other: int) -> None:
+        one, two = self._root / self._pick(which), self._root / self._pick(other)
+        if one != two:
+            between = self._base / "on-the-way"
+            one.rename(between)
+            two.rename(one)
+            between.rename(two)
+
+    @precondition(lambda self: self._names())
+    @rule(which=st.lists(places, min_size=1, max_size=5))
+    def delete(self, which: list[int]) -> None:
+        for one in which:
+            if self._names():
+                (self._root / self._pick(one)).unlink()
+
+    @rule(is_empty_place_left=st.booleans())
+    def unmount(self, is_empty_place_left: bool) -> None:
+        if self._docs.exists() and not self._away.exists():
+            self._docs.rename(self._away)
+            if is_empty_place_left:
+                self._docs.mkdir()
+
+    @precondition(lambda self: self._away.exists())
+    @rule()
+    def mount(self) -> None:
+        with suppress(FileNotFoundError):
+            self._docs.rmdir()
+        self._away.rename(self._docs)
+
+    @rule(times=st.integers(1, 3))
+    def publish(self, times: int) -> None:
+        self._feed.churn(times)
+        self._is_edited = True
+
+    @rule(status=st.sampled_from((200, 404, 410, 429, 500)))
+    def answer_with(self, status: int) -> None:
+        self._feed.status = status
+
+    # What time and machines do
+
+    @rule(by=st.sampled_from((timedelta(seconds=3), timedelta(hours=2), timedelta(days=2))))
+    def time_passes(self, by: timedelta) -> None:
+        self._clock.advance(by)
+
+    @rule(by=st.sampled_from((timedelta(hours=-2), timedelta(hours=2), timedelta(days=-400))))
+    def somebody_sets_the_clock(self, by: timedelta) -> None:
+        self._clock.set(by)
+
+    @rule(step=steps, action=st.sampled_from(("raise", "enospc")), nth=st.integers(1, 3), times=st.integers(1, 2))
+    def crash(self, step: str, action: str, nth: int, times: int) -> None:
+        """Break a run off, go on with a copy of what was on the disk by then; perhaps break that off as well."""
+        for _ in range(times):
+            faults.arm(f"{step}:{action}@{nth}")
+            try:
+                self._reindex()
+            except OSError:
+                self._is_broken = True
+            finally:
+                faults.arm("")
+            self._abandon()
+
+    @rule()
+    def restart(self) -> None:
+        self._open.close()
+        self._restart(self._state)
+
+    # What freshd and its operator do
+
+    @rule()
+    def cycle(self) -> None:
+        self._reindex()
+
+    @precondition(lambda self: not self._away.exists())
+    @rule(where=st.lists(st.sampled_from((*NAMES, "sub", "new.md")), min_size=1, max_size=3), is_second=st.booleans())
+    def hint(self, where: list[str], is_second: bool) -> None:
+        """Something may have changed there; what is found is applied."""
+        whole, goal = self._whole, next(one for one in self._whole.targets if one.name == SOURCE)
+        scanner = Scanner(target=goal, ledger=whole.ledger, sources=whole.sources, guard=GUARD, clock=self._clock)
+        with suppress(FreshdError):
+            scanner.look({place: self._clock.now() for place in where}, is_second=is_second)
+        drain = Drain(
+            ledger=whole.ledger,
+            sources=whole.sources,
+            pipeline=whole.search,
+            clock=self._clock,
+            on_progress=lambda *_: None,
+        )
+        drain(goal.name, whole.ledger.last_seq(), Tally(goal.name))
+
+    @rule()
+    def approve(self) -> None:
+        self._is_approved = True
+        self._whole.ledger.approve(SourceName(SOURCE))
+
+    @rule()
+    def read_everything_again(self) -> None:
+        self._reindex(full=True)
+
+    @rule()
+    def change_the_globs(self) -> None:
+        self._scope = BROAD if self._scope else NARROW
+        self.restart()
+
+    @rule()
+    def verify(self) -> None:
+        divergent = self._whole.verify().divergent
+        assert not any(divergent.values()), divergent
+
+    # What must hold
+
+    @invariant()
+    def nothing_is_lost_and_nothing_unknown_stands(self) -> None:
+        """I2 and I3."""
+        found = self._durable().complaints()
+        assert not found, found
+
+    @invariant()
+    def nothing_goes_that_its_source_still_shows(self) -> None:
+        """I4; and no more at once than the guard lets pass, unless somebody approved."""
+        held = {(source, document): digest for source, document, digest in self._durable().certain.values()}
+        gone = self._held.keys() - held.keys()
+        is_mounted = not self._away.exists()
+        assert all(source == SOURCE for source, _ in gone), gone
+        assert is_mounted or not gone, gone
+        assert not [name for _, name in gone if name in self._shown()], gone
+        lost = {key for key in gone if self._held[key] not in held.values()}
+        allowed = max(GUARD.documents, int(GUARD.share * sum(source == SOURCE for source, _ in self._held)))
+        assert self._is_approved or len(lost) <= allowed, lost
+        self._held = held
+        if not self._whole.ledger.held(SourceName(SOURCE)):
+            self._is_approved = False
+
+    @invariant()
+    def versions_rise(self) -> None:
+        """I5, as far as the ledger tells."""
+        for (source, document), before in list(self._versions.items()):
+            now = self._whole.ledger.revision(SourceName(source), document).version
+            assert now >= before or not now, (source, document, before, now)
+        keys = self._held.keys()
+        self._versions = {key: self._whole.ledger.revision(SourceName(key[0]), key[1]).version for key in keys}
+
+    @invariant()
+    def no_answer_is_torn(self) -> None:
+        """I6: what is found of a document is of the one revision that the ledger holds."""
+        durable = self._durable()
+        texts = {
+            (point["payload"]["source"], point["payload"]["freshd"]["document_id"], point["payload"]["page_content"])
+            for chunk_id, point in durable.points.items()
+            if chunk_id in durable.certain
+        }
+        for query in QUERIES:
+            for hit in self._whole.search.search(query, 20).hits:
+                found = hit.citation
+                assert (found.source, found.document_id, found.text) in texts, found
+
+    def settle(self) -> None:
+        """Faults end, people stop, held deletions are approved: I1, I8."""
+        if self._away.exists():
+            self.mount()
+        self._feed.status, self._scope = 200, BROAD
+        self._clock.advance(timedelta(days=3))
+        self.restart()
+        embedded = len(self._embedder.passages)
+        for _ in range(4):
+            self._is_approved = True
+            self._whole.ledger.approve(SourceName(SOURCE))
+            self._reindex()
+            self._clock.advance(timedelta(days=1))
+        for name in (SOURCE, FEED):
+            assert self._whole.ledger.left(SourceName(name)) == []
+        assert len(self._embedder.passages) == embedded or self._is_edited, "embedded in vain"
+        passages = list(self._embedder.passages)
+        assert self._is_broken or len(passages) == len(set(passages)), "a text was embedded twice"
+        self._reindex()
+        assert self._embedder.passages == passages, "nothing changed, yet something was embedded"
+        self._is_edited = False
+        self._open.close()
+        points = read_points(self._state)
+        assert oracle.complaints(self._docs, SOURCE, self._feed.entries, FEED, points) == []
+        assert differences(points, self._anew()) == []
+        self._embedder.passages[:] = passages
+        self._restart(self._state)
+
+    # What it takes
+
+    @property
+    def _root(self) -> Path:
+        """Where the files are: people go on with them where freshd does not see it."""
+        return self._away if self._away.exists() else self._docs
+
+    def _names(self) -> list[str]:
+        return sorted(str(path.relative_to(self._root)) for path in self._root.rglob("*.md"))
+
+    def _shown(self) -> list[str]:
+        return [name for name in self._names() if not (self._scope and name.startswith("b"))]
+
+    def _pick(self, which: int) -> str:
+        names = self._names()
+        return names[which % len(names)]
+
+    def _write(self, name: str, texts: list[str]) -> None:
+        path = self._root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n\n".join(texts) + "\n")
+        self._is_edited = True
+
+    def _reindex(self, *, full: bool = False) -> None:
+        self._whole.reindexer(full=full).run()
+        pending = sum(self._whole.sources.state(SourceName(name)).pending for name in (SOURCE, FEED))
+        self._most_pending = max(self._most_pending, pending)
+
+    def _durable(self) -> Durable:
+        ledger, store = self._whole.ledger, self._whole.store
+        points = {one.chunk_id: {"payload": one.payload} for one in store.scroll(None, PAGE)}
+        certain = {
+            chunk_id: (source, document, digest) for chunk_id, source, document, digest in ledger.certain(None, PAGE)
+        }
+        unknown = ledger.unknown_among(sorted({*points, *certain}))
+        documents = {(source, document) for source, document, _ in certain.values()}
+        return Durable(points, certain, unknown, {key for key in documents if ledger.pending_of(*key) is not None})
+
+    def _abandon(self) -> None:
+        """Go on as after a kill: with a copy, since a process cannot lose what it has open."""
+        for pid in children(os.getpid()):
+            if b"edge_child" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        state = self._new_state()
+        copy_tree(self._state, state)
+        with suppress(FreshdError):
+            self._open.close()
+        shutil.rmtree(self._state)
+        self._restart(state)
+
+    def _new_state(self) -> Path:
+        self._states += 1
+        return self._base / f"state-{self._states}"
+
+    def _restart(self, state: Path) -> None:
+        self._state, self._open = state, ExitStack()
+        self._whole = self._open.enter_context(freshd.compose.open_whole(load(self._configured(state)), Secrets()))
+
+    def _configured(self, state: Path) -> Path:
+        path = self._base / "freshd.toml"
+        text = CONFIG.format(
+            state=state,
+            guard=GUARD,
+            source=SOURCE,
+            scope=self._scope,
+            feed=FEED,
+            url=self._feed.url,
+            host=self._feed.host,
+        )
+        path.write_text(text)
+        return path
+
+    def _anew(self) -> dict[str, dict[str, object]]:
+        state = self._base / "scratch"
+        with freshd.compose.open_whole(load(self._configured(state)), Secrets()) as whole:
+            whole.reindexer().run()
+        points = read_points(state)
+        shutil.rmtree(state)
+        return points
+
+
+@contextmanager
+def composed_of(clock: JumpingClock, embedder: HashEmbedder) -> Iterator[None]:
+    """Have freshd composed with this clock and this model, and with nothing else of ours."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("freshd.compose.SystemClock", lambda: clock)
+        patch.setattr("freshd.compose.open_embedder", lambda *_: embedder)
+        yield
+
+
+def profile(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+
+
+@pytest.mark.timeout(600)  # finding the shortest history that fails takes minutes
+def test_whatever_happens_in_whatever_order_nothing_is_lost_and_it_comes_to_rest():
+    run_state_machine_as_test(Freshd, settings=profile(25, 15))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(24 * 3600)
+def test_the_same_holds_for_thousands_of_long_histories():
+    run_state_machine_as_test(Freshd, settings=profile(5_000, 60))

@@ -1,0 +1,165 @@
+"""Kills and errors, one at a time; after each: a look, a recovery, a comparison. Each generator yields after one.
+
+What is enumerated goes the way SQLite is tested: the first hit, the second, the third …, until a run is through
+before its time has come.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+
+from tests.kit.failpoints import STEPS
+from tests.torture.daemon import Daemon
+from tests.torture.place import Place
+from tests.torture.program import Ended
+
+SYSCALLS = ("fsync", "fdatasync", "msync", "pwrite64", "ftruncate", "/^rename", "/^unlink")
+"""System calls that change what a disk holds, as strace names them; writes through a mapping are none."""
+
+ERRORS = (("fsync", "EIO"), ("fdatasync", "EIO"), ("msync", "EIO"), ("pwrite64", "ENOSPC"), ("/^rename", "EIO"))
+_STEPS = ("after_detect", "mid_read", *STEPS)
+_LONGEST_PAUSE_S = 0.3
+
+
+def fail_points(place: Place) -> Counter[str]:
+    """Pass every fail point once with something of everything to do; give how often each was passed."""
+    log = place.root / "hits"
+    log.unlink(missing_ok=True)
+    place.churn()
+    ended = place.run("reindex", FRESHD_FAULTS_LOG=str(log))
+    assert ended.code == 0, ended.err
+    return Counter(log.read_text().split())
+
+
+def at_fail_points(place: Place, *, is_first: bool = False, names: Sequence[str] | None = None) -> Iterator[str]:
+    """Kill at every hit of every fail point, in the process of freshd or in that of the store.
+
+    Args:
+        place: Indexed already, unless `is_first`.
+        is_first: Each time the first index, with no state directory; else the edits of one round.
+        names: Only these.
+
+    """
+    for name in names if names is not None else sorted(fail_points(place)):
+        yield from _until_through(place, name, is_first, lambda n, name=name: _armed(place, f"{name}:kill@{n}"))
+
+
+def at_syscalls(place: Place, *, is_first: bool = False, stride: int = 1) -> Iterator[str]:
+    """Kill at every system call that changes the disk, of either process; needs strace."""
+    for name in SYSCALLS:
+        yield from _until_through(
+            place, name, is_first, lambda n, name=name: _traced(place, name, f"signal=SIGKILL:when={n}"), stride
+        )
+
+
+def errors(place: Place, *, stride: int = 1) -> Iterator[str]:
+    """Have the n-th sync or write of either process fail, and every one from the n-th on; needs strace."""
+    log = place.root / "trace"
+    for (name, error), lasting in ((one, lasting) for one in ERRORS for lasting in ("", "+")):
+        for n in count(1, stride):
+            says = f"{name} fails with {error} at {n}{lasting}"
+            place.churn()
+            _traced(place, name, f"error={error}:when={n}{lasting}")
+            if "(INJECTED)" not in log.read_text(errors="replace"):
+                place.settle(says)
+                break
+            place.tally.errors += 1
+            _recovered(place, says)
+            yield says
+
+
+def at_random(place: Place) -> Iterator[str]:
+    """Kill one-shots at any moment, and every third time the recovery as well, once or more."""
+    place.settle("before the first kill")
+    for n in count(1):
+        place.churn()
+        took_s = max(place.tally.recoveries_s[-1], 0.1)
+        says = f"one-shot killed at random, {n}"
+        place.run("reindex", kill_after_s=place.random.uniform(0, took_s))
+        place.look(says)
+        for again in range(place.random.choice((0, 0, 1, 2)) * (n % 3 == 0)):
+            place.run("reindex", kill_after_s=place.random.uniform(0, took_s))
+            place.look(f"{says}, recovery killed {again + 1} times")
+        _recovered(place, says)
+        yield says
+
+
+def in_recovery(place: Place, times: int) -> Iterator[str]:
+    """Kill one recovery after another, each at another fail point; left alone in the end, it converges."""
+    place.settle("before the first kill")
+    killed = 0
+    while killed < times:
+        if not place.run("reindex", FRESHD_FAULTS=f"{place.random.choice(_STEPS)}:kill").is_killed:
+            place.churn()  # it came through, so there is nothing left to recover
+            continue
+        killed += 1
+        place.look(f"recovery killed, {killed}")
+        if killed == times:
+            _recovered(place, f"recovery killed {killed} times")
+        yield f"recovery killed, {killed}"
+
+
+def under_churn(place: Place) -> Iterator[str]:
+    """Kill daemons while people work: freshd with its store, freshd alone, or the store alone."""
+    daemon = Daemon(place)
+    try:
+        daemon.start()
+        daemon.settled()
+        for n in count(1):
+            whom = place.random.choice(("both", "freshd", "store"))
+            says = f"daemon, {whom} killed under churn, {n}"
+            place.churn()
+            daemon.pause(place.random.uniform(0, _LONGEST_PAUSE_S))
+            place.churn(2)
+            place.tally.kills += 1
+            daemon.kill(whom)
+            if whom != "store":
+                place.look(says)
+                daemon.start()
+            place.tally.recoveries_s.append(daemon.settled())
+            daemon.stop()
+            place.compare(says)
+            yield says
+            daemon.start()
+            daemon.settled()
+    finally:
+        daemon.close()
+
+
+def _until_through(
+    place: Place, name: str, is_first: bool, run: Callable[[int], Ended], stride: int = 1
+) -> Iterator[str]:
+    for n in count(1, stride):
+        says = f"{'first index' if is_first else 'edits'}, killed at {name} {n}"
+        if is_first:
+            shutil.rmtree(place.state, ignore_errors=True)
+        place.churn()
+        ended = run(n)
+        if ended.code == 0:
+            return
+        if not ended.is_killed:
+            place.tally.kills += 1  # of the store's process alone
+        _recovered(place, says)
+        yield says
+
+
+def _recovered(place: Place, says: str) -> None:
+    place.look(says)
+    place.settle(says)
+    place.compare(says)
+
+
+def _armed(place: Place, faults: str) -> Ended:
+    return place.run("reindex", FRESHD_FAULTS=faults)
+
+
+def _traced(place: Place, syscall: str, injection: str) -> Ended:
+    """Run under strace, which counts the calls of each thread by itself."""
+    log = place.root / "trace"
+    flags = ["--follow-forks", "-qq", f"--output={log}", f"--trace={syscall}", f"--inject={syscall}:{injection}"]
+    return place.run("reindex", strace=flags)
+
+
+def has_strace() -> bool:
+    return shutil.which("strace") is not None
