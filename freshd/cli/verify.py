@@ -28,7 +28,7 @@ def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Hold vectors against the cache or the model, too.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, and nothing else.")] = False,
     orphans: Annotated[
-        bool, typer.Option("--orphans", help="With --repair: remove orphans even where [guard] holds them.")
+        bool, typer.Option("--orphans", help="With --repair: remove orphans even where the guard holds them.")
     ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
