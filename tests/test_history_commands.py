@@ -455,6 +455,8 @@ def source(name: str, **facts: Any) -> dict[str, Any]:
         "chunks": 23_456,
         "pending": 0,
         "late": 0,
+        "quarantined": 0,
+        "quarantine": [],
         "staleness_seconds": 12.3,
         "freshness_target_seconds": 60.0,
         "error_budget_remaining": 1.0,
@@ -527,6 +529,7 @@ def test_below_the_table_stands_why_a_source_is_not_well():
         "news: last error: feed: 503",
         "engineering-wiki: budget spent: disk full",
         "indexing wiki: 5 of 400 documents, about 2.2 min left",
+        "generation knowledge-5e6f7a8b: 30 of 90 documents, about 60 s left, 2 put off",
         "daemon: process 7 · verified 10 min ago: 6 of 99 points differ",
     ]
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -20,119 +20,25 @@ from hypothesis import strategies as st
 from freshd.errors import StateUnusable
 from freshd.freshness import Tried
 from freshd.ledger.database import SCHEMA_VERSION, Database
-from freshd.ledger.documents import SqliteLedger, Waiting
-from freshd.ledger.history import Lags, SqliteHistory
-from freshd.ledger.sources import SqliteSources
-from freshd.model import (
-    Change,
-    ChangeKind,
-    ChunkId,
-    Digest,
-    DocumentId,
-    DocumentRef,
-    Fates,
-    HeldChunk,
-    Known,
-    Outcome,
-    OutcomeKind,
-    Pending,
-    Revision,
-    SourceName,
+from freshd.ledger.documents import Waiting
+from freshd.ledger.history import Lags
+from freshd.model import Change, ChangeKind, DocumentId, Known, OutcomeKind
+from freshd.ports import Intent, SourceState
+from tests.ledger.books import (
+    ADDED,
+    DELETED,
+    MINUTE,
+    MODIFIED,
+    NOON,
+    OTHER,
+    RECIPE,
+    SOURCE,
+    Books,
+    applied,
+    change,
+    digest,
+    ids,
 )
-from freshd.ports import Applied, Intent, SourceState
-
-SOURCE, OTHER = SourceName("handbook"), SourceName("news")
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-ADDED, MODIFIED, DELETED = ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DELETED
-RECIPE, LABEL = Digest("aa" * 32), Digest("bb" * 32)
-
-
-def digest(text: str) -> Digest:
-    return Digest(text.encode().hex().ljust(64, "0")[:64])
-
-
-def ids(*numbers: int) -> frozenset[ChunkId]:
-    return frozenset(ChunkId(str(UUID(int=number))) for number in numbers)
-
-
-def change(
-    name: str,
-    kind: ChangeKind = ADDED,
-    version: str = "1",
-    *,
-    at: datetime = NOON,
-    source: SourceName = SOURCE,
-    identity: str | None = None,
-) -> Change:
-    """A change seen a second after it came to be."""
-    document_id = DocumentId(name)
-    ref = None if kind is DELETED else DocumentRef(document_id, version, at, identity)
-    return Change(source, document_id, kind, ref, at, at + timedelta(seconds=1))
-
-
-def applied(
-    pending: Pending, *numbers: int, content: str = "text", kind: OutcomeKind | None = None, seconds: int = 5
-) -> Applied:
-    """What the pipeline says once the chunks with these numbers are in the store."""
-    what = pending.change
-    is_deleted = what.ref is None
-    at = what.changed_at + timedelta(seconds=seconds)
-    outcome = Outcome(what, kind or (OutcomeKind.DELETED if is_deleted else OutcomeKind.INDEXED), Fates(1), at, 10)
-    chunks = tuple(HeldChunk(chunk_id, LABEL) for chunk_id in sorted(ids(*numbers)))
-    described = (None, None, None) if is_deleted else (digest(content), RECIPE, LABEL)
-    return Applied(pending, outcome, what.ref, *described, chunks, at)
-
-
-class Books:
-    """A ledger with the tables around it, open on one file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.database = Database(path)
-        self.ledger = SqliteLedger(self.database)
-        self.sources = SqliteSources(self.database)
-        self.history = SqliteHistory(self.database)
-
-    def taken(self, now: datetime = NOON + timedelta(days=9), **how: object) -> list[str]:
-        return [p.change.document_id for p in self.ledger.take(now, 100, **how)]
-
-    def pending(self, name: str) -> Pending:
-        (found,) = [p for p in self.ledger.take(NOON + timedelta(days=9), 1000) if p.change.document_id == name]
-        return found
-
-    def index(self, name: str, *numbers: int, content: str = "text", version: str = "1") -> None:
-        """Take a document the whole way, as first index."""
-        self.ledger.record([change(name, ADDED, version)], None)
-        self.apply(name, *numbers, content=content)
-
-    def apply(self, name: str, *numbers: int, content: str = "text") -> None:
-        pending = self.pending(name)
-        self.begin(name, *numbers)
-        self.ledger.commit([applied(pending, *numbers, content=content)])
-
-    def begin(self, name: str, *numbers: int) -> bool:
-        version = self.revision(name).version
-        return self.ledger.begin([Intent(SOURCE, DocumentId(name), version, ids(*numbers))])[0]
-
-    def revision(self, name: str) -> Revision:
-        return self.ledger.revision(SOURCE, DocumentId(name))
-
-    def waiting(self, name: str) -> Waiting | None:
-        return self.ledger.pending_of(SOURCE, DocumentId(name))
-
-    def known(self, scope: str | None = None) -> dict[str, Known]:
-        return {k.document_id: k for k in self.ledger.known(SOURCE, scope)}
-
-    def state(self) -> SourceState:
-        return self.sources.state(SOURCE)
-
-    def mark(self, through: datetime, now: datetime | None = None) -> datetime | None:
-        return self.sources.marker_out(SOURCE, through, None, now or through)
-
-    def reopened(self) -> "Books":
-        self.database.close()
-        return Books(self.path)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_logger_made_before_the_configuration_follows_it():
 
 def test_event_names_are_a_noun_and_a_verb_in_the_past():
     for event in Event:
-        assert re.fullmatch(r"[a-z]+_(lost|held|[a-z]+ed)", event)
+        assert re.fullmatch(r"[a-z]+_(lost|held|forgotten|[a-z]+ed)", event)
         assert event.name.lower() == event
 
 

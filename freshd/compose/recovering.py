@@ -26,7 +26,7 @@ def caught_up(parts: Parts) -> bool:
             survey.read()
             believed = believe(parts.database, survey, parts.clock.now())
         get_logger().warning(
-            Event.LEDGER_CAUGHT_UP,
+            Event.LEDGER_RECONCILED,
             points=believed.points,
             documents=believed.taken[Taken.APPLIED],
             in_doubt=believed.taken[Taken.UNKNOWN],

@@ -258,7 +258,7 @@ class Generations(Generic[G]):
         self._began_s, self._first_left = self._clock.monotonic(), seen.of - seen.documents
         self._filler = self._means.filler(self._live, beside)
         get_logger().info(
-            Event.GENERATION_FILLING,
+            Event.GENERATION_STARTED,
             generation=record.name,
             documents=self._first_left,
             chunks=seen.chunks,

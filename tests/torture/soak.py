@@ -12,12 +12,12 @@ _WARM_UP = 0.25
 """Share of the time whose samples tell nothing: caches and pools fill."""
 
 _DOCUMENTS = 200
-_MIB = 2**20
+_KIB_PER_MIB = 1_024
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a process had resident after the warm-up and at the end; the slope is that of least squares."""
+    """What a process had of its own after the warm-up and at the end; the slope is that of least squares."""
 
     first_mib: float
     last_mib: float
@@ -75,7 +75,7 @@ def _edited(place: Place, daemon: Daemon, seconds: float, rate: float) -> list[t
     samples, next_sample_s, done = [], 0.0, 0
     while (elapsed_s := time.monotonic() - began_s) < seconds:
         if elapsed_s >= next_sample_s:
-            parent, store = (_resident_mib(pid) for pid in daemon.pids()[:2])
+            parent, store = (_private_mib(pid) for pid in daemon.pids()[:2])
             samples.append((elapsed_s / 3600, (parent, store)))
             next_sample_s += _SAMPLE_S
         if done < elapsed_s * rate:
@@ -86,9 +86,10 @@ def _edited(place: Place, daemon: Daemon, seconds: float, rate: float) -> list[t
     return samples
 
 
-def _resident_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * 4096 / _MIB
+def _private_mib(pid: int) -> float:
+    """Resident memory of its own: pages of files that it maps, as the engine does, are the kernel's to take back."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / _KIB_PER_MIB
 
 
 def _memory(samples: list[tuple[float, float]]) -> Memory:
