@@ -25,6 +25,7 @@ from freshd.errors import StateUnusable
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.model import Digest
 from freshd.state import StateDirectory
+from freshd.stores import server
 from tests.kit.home import Home
 from tests.kit.world import copy_sparse
 from tests.qdrant_standin import Failure, serving
@@ -350,6 +351,15 @@ def test_a_server_is_asked_and_what_it_holds_is_told(root: Path):
         standin.failures.append(Failure(status=500))
         assert wrong(root)["store"]["status"] == "error"
     assert wrong(root)["store"]["status"] == "error"
+
+
+def test_no_key_is_sent_where_others_could_read_it(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FRESHD_QDRANT_API_KEY", "a-key-of-mine")
+    monkeypatch.setattr(server, "ServerStore", lambda *_, **__: pytest.fail("somebody was asked"))
+    (root / "freshd.toml").write_text(f'[store]\nurl = "http://qdrant.example.org:6333"\n{CONFIG}')
+    told = wrong(root)["store"]
+    assert "expected https" in told["got"]
+    assert "plain_http" in told["try"]
 
 
 def test_what_cannot_be_looked_at_is_told_like_everything_else(root: Path, monkeypatch: pytest.MonkeyPatch):

@@ -940,11 +940,11 @@ def test_only_documents_of_lost_chunks_are_put_back_and_only_their_source_is_unl
 
 
 def test_only_what_is_certain_must_be_in_the_store(books: Books):
-    assert books.ledger.certain_chunks() == 0
+    assert books.proofs.certain_chunks() == 0
     books.index("a", 1, 2, 3)
-    assert books.ledger.certain_chunks() == 3
+    assert books.proofs.certain_chunks() == 3
     books.begin("a", 3)
-    assert books.ledger.certain_chunks() == 2
+    assert books.proofs.certain_chunks() == 2
 
 
 def test_a_document_that_was_only_written_anew_is_no_change_of_its_source(books: Books):

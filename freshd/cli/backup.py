@@ -51,7 +51,8 @@ def _backup(config: Config, directory: Path) -> BackupReport:
 
         if not state.ledger_path.exists():
             what = f"state directory {printable(str(state.path))}: got no ledger, expected one to copy"
-            raise StateUnusable(what, hint="freshd reindex   (makes one); or: freshd doctor")
+            makes = "ledger rebuild" if state.holds_index else "reindex"
+            raise StateUnusable(what, hint=f"freshd {makes}   (makes one); or: freshd doctor")
         with (
             state.lock(),
             closing(Database(state.ledger_path, may_create=not state.holds_index)),  # proves that it is a ledger

@@ -43,7 +43,7 @@ def verify(
     else:
         _show(report)
     if n := show.divergent(report):
-        raise StoreError(f"index and ledger differ in {show.counted(n, 'point')}", hint=_mend(loaded, report, repair))
+        raise StoreError(f"index and ledger differ in {show.counted(n, 'point')}", hint=_mend(loaded, report, deep, repair))
 
 
 def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> VerifyReport:
@@ -62,6 +62,7 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> Verif
                     raise
         from freshd.compose import open_whole
         from freshd.compose.verifying import Manner
+        from freshd.ledger.proofs import Proofs
 
         manner = Manner(is_deep=deep, on_progress=lambda done, total: progress("verify", done, total))
         with (
@@ -75,6 +76,9 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> Verif
             except NotVerified as error:
                 error.hint = error.hint or _anew(config)
                 raise
+            if not sum(found.left.values()) and (n := Proofs(whole.database).in_doubt(whole.clock.now())):
+                what = f"could not verify {show.counted(n, 'point')}: an attempt may or may not have written them"
+                raise NotVerified(what, hint="freshd reindex   (writes again what is not there)")
             return remember_verify(whole.database, found)
 
 
@@ -104,13 +108,14 @@ def _name(examples: Sequence[DivergentPoint]) -> None:
         talk.print(Text("… and more: freshd verify --json"), soft_wrap=True)
 
 
-def _mend(config: Config, report: VerifyReport, was_repaired: bool) -> str:
+def _mend(config: Config, report: VerifyReport, is_deep: bool, was_repaired: bool) -> str:
     """Say what makes them one again: a look at the sources does not, as it believes what the ledger holds."""
+    again = f"freshd verify{' --deep' if is_deep else ''} --repair"  # what only a deep look finds, only it mends
     if not was_repaired:
-        return "freshd verify --repair"
+        return again
     if report["held"]:
-        return "freshd verify --repair --orphans   (removes what no source shows any more)"
-    return f"see that the sources can be read, then: freshd verify --repair; or {_anew(config)}"
+        return f"{again} --orphans   (removes what no source shows any more)"
+    return f"see that the sources can be read, then: {again}; or {_anew(config)}"
 
 
 def _anew(config: Config) -> str:

@@ -38,7 +38,8 @@ def examine(path: Path, ask: Callable[[StateDirectory], StatusReport | None]) ->
             broken("config", line, "a config that can be used", error.hint) for line in str(error).splitlines()
         ]
     else:
-        findings.append(Finding("config", f"{printable(str(path))}: {len(config.sources)} sources"))
+        count = f"{len(config.sources)} source{'' if len(config.sources) == 1 else 's'}"
+        findings.append(Finding("config", f"{printable(str(path))}: {count}"))
         findings += _under(config, ask)
     worst = max((one.verdict for one in findings), key=_ORDER.index)
     return {"status": worst.value, "checks": [one.told() for one in findings]}

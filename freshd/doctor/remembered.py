@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from freshd.config import Config, Secrets
+from freshd.config import Config, Secrets, check_store
 from freshd.doctor.findings import Finding, broken, refused, warning
 from freshd.embedder.inspecting import inspect_model
 from freshd.errors import EmbedderUnavailable, FreshdError
@@ -138,6 +138,7 @@ def _shard(folder: Path, expected: str | None) -> Finding:
 def _server(config: Config, secrets: Secrets, facts: dict[str, str]) -> Iterator[Finding]:
     from freshd.stores.server import ServerStore  # its client takes seconds to import
 
+    check_store(config, secrets)  # or the key would cross the network in the clear
     key = secrets.qdrant_api_key.get_secret_value() if secrets.qdrant_api_key else None
     name, collection = "server", config.store.collection
     with closing(ServerStore(str(config.store.url), collection, 1, api_key=key, timeout_s=5.0)) as server:

@@ -81,7 +81,7 @@ async def _not_possible(_: Request, error: Exception) -> Response:
 
 def _fault(details: Mapping[str, Any]) -> str:
     """Word one fault as "place: got …, expected …"."""
-    place = ".".join(str(key) for key in _place(details["loc"]))
+    place = "body" if details["type"] == "json_invalid" else ".".join(str(key) for key in _place(details["loc"]))
     wanted = _wanted(details["type"], details.get("ctx", {})) or str(details["msg"]).removeprefix("Value error, ")
     if wanted.startswith("got "):
         return f"{place}: {wanted}"
@@ -102,6 +102,10 @@ def _wanted(kind: str, bounds: Mapping[str, Any]) -> str:
             return "expected a whole number"
         case "string_too_long":
             return f"expected at most {bounds['max_length']:,} characters"
+        case "json_invalid":
+            return "expected JSON"
+        case "too_short":
+            return f"expected at least {bounds['min_length']:,} of them"
         case "too_long":
             return f"expected at most {bounds['max_length']:,} of them"
         case _:

@@ -253,15 +253,6 @@ class SqliteLedger(PendingChanges):
                 documents += steps.doubt(tx, part, now)
         return documents
 
-    def certain_chunks(self) -> int:
-        """Count the chunks that the store must hold, unless it lost some."""
-        # From the kept totals: this is asked at every start, and unknown ids are few.
-        sql = (
-            "SELECT (SELECT coalesce(sum(chunks), 0) FROM sources)"
-            " - (SELECT count(*) FROM chunks WHERE chunk_id IN (SELECT chunk_id FROM unknown)) AS n"
-        )
-        return int(self._database.read(sql)[0]["n"])
-
     def note_absence(self, source: SourceName, document_ids: Sequence[DocumentId], since: datetime | None) -> None:
         """Remember since when a window has not shown some documents; None: it shows them again."""
         if not document_ids:

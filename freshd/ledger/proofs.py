@@ -67,6 +67,14 @@ class Proofs:
         found = self._found(f"SELECT chunk_id FROM chunks WHERE {idle} AND", chunk_ids)
         return {rows.unpack_id(row["chunk_id"]) for row in found}
 
+    def in_doubt(self, now: datetime) -> int:
+        """Count the applied chunks that are unknown and not put off: of those nothing can be said."""
+        sql = (
+            "SELECT count(*) AS n FROM chunks WHERE chunk_id IN (SELECT chunk_id FROM unknown)"
+            f" AND doc IN (SELECT doc FROM pending WHERE NOT is_held AND due_at <= {to_us(now)})"
+        )
+        return int(self._database.read(sql)[0]["n"])
+
     def in_hand_among(
         self, documents: Sequence[tuple[SourceName, DocumentId]], now: datetime
     ) -> set[tuple[SourceName, DocumentId]]:

@@ -14,6 +14,7 @@ from unittest import mock
 import httpx
 
 from freshd.errors import DocumentUnreadable
+from freshd.ledger.proofs import Proofs
 from freshd.model import Document, DocumentRef, SourceName
 from freshd.scheduler.lane import Lane
 from tests.freshness.living import Living
@@ -226,7 +227,7 @@ def the_main_thread(one: Living) -> Iterator[None]:
 
 
 def a_verify_on_order(one: Living) -> Any:
-    return frozen_at(one.whole.ledger, "certain", "job", one.live.verify)
+    return frozen_at(Proofs, "claims", "job", lambda: one.live.verify(deep=False, repair=False, orphans=False))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from freshd.daemon import control
 from freshd.daemon import live as daemon_live
 from freshd.daemon.verifying import Verifying
 from freshd.http.gate import Gate
+from freshd.ledger.proofs import Proofs
 from tests.freshness import freezing
 from tests.freshness.claims import assert_nobody_calls_it_fresh, claims_fresh, marks
 from tests.freshness.freezing import Freezer, frozen_at
@@ -36,6 +37,7 @@ WHOSE = {
     "read_": "test_a_read_from_afar_that_hangs_is_no_freshness",
     "store-child_": "the_starter_of_the_store",
     "verify": "test_a_verify_on_schedule_that_stands_still_endangers_nothing",
+    "removing": "test_a_pruning_on_schedule_that_stands_still_endangers_nothing",
     "job": "a_job_in_its_source",
     "Thread-": "the_watch_that_reads",
     "freshd-http": "test_an_endpoint_that_stands_still_is_no_good_news",
@@ -209,11 +211,20 @@ def test_an_endpoint_whose_threads_of_one_kind_stand_still_answers_nothing_wrong
 def test_a_verify_on_schedule_that_stands_still_endangers_nothing(running_soon_verified: Living):
     one = running_soon_verified
     one.write("a.md", "# A\n\nThe firstword.\n")
-    with frozen_at(one.whole.ledger, "certain", "verify", one.start):
+    with frozen_at(Proofs, "claims", "verify", one.start):
         said = eventually(lambda: said if (said := one.said()).status == "pass" else None)
         assert said.report["verify"]["checked_at"] is None
         assert said.metric("freshd_verify_last_success_timestamp_seconds") is None
     eventually(lambda: one.said().report["verify"]["checked_at"])
+
+
+def test_a_pruning_on_schedule_that_stands_still_endangers_nothing(tmp_path: Path):
+    sources = FILES.replace('"1s"', '"5s"')
+    with mock.patch("freshd.daemon.removing._EVERY_S", 0.1), living(tmp_path, sources) as one:
+        with frozen_at(one.live._removing._remover, "scrub", "removing"):
+            one.write("a.md", "# A\n\nThe firstword.\n")
+            eventually(lambda: one.finds("firstword"))
+            one.passes()
 
 
 @pytest.fixture
