@@ -64,8 +64,8 @@ format: install ## mend what ruff can mend
 test: check ## everything CI runs: check, then the tests
 	@$(BIN)/python -m pytest -n 2
 
-torture: install ## kill freshd N times under churn and hold what is left against an index from scratch
-	@$(BIN)/python -m tests.torture --kills $(or $(N),1000)
+torture: install ## kill freshd N times, cut its power 200 times, and hold what is left against an index from scratch
+	@$(BIN)/python -m tests.torture --kills $(or $(N),1000) --cuts 200
 
 audit: | $(BIN)/uv ## hold every package of the lock against the known vulnerabilities; needs an index that tells them
 	@$(UV) tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes \

@@ -15,6 +15,9 @@ KNOWN_SKIPS = (
     "prometheus is not installed",
     "systemd-analyze is not installed",
     "chromium is not installed",
+    "strace is not installed",
+    "mkfs.ext4 is not installed",
+    "no loop device can be mounted",
     "not running as root",
     "the kernel cannot deny memory that is written and executed",  # before Linux 6.3
     "running as root",

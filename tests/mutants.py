@@ -62,6 +62,8 @@ def told(folder: Path, named: Collection[str]) -> Iterator[str]:
     for meta in sorted(folder.rglob("*.meta")):
         path, counts, survivors = meta.with_suffix(""), Counter[str](), []
         for mutant, code in json.loads(meta.read_text())["exit_code_by_key"].items():
+            if code is None:  # not tried
+                continue
             changed = difference(path, mutant)
             what = "killed" if code in _KILLED else "equal" if is_equal(changed) else "survived"
             counts[what] += 1

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from freshd import backup, faults
 from freshd.backup import NOTE, PARTIAL, Original, back_up, check_place
+from freshd.cli import app
 from freshd.clock import SystemClock
 from freshd.errors import ConfigError, FreshdError, StateUnusable, StoreUnavailable
 from freshd.ledger.database import SCHEMA_VERSION
@@ -244,6 +246,15 @@ def test_the_state_directory_is_no_place_for_it(home: Home, into: str):
 def test_a_relative_place_is_refused(home: Home):
     with pytest.raises(ConfigError, match="absolute"):
         check_place(StateDirectory(home.state), Path("copy"))
+
+
+def test_where_the_ledger_is_lost_the_hint_names_what_makes_another(home: Home, tmp_path: Path):
+    home.close()
+    for path in home.state.glob("ledger.db*"):
+        path.unlink()
+    done = CliRunner().invoke(app, ["backup", str(tmp_path / "copy"), "--config", str(home.root / "freshd.toml")])
+    assert isinstance(done.exception, StateUnusable)
+    assert "ledger rebuild" in done.exception.hint
 
 
 def test_an_empty_folder_becomes_the_backup(home: Home, tmp_path: Path):

@@ -111,6 +111,21 @@ def test_stdout_is_data_also_when_a_lost_index_is_told_of(indexed: Instance, tmp
     assert "store_doubted" in done.stderr
 
 
+def test_a_lost_index_is_neither_proved_nor_read_as_an_empty_one(indexed: Instance, tmp_path: Path):
+    """Once the loss is noticed the ledger vouches for nothing, so that there is nothing that could differ."""
+    copy = Instance(tmp_path / "copy")
+    shutil.copytree(indexed.docs, copy.docs, dirs_exist_ok=True)
+    shutil.copytree(indexed.state.path, copy.state.path)
+    shutil.rmtree(copy.state.index_dir)
+    assert "is unknown: freshd status" in freshd(copy, "search", "leave").stdout
+    for command in (["verify"], ["verify", "--deep", "--repair"]):
+        done = freshd(copy, *command)
+        assert done.returncode == 3
+        assert "try:   freshd reindex" in done.stderr
+    assert freshd(copy, "reindex").returncode == 0
+    assert freshd(copy, "verify", "--deep").returncode == 0
+
+
 def test_a_damaged_index_names_what_mends_it_and_that_mends_it(indexed: Instance, tmp_path: Path):
     copy = Instance(tmp_path / "copy")
     copy.write("leave.md", (indexed.docs / "leave.md").read_text())

@@ -318,7 +318,9 @@ def test_verify_proves_the_index_and_tells_what_mends_it(tmp_path: Path):
         as_json = one.command("verify", "--json")
         assert (as_json.returncode, json.loads(as_json.stdout)["damaged"]) == (1, 1)
         one.stop()
-        assert one.command("verify", "--deep").returncode == 1
+        deep = one.command("verify", "--deep")
+        assert deep.returncode == 1
+        assert deep.stderr.endswith("try:   freshd verify --deep --repair\n")
         one.start()
         mended = one.command("verify", "--deep", "--repair", "--json")
         report = json.loads(mended.stdout)

@@ -166,7 +166,8 @@ def _counted(counts: Mapping[str, object]) -> str:
 def hits(answer: SearchAnswer, console: Console) -> None:
     """Show passages, each with where it stands and how fresh its source is."""
     if not answer["hits"]:
-        console.print("[dim]nothing found[/]")
+        unknown = "" if answer["watermark"] else "; how fresh the index is, is unknown: freshd status"
+        console.print(f"[dim]nothing found{unknown}[/]")
     for n, hit in enumerate(answer["hits"], 1):
         head = Text(f"{n}. {printable(_place(hit))}", "bold")
         if titles := _titles(hit):

@@ -43,7 +43,8 @@ def verify(
     else:
         _show(report)
     if n := show.divergent(report):
-        raise StoreError(f"index and ledger differ in {show.counted(n, 'point')}", hint=_mend(loaded, report, deep, repair))
+        hint = _mend(loaded, report, deep, repair)
+        raise StoreError(f"index and ledger differ in {show.counted(n, 'point')}", hint=hint)
 
 
 def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> VerifyReport:

@@ -19,7 +19,7 @@ _VARIABLES = 500
 """Ids bound in one statement."""
 
 _BEHIND = (
-    "SELECT d.*, b.version AS version_beside, EXISTS (SELECT 1 FROM unknown AS u WHERE u.doc = d.doc) AS is_unsure"
+    "SELECT d.*, EXISTS (SELECT 1 FROM unknown AS u WHERE u.doc = d.doc) AS is_unsure"
     " FROM documents AS d LEFT JOIN documents_beside AS b USING (doc)"
     " WHERE d.doc > ? AND d.doc <= ? AND (CASE WHEN d.is_applied"
     " THEN b.doc IS NULL OR b.digest != d.digest OR b.recipe != ? ELSE b.doc IS NOT NULL END"
@@ -159,8 +159,15 @@ def _behind(row: Row) -> Behind:
     ref = None
     if fingerprint is not None:
         ref = DocumentRef(document_id, fingerprint, identity=row["identity"], is_racy=bool(row["is_racy"]))
-    digest, recipe = (row["digest"], row["recipe"]) if row["is_applied"] else (None, None)
-    return Behind(row["doc"], SourceName(row["source"]), document_id, ref, digest, recipe, bool(row["is_unsure"]))
+    return Behind(
+        row["doc"],
+        SourceName(row["source"]),
+        document_id,
+        ref,
+        row["digest"],
+        row["recipe"],
+        bool(row["is_unsure"]),
+    )
 
 
 def _begin(tx: Connection, intent: Intent) -> bool:

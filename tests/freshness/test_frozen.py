@@ -220,11 +220,14 @@ def test_a_verify_on_schedule_that_stands_still_endangers_nothing(running_soon_v
 
 def test_a_pruning_on_schedule_that_stands_still_endangers_nothing(tmp_path: Path):
     sources = FILES.replace('"1s"', '"5s"')
-    with mock.patch("freshd.daemon.removing._EVERY_S", 0.1), living(tmp_path, sources) as one:
-        with frozen_at(one.live._removing._remover, "scrub", "removing"):
-            one.write("a.md", "# A\n\nThe firstword.\n")
-            eventually(lambda: one.finds("firstword"))
-            one.passes()
+    with (
+        mock.patch("freshd.daemon.removing._EVERY_S", 0.1),
+        living(tmp_path, sources) as one,
+        frozen_at(one.live._removing._remover, "scrub", "removing"),
+    ):
+        one.write("a.md", "# A\n\nThe firstword.\n")
+        eventually(lambda: one.finds("firstword"))
+        one.passes()
 
 
 @pytest.fixture

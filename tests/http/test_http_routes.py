@@ -106,6 +106,17 @@ def test_a_search_that_cannot_be_meant_is_refused_at_once(endpoint: Endpoint, qu
     assert time.monotonic() - began < 1.0
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [("garbage", "body: expected JSON"), ('{"documents": []}', 'documents: got "a list", expected at least 1 of them')],
+    ids=["no JSON", "no document"],
+)
+def test_an_order_that_says_nothing_is_told_what_is_lacking(endpoint: Endpoint, body: str, says: str):
+    answer = endpoint.client.post("/forget", content=body, headers=JSON | endpoint.bearer)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == says
+
+
 @pytest.mark.parametrize(("verdict", "approve"), [("approve", True), ("reject", False)])
 def test_a_verdict_on_held_deletions_is_passed_on(endpoint: Endpoint, verdict: str, approve: bool):
     assert endpoint.get("/deletions?source=news").json()["documents"] == ["old.md"]

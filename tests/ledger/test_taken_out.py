@@ -38,7 +38,7 @@ def docs(books: Books, *names: str) -> list[int]:
 
 def shown(books: Books, *names: str) -> list[str]:
     refs = [DocumentRef(DocumentId(name), "1") for name in names]
-    return [ref.document_id for ref in books.forgetting.without_forgotten(SOURCE, refs)]
+    return [ref.document_id for ref in books.ledger.without_forgotten(SOURCE, refs)]
 
 
 # Forgetting
