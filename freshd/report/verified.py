@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from freshd.ledger.database import Database
+from freshd.ledger.proofs import Proofs
 from freshd.payload import rfc3339
 from freshd.redaction import printable
 from freshd.shapes import DivergentPoint, VerifyReport
@@ -46,11 +47,13 @@ class LastVerify:
 
 
 def recall_verify(database: Database) -> LastVerify:
-    """Give what the last verify over this ledger saw; counts of zero before the first."""
+    """Give what the last verify saw of the generation that is live; counts of zero before the first."""
     kept = database.recall(_KEY)
     if kept is None:
         return LastVerify(_NONE_YET, {})
     said = json.loads(kept)
+    if said["generation"] != _live(database):
+        return LastVerify(_NONE_YET, {})
     return LastVerify({**_NONE_YET, **said["report"]}, said["divergent"])
 
 
@@ -58,8 +61,15 @@ def remember_verify(database: Database, found: Verified) -> VerifyReport:
     """Say what a verify saw, and keep what differs still: counts only, for what it is about may be forgotten."""
     report = _report(found, found.divergent)
     kept: VerifyReport = {**_report(found, found.left), "repaired": 0, "examples": []}
-    database.remember(_KEY, json.dumps({"report": kept, "divergent": dict(found.by_source)}))
+    said = {"report": kept, "divergent": dict(found.by_source), "generation": _live(database)}
+    database.remember(_KEY, json.dumps(said))
     return report
+
+
+def _live(database: Database) -> str | None:
+    """Name what is live, by its name alone: what else is remembered of it may change while it stays."""
+    said = Proofs(database).generation()
+    return None if said is None else json.loads(said)["name"]
 
 
 def _report(found: Verified, counts: Mapping[Kind, int]) -> VerifyReport:

@@ -413,7 +413,17 @@ def test_every_metric_is_there_and_none_names_a_document(daemon: Instance):
     samples = daemon.metrics()
     assert {name for name, _ in samples} >= METRICS
     labels = {label for _, pairs in samples for label in pairs}
-    assert {name for name, _ in labels} <= {"source", "kind", "fate", "le", "version", "result", "step", "approach"}
+    assert {name for name, _ in labels} <= {
+        "source",
+        "kind",
+        "fate",
+        "le",
+        "version",
+        "result",
+        "step",
+        "approach",
+        "state",
+    }
     assert {value for name, value in labels if name == "source"} == {"handbook"}
     assert not any(".md" in value for _, value in labels)
 

@@ -108,11 +108,11 @@ def test_a_search_that_cannot_be_meant_is_refused_at_once(endpoint: Endpoint, qu
 
 @pytest.mark.parametrize(
     ("body", "says"),
-    [("garbage", "body: expected JSON"), ('{"documents": []}', 'documents: got "a list", expected at least 1 of them')],
+    [(b"garbage", "body: expected JSON"), ({"documents": []}, 'documents: got "a list", expected at least 1 of them')],
     ids=["no JSON", "no document"],
 )
-def test_an_order_that_says_nothing_is_told_what_is_lacking(endpoint: Endpoint, body: str, says: str):
-    answer = endpoint.client.post("/forget", content=body, headers=JSON | endpoint.bearer)
+def test_an_order_that_says_nothing_is_told_what_is_lacking(endpoint: Endpoint, body: object, says: str):
+    answer = endpoint.post("/forget", body)
     assert answer.status_code == 422
     assert answer.json()["error"] == says
 

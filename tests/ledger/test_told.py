@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from freshd.freshness import Tried
+from freshd.freshness import CLOCK_TOLERANCE, Tried
 from freshd.ledger.history import Entry, Lags
 from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, Fates, Outcome, OutcomeKind
 from freshd.ports import Applied, SourceState
@@ -258,6 +258,30 @@ def test_what_lies_ahead_is_disbelieved_and_what_does_not_is_left(books: Books):
     books.ledger.record([change("rival", at=now + SECOND)], MINUTE)
     books.ledger.hurry()
     assert books.taken() == ["due", "put off", "rival"]
+
+
+def test_what_a_clock_may_be_off_by_is_believed_and_no_more(books: Books):
+    books.mark(NOON + CLOCK_TOLERANCE)
+    books.sources.disbelieve(NOON)
+    assert books.state().watermark == NOON + CLOCK_TOLERANCE
+    books.sources.disbelieve(NOON - timedelta(microseconds=1))
+    assert books.state().watermark is None
+
+
+def test_a_trail_that_lies_ahead_is_dropped_by_the_next_mark(books: Books):
+    books.mark(NOON + 3 * HOUR)
+    books.mark(NOON, now=NOON + MINUTE)
+    assert books.sources.trail(SOURCE) == [(NOON + MINUTE, NOON)]
+
+
+def test_the_totals_of_a_source_follow_every_revision(books: Books):
+    for numbers in ((1, 2, 3), (1,), (1, 4, 5, 6, 7), ()):
+        books.ledger.record([change("a", version=str(numbers))], MINUTE)
+        books.apply("a", *numbers, content=str(numbers))
+        assert (books.state().documents, books.state().chunks) == (1, len(numbers))
+    books.ledger.record([change("a", DELETED)], MINUTE)
+    books.apply("a")
+    assert (books.state().documents, books.state().chunks) == (0, 0)
 
 
 def test_a_modification_that_waits_is_counted_pending_for_its_own_source_alone(books: Books):

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from freshd.ledger.documents import Waiting
 from freshd.ledger.waiting import Left
-from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, Known, Pending
+from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, Known, OutcomeKind, Pending
 from tests.ledger.books import (
     ADDED,
     DELETED,
@@ -44,6 +46,15 @@ def test_taking_gives_out_no_more_than_was_asked_for(books: Books):
         "backfill 1",
         "backfill 2",
     ]
+
+
+def test_of_several_sources_and_several_changes_in_work_none_is_mistaken(books: Books):
+    books.ledger.record([change("a"), change("b"), change("c")], MINUTE)
+    books.ledger.record([change("d", source=OTHER)], MINUTE)
+    assert books.taken(sources=[SOURCE, OTHER]) == ["a", "b", "c", "d"]
+    assert books.taken(sources=[OTHER, OTHER]) == ["d"]
+    assert books.taken(skip=[1, 3]) == ["b", "d"]
+    assert books.taken(sources=[SOURCE, OTHER], skip=[2, 4]) == ["a", "c"]
 
 
 def test_urgent_changes_with_one_deadline_go_in_the_order_they_were_found(books: Books):
@@ -340,3 +351,28 @@ def test_a_moved_document_whose_old_place_is_unknown_is_applied_all_the_same(boo
     books.ledger.commit([replace(done, outcome=replace(done.outcome, change=moved))])
     assert list(books.known()) == ["new"]
     assert [entry.previous_id for entry in books.history.entries()] == ["never heard of"]
+
+
+def test_a_document_that_turns_out_to_be_gone_when_it_is_read_is_gone(books: Books):
+    books.index("a", 1)
+    books.ledger.record([change("a", MODIFIED, "2")], MINUTE)
+    done = applied(books.pending("a"))
+    books.ledger.commit([replace(done, ref=None, digest=None, recipe=None, label=None)])
+    assert (books.known(), books.taken(), books.state().documents) == ({}, [], 0)
+
+
+def test_chunks_of_a_document_that_the_ledger_does_not_know_are_no_success(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    pending = books.pending("a")
+    books.ledger.record([change("a", DELETED)], MINUTE)
+    with pytest.raises(RuntimeError, match="handbook/a: applied, but the ledger does not know it"):
+        books.ledger.commit([applied(pending, 1)])
+    books.ledger.commit([applied(pending, 1, kind=OutcomeKind.TOUCHED)])
+    books.ledger.commit([applied(pending)])
+    assert (books.known(), books.history.entries()) == ({}, [])
+
+
+def test_what_had_a_deadline_was_seen_first_when_it_was_seen_first(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    books.ledger.record([change("a", version="2", at=NOON + MINUTE)], None)
+    assert books.pending("a").change.first_seen_at == NOON + SECOND
