@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo lock check format test torture audit sbom bench compare-install compare-test clean
+.PHONY: help install demo lock check format test torture mutants audit sbom bench compare-install compare-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,16 @@ test: check ## everything CI runs: check, then the tests
 torture: install ## kill freshd N times, cut its power 200 times, and hold what is left against an index from scratch
 	@$(BIN)/python -m tests.torture --kills $(or $(N),1000) --cuts 200
 
+PURELIB = -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+# An environment of its own over .venv, which stays as the lock says.
+mutants: install ## change the ledger in some 3,800 small ways and tell the ways that no test notices; an hour and more
+	@$(BIN)/python -m venv .mutants
+	@$(BIN)/python $(PURELIB) > "$$(.mutants/bin/python $(PURELIB))/over.pth"
+	@.mutants/bin/python -m pip --quiet --quiet --disable-pip-version-check --no-input install mutmut==3.8.1
+	@.mutants/bin/mutmut run --max-children 1 $(ONLY) > mutants.log 2>&1
+	@.mutants/bin/python -m tests.mutants
+
 audit: | $(BIN)/uv ## hold every package of the lock against the known vulnerabilities; needs an index that tells them
 	@$(UV) tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes \
 	  --requirement requirements.lock
@@ -96,4 +106,4 @@ compare-test: install ## the comparison with its real language model, a quarter 
 	@$(BIN)/python -m pytest -m compare tests/compare
 
 clean: ## remove .venv and all caches
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist .mutants mutants mutants.log
