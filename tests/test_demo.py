@@ -122,7 +122,7 @@ def feed() -> Iterator[Feed]:
 @pytest.fixture
 def connector(feed: Feed, tmp_path: Path) -> Iterator[FeedConnector]:
     clock = SystemClock()
-    context = ConnectorContext(SourceName("news"), tmp_path, clock, lambda hosts: HttpxFetcher(clock, hosts))
+    context = ConnectorContext(SourceName("news"), tmp_path, clock, lambda hosts, _: HttpxFetcher(clock, hosts))
     host = feed.url.split("/")[2]
     connector = FeedConnector(FeedConnector.Options(url=feed.url, allow_private_hosts=(host,)), context)
     yield connector

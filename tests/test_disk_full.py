@@ -121,7 +121,7 @@ def test_a_disk_that_is_full_at_the_start_leaves_freshd_up_and_waiting(instance:
     assert eventually(lambda: shortage(instance))
     assert instance.get("/healthz").status_code == 200
     source = eventually(lambda: [one for one in instance.sources() if one["pending"]])[0]
-    assert source["pending"] == 1
+    assert source["pending"] >= 1  # the other one may have been written just before it was looked at
     ballast.give_back()
     eventually(lambda: holds(instance, "samovar"))
     assert "SIGBUS" not in instance.log_text()

@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -250,7 +251,9 @@ class AsNobody:
 @pytest.mark.parametrize("place", ["sub/a.md", "sub", ""])
 def test_a_permission_that_was_revoked_deletes_nothing(keeper: Keeper, place: str):
     """67: of a file, a folder, the root; everything beside it is judged as ever."""
-    for folder in [keeper.root, *keeper.root.parents][:4]:
+    for folder in [keeper.root, *keeper.root.parents]:
+        if folder == Path(tempfile.gettempdir()):
+            break
         folder.chmod(0o755)
     keeper.grow("gone.md", "sub/a.md", "sub/b.md")
     keeper.connect(DOCS, AsNobody(keeper.connect_files()))

@@ -266,3 +266,14 @@ def test_this_process_never_loads_what_reads_office_documents():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=100, check=True
     )
     assert ran.stdout.strip() == ""
+
+
+def test_how_large_the_parent_is_makes_no_child_grown(misbehaving: LimitedParsers):
+    """The kernel hands on, as the most a process ever held, what its parent held when it began it."""
+    ballast = bytearray(700 << 20)
+    ballast[::4096] = bytes(len(ballast[::4096]))
+    misbehaving.parse(document("<html>warm"))
+    first = misbehaving.child_pid
+    misbehaving.parse(document("<html>again"))
+    assert first is not None
+    assert misbehaving.child_pid == first
