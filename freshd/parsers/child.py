@@ -101,16 +101,16 @@ def serve(parse: Parse, stream: int) -> None:
             return
         _allow_time()
         reply = answer(parse, request)
-        serving.write(stream, [*reply, _resident_kib()])
+        serving.write(stream, [*reply, _peak_kib()])
 
 
-def _resident_kib() -> int:
-    """Give what this process holds in memory now.
+def _peak_kib() -> int:
+    """Give the most that this program held in memory.
 
-    Not the most it ever held: the kernel counts what its parent held before it became another program.
+    Not what `getrusage` says: that counts what its parent held before the process became this program.
     """
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() >> 10
+    with open("/proc/self/status", "rb") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(b"VmHWM:"))
 
 
 def main(parse: Parse | None = None) -> None:
