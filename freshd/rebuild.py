@@ -9,8 +9,6 @@ when its chunks count from 0, say the same of their document, and are what their
 Whatever else is there becomes unknown: the next look at its source rewrites or removes it.
 """
 
-import hashlib
-import math
 import os
 import sqlite3
 from collections import Counter
@@ -19,12 +17,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
-from operator import mul
 from pathlib import Path
 from typing import NamedTuple
 
 from freshd import faults
-from freshd.chunker import chunk_id, embedded_texts
+from freshd.chunker import chunk_id, proved_text, text_digest
 from freshd.errors import CollectionMismatch, StateUnusable
 from freshd.ledger import seal
 from freshd.ledger.database import Database
@@ -32,7 +29,7 @@ from freshd.ledger.takeover import Found, Taken, count_anew, take_over
 from freshd.model import ChunkId, Digest, DocumentId, HeldChunk, SourceName, Vector
 from freshd.payload import stated
 from freshd.ports import Clock, Embedder, Store, StoredPoint
-from freshd.stores.wire import unpack_dense
+from freshd.stores.wire import cosine
 
 PAGE = 256
 
@@ -128,7 +125,7 @@ def _row(point: StoredPoint, max_tokens: int) -> _Row | None:
     said, text = stated(point.payload), _text(point, max_tokens)
     if not (said.source and said.document_id) or not _is_text(said.source + said.document_id):
         return None
-    digest = "" if text is None else _sha256(text)
+    digest = "" if text is None else text_digest(text)
     ordinal = -1 if said.ordinal is None else said.ordinal
     content = said.content_sha256 if _is_digest(said.content_sha256) else ""
     return _Row(
@@ -189,12 +186,12 @@ def check_model(
         text = _text(point, max_tokens)
         if text is not None and point.dense is not None:
             held[text] = point.dense
-    digests = {_sha256(text): text for text in held}
+    digests = {text_digest(text): text for text in held}
     made = {digests[digest]: vector for digest, vector in cached(embedder.identity, digests).items()}
     missing = [text for text in held if text not in made]
     try:
         made |= {missing[index]: vector for index, vector in embedder.embed_passages(missing)} if missing else {}
-        n_same = sum(_cosine(vector, made[text]) >= _SAME_DIRECTION for text, vector in held.items())
+        n_same = sum(cosine(vector, made[text]) >= _SAME_DIRECTION for text, vector in held.items())
     except ValueError:  # more than this model reads
         n_same = 0
     if 2 * n_same < len(held):
@@ -209,18 +206,7 @@ def _text(point: StoredPoint, max_tokens: int) -> str | None:
     said, own = stated(point.payload), point.payload.get("freshd")
     if said.text is None or said.heading_path is None or not isinstance(own, Mapping):
         return None
-    texts = embedded_texts(said.heading_path, said.text, max_tokens)
-    return next((one for one in texts if _is_text(one) and own.get("digest") == _sha256(one)), None)
-
-
-def _sha256(text: str) -> Digest:
-    return Digest(hashlib.sha256(text.encode()).hexdigest())
-
-
-def _cosine(one: Vector, other: Vector) -> float:
-    a, b = unpack_dense(one), unpack_dense(other)
-    lengths = math.hypot(*a) * math.hypot(*b)
-    return sum(map(mul, a, b)) / lengths if lengths and len(a) == len(b) else 0.0
+    return proved_text(said.heading_path, said.text, own.get("digest"), max_tokens)
 
 
 def believe(database: Database, survey: Survey, now: datetime) -> Rebuilt:

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings, target
 from hypothesis import strategies as st
+from hypothesis import target
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -34,14 +34,16 @@ from freshd import faults
 from freshd.config import Secrets, load
 from freshd.errors import FreshdError
 from freshd.guard import Guard
+from freshd.ledger.proofs import Proofs
 from freshd.model import SourceName
 from freshd.scheduler import Drain, Scanner, Tally
 from tests.kit.embedder import HashEmbedder
 from tests.kit.failpoints import STEPS
+from tests.kit.histories import memory, profile
 from tests.scripted_server import ScriptedServer
 from tests.torture import oracle
 from tests.torture.place import FEED, SOURCE, Feed, differences
-from tests.torture.points import Durable, copy_tree, memory, read_points
+from tests.torture.points import Durable, copy_tree, read_points
 from tests.torture.program import children
 
 GUARD = Guard(documents=2, share=0.2)
@@ -396,12 +398,12 @@ class Freshd(RuleBasedStateMachine):
         self._most_pending = max(self._most_pending, pending)
 
     def _durable(self) -> Durable:
-        ledger, store = self._whole.ledger, self._whole.store
+        ledger, store, proofs = self._whole.ledger, self._whole.store, Proofs(self._whole.database)
         points = {one.chunk_id: {"payload": one.payload} for one in store.scroll(None, PAGE)}
         certain = {
-            chunk_id: (source, document, digest) for chunk_id, source, document, digest in ledger.certain(None, PAGE)
+            chunk_id: (claim.source, claim.document_id, claim.digest) for chunk_id, claim in proofs.claims(None, PAGE)
         }
-        unknown = ledger.unknown_among(sorted({*points, *certain}))
+        unknown = proofs.unknown_among(sorted({*points, *certain}))
         documents = {(source, document) for source, document, _ in certain.values()}
         return Durable(points, certain, unknown, {key for key in documents if ledger.pending_of(*key) is not None})
 
@@ -455,16 +457,6 @@ def composed_of(clock: JumpingClock, embedder: HashEmbedder) -> Iterator[None]:
         patch.setattr("freshd.compose.SystemClock", lambda: clock)
         patch.setattr("freshd.compose.open_embedder", lambda *_: embedder)
         yield
-
-
-def profile(examples: int, steps: int) -> settings:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
 
 
 @pytest.mark.timeout(600)  # finding the shortest history that fails takes minutes

@@ -28,8 +28,8 @@ Where that is equal too the text repeats itself: the leftmost place wins,
 and the chunks repeat themselves as the text does, so that again only a few of them change.
 """
 
-from freshd.chunker.chunks import CHUNKER, chunk, chunk_id
+from freshd.chunker.chunks import CHUNKER, chunk, chunk_id, proved_text, text_digest
 from freshd.chunker.cuts import ChunkLimits
 from freshd.chunker.sections import embedded_texts
 
-__all__ = ["CHUNKER", "ChunkLimits", "chunk", "chunk_id", "embedded_texts"]
+__all__ = ["CHUNKER", "ChunkLimits", "chunk", "chunk_id", "embedded_texts", "proved_text", "text_digest"]

@@ -4,9 +4,10 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from freshd.chunker.cuts import ChunkLimits, cut
-from freshd.chunker.sections import whole_sections
+from freshd.chunker.sections import embedded_texts, whole_sections
 from freshd.chunker.units import Run, Scale, refined
 from freshd.errors import ParseError
 from freshd.model import Chunk, ChunkId, Digest, DocumentId, ParsedDocument, SourceName
@@ -72,6 +73,33 @@ def chunk_id(source: SourceName, document_id: DocumentId, digest: Digest, occurr
     return _id(f"{source}\0{document_id}", digest, occurrence)
 
 
+def proved_text(heading_path: tuple[str, ...], text: str, digest: object, max_tokens: int) -> str | None:
+    """Give what the model was shown for a chunk, if its digest proves it.
+
+    Args:
+        heading_path: As somebody says that the chunk has it; it may say anything.
+        text: Likewise.
+        digest: Likewise, SHA-256 of the embedded text.
+        max_tokens: Of the limits it was cut with.
+
+    """
+    for one in embedded_texts(heading_path, text, max_tokens):
+        with suppress(UnicodeEncodeError):
+            if text_digest(one) == digest:
+                return one
+    return None
+
+
+def text_digest(embedded_text: str) -> Digest:
+    """Digest an embedded text.
+
+    Raises:
+        UnicodeEncodeError: It is not well-formed.
+
+    """
+    return Digest(hashlib.sha256(embedded_text.encode()).hexdigest())
+
+
 def _id(document: str, digest: Digest, occurrence: int) -> ChunkId:
     return ChunkId(str(uuid.uuid5(_CHUNK_IDS, f"{document}\0{digest}\0{occurrence}")))
 
@@ -95,7 +123,7 @@ def _named(text: str, runs: Iterable[Run], document: str) -> Iterator[Chunk]:
         start, end = run.span
         last = run.units[-1]
         embedded_text = run.embedded_text(text)
-        digest = Digest(hashlib.sha256(embedded_text.encode()).hexdigest())
+        digest = text_digest(embedded_text)
         yield Chunk(
             chunk_id=_id(document, digest, times_seen[digest]),
             ordinal=ordinal,

@@ -51,7 +51,7 @@ def open_whole(
         StoreUnavailable: The store does not answer now, or there is too little room.
         StateInUse: Another process has it.
         StateUnusable: It is corrupt or from a newer freshd.
-        CollectionMismatch: The index belongs to another recipe or another instance.
+        CollectionMismatch: The index belongs to another instance.
 
     """
     clock, state = SystemClock(), StateDirectory(config.state_dir)

@@ -169,7 +169,7 @@ class Whole:
 
         Raises:
             StoreUnavailable: It does not answer now.
-            CollectionMismatch: It belongs to another recipe or another instance.
+            CollectionMismatch: It belongs to another instance.
 
         """
         self.store.open(self.ledger.instance)
@@ -190,8 +190,8 @@ class Whole:
 
     def _lost(self) -> Iterator[list[ChunkId]]:
         """Give, page by page, the chunks that the ledger is certain of and the store does not hold."""
-        last: ChunkId | None = None
-        while page := [chunk_id for chunk_id, *_ in self.ledger.certain(last, _PAGE)]:
+        proofs, last = Proofs(self.database), None
+        while page := [chunk_id for chunk_id, _ in proofs.claims(last, _PAGE)]:
             there = {point.chunk_id for point in self.store.retrieve(page)}
             faults.hit("mid_recovery")
             yield [chunk_id for chunk_id in page if chunk_id not in there]

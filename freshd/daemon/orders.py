@@ -79,9 +79,6 @@ class Orders:
                 if self._is_stopping:
                     raise StoreUnavailable("freshd is stopping", hint="start it again, then ask again")
 
-            def hear(done: int, total: int) -> None:
-                progress.done, progress.total = done, total
-
             report = back_up(
                 original_of(self._whole.config),
                 directory,
@@ -89,7 +86,7 @@ class Orders:
                 hold=self._scheduler.between_batches,
                 flush=lambda: self._whole.store.flush(),  # of the generation that is live by then
                 go_on=go_on,
-                on_progress=hear,
+                on_progress=progress.hear,
             )
             return report, 0
 

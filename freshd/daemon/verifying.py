@@ -48,10 +48,7 @@ class Verifying:
         """
 
         def work(progress: Progress) -> tuple[VerifyReport, int]:
-            def hear(done: int, total: int) -> None:
-                progress.done, progress.total = done, total
-
-            manner = Manner(is_deep=is_deep, go_on=self._go_on, on_progress=hear)
+            manner = Manner(is_deep=is_deep, go_on=self._go_on, on_progress=progress.hear)
             if is_to_repair:
                 found = self._whole.repair(manner, self._surroundings, is_guarded=is_guarded)
             else:

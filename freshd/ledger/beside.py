@@ -15,9 +15,6 @@ from freshd.ledger.generations import BESIDE, LIVE
 from freshd.model import ChunkId, Digest, DocumentId, DocumentRef, Revision, SourceName
 from freshd.ports import Applied, Intent
 
-_VARIABLES = 500
-"""Ids bound in one statement."""
-
 _BEHIND = (
     "SELECT d.*, EXISTS (SELECT 1 FROM unknown AS u WHERE u.doc = d.doc) AS is_unsure"
     " FROM documents AS d LEFT JOIN documents_beside AS b USING (doc)"
@@ -137,9 +134,8 @@ class GenerationChunks:
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         """Look the ids up, each part in one look: a switch is before it or after it."""
         found: set[ChunkId] = set()
-        for start in range(0, len(chunk_ids), _VARIABLES):
-            part = [rows.pack_id(chunk_id) for chunk_id in chunk_ids[start : start + _VARIABLES]]
-            marks = ",".join("?" * len(part))
+        for part in rows.packed_parts(chunk_ids):
+            marks = rows.marks(part)
             hits = self._database.read(
                 f"SELECT chunk_id FROM chunks WHERE chunk_id IN ({marks}) AND {STAYS} AND {_stands_in(LIVE)}"
                 " UNION ALL SELECT chunk_id FROM chunks_beside"

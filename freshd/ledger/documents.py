@@ -30,9 +30,6 @@ from freshd.ports import Applied, Intent
 _PAGE = 1000
 """Documents read at a time while streaming; keeps no long read transaction open."""
 
-_VARIABLES = 500
-"""Ids bound in one statement; SQLite's own limit is far higher since 3.32."""
-
 _KNOWN = "document_id, fingerprint, identity, is_racy, is_applied, absent_since, is_kept"
 
 
@@ -129,33 +126,11 @@ class SqliteLedger(PendingChanges):
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         """Look the ids up among applied chunks."""
-        return self._among("chunks", chunk_ids, STAYS)
-
-    def _among(self, table: str, chunk_ids: Sequence[ChunkId], where: str = "1") -> set[ChunkId]:
         found: set[ChunkId] = set()
-        for start in range(0, len(chunk_ids), _VARIABLES):
-            part = [rows.pack_id(i) for i in chunk_ids[start : start + _VARIABLES]]
-            marks = ",".join("?" * len(part))
-            sql = f"SELECT chunk_id FROM {table} WHERE chunk_id IN ({marks}) AND {where}"
-            hits = self._database.read(sql, tuple(part))
-            found.update(rows.unpack_id(row["chunk_id"]) for row in hits)
+        for part in rows.packed_parts(chunk_ids):
+            sql = f"SELECT chunk_id FROM chunks WHERE chunk_id IN ({rows.marks(part)}) AND {STAYS}"
+            found.update(rows.unpack_id(row["chunk_id"]) for row in self._database.read(sql, tuple(part)))
         return found
-
-    def certain(self, after: ChunkId | None, limit: int) -> list[tuple[ChunkId, SourceName, DocumentId, Digest]]:
-        """Read a page of applied chunks in id order, with the document each belongs to and its content's digest."""
-        found = self._database.read(
-            "SELECT chunk_id, source, document_id, digest FROM chunks JOIN documents USING (doc)"
-            " WHERE chunk_id > ? ORDER BY chunk_id LIMIT ?",
-            (b"" if after is None else rows.pack_id(after), limit),
-        )
-        return [
-            (rows.unpack_id(row["chunk_id"]), SourceName(row["source"]), DocumentId(row["document_id"]), row["digest"])
-            for row in found
-        ]
-
-    def unknown_among(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
-        """Give those that an attempt may or may not have left in the store."""
-        return self._among("unknown", chunk_ids)
 
     # What is pending
 
@@ -248,8 +223,7 @@ class SqliteLedger(PendingChanges):
         """
         documents = 0
         with self._database.write() as tx:
-            for start in range(0, len(chunk_ids), _VARIABLES):
-                part = [rows.pack_id(chunk_id) for chunk_id in chunk_ids[start : start + _VARIABLES]]
+            for part in rows.packed_parts(chunk_ids):
                 documents += steps.doubt(tx, part, now)
         return documents
 

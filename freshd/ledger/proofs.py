@@ -16,9 +16,6 @@ from freshd.ledger import rows
 from freshd.ledger.database import Database, to_us
 from freshd.model import ChunkId, Digest, DocumentId, SourceName
 
-_VARIABLES = 500
-"""Ids bound in one statement."""
-
 _CLAIM = "chunk_id, chunks.label AS chunk_label, source, document_id, digest, documents.label"
 
 
@@ -122,10 +119,8 @@ class Proofs:
     def _found(self, select: str, chunk_ids: Sequence[ChunkId]) -> list[sqlite3.Row]:
         joint = "" if select.endswith(" AND") else " WHERE"
         found: list[sqlite3.Row] = []
-        for start in range(0, len(chunk_ids), _VARIABLES):
-            part = tuple(rows.pack_id(chunk_id) for chunk_id in chunk_ids[start : start + _VARIABLES])
-            marks = ",".join("?" * len(part))
-            found += self._database.read(f"{select}{joint} chunk_id IN ({marks})", part)
+        for part in rows.packed_parts(chunk_ids):
+            found += self._database.read(f"{select}{joint} chunk_id IN ({rows.marks(part)})", tuple(part))
         return found
 
 

@@ -1,6 +1,7 @@
 """Rows ↔ nouns, one function each way, shared by the tables of the ledger."""
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,10 +20,24 @@ from freshd.model import (
     SourceName,
 )
 
+_VARIABLES = 500
+"""Ids bound in one statement; SQLite's own limit is far higher since 3.32."""
+
 
 def pack_id(chunk_id: ChunkId) -> bytes:
     """Pack a chunk id into its 16 bytes."""
     return UUID(chunk_id).bytes
+
+
+def packed_parts(chunk_ids: Sequence[ChunkId]) -> Iterator[list[bytes]]:
+    """Pack chunk ids, in parts that one statement can bind."""
+    for start in range(0, len(chunk_ids), _VARIABLES):
+        yield [pack_id(chunk_id) for chunk_id in chunk_ids[start : start + _VARIABLES]]
+
+
+def marks(part: Sequence[bytes]) -> str:
+    """Write the place-holders of a part."""
+    return ",".join("?" * len(part))
 
 
 def unpack_id(packed: bytes) -> ChunkId:

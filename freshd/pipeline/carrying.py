@@ -4,11 +4,10 @@ payload ─▶ text, headings, lines ─▶ does its digest prove the text? ─�
                                      └─ no: left out                     └─ no: cut into several
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from freshd.chunker import ChunkLimits, chunk, embedded_texts
+from freshd.chunker import ChunkLimits, chunk, proved_text
 from freshd.model import Block, BlockKind, Chunk, Digest, DocumentId, ParsedDocument, SourceName
 from freshd.payload import Citation, DocumentFields, citation
 from freshd.pipeline.recipe import Recipe
@@ -48,11 +47,11 @@ def _proved(point: StoredPoint, limits: ChunkLimits) -> tuple[Citation, Chunk] |
         cited, digest = citation(point.payload), Digest(point.payload["freshd"]["digest"])
     except (KeyError, TypeError, ValueError):
         return None
-    for text in embedded_texts(cited.heading_path, cited.text, limits.max_tokens):
-        if hashlib.sha256(text.encode()).hexdigest() == digest:
-            lines = cited.start_line, cited.end_line
-            return cited, Chunk(point.chunk_id, 0, 0, 0, *lines, cited.heading_path, cited.text, text, digest)
-    return None
+    text = proved_text(cited.heading_path, cited.text, digest, limits.max_tokens)
+    if text is None:
+        return None
+    lines = cited.start_line, cited.end_line
+    return cited, Chunk(point.chunk_id, 0, 0, 0, *lines, cited.heading_path, cited.text, text, digest)
 
 
 def _cut(cited: Citation, recipe: Recipe) -> Iterator[Chunk]:

@@ -5,9 +5,11 @@ Dense vectors travel packed, as little-endian float32.
 Loaded by the child too: nothing heavy is imported here.
 """
 
+import math
 import sys
 from array import array
 from collections.abc import Iterable
+from operator import mul
 
 IDENTITY = "identity.json"
 """File of a store's directory that says whose its points are."""
@@ -49,3 +51,10 @@ def pack_dense(numbers: Iterable[float]) -> bytes:
     if sys.byteorder == "big":
         packed.byteswap()
     return packed.tobytes()
+
+
+def cosine(one: bytes, other: bytes) -> float:
+    """Cosine of two packed vectors; 0 for one of zeros, and where they are not equally long."""
+    a, b = unpack_dense(one), unpack_dense(other)
+    lengths = math.hypot(*a) * math.hypot(*b)
+    return sum(map(mul, a, b)) / lengths if lengths and len(a) == len(b) else 0.0

@@ -8,19 +8,17 @@
 So a payload proves itself, field by field, and what merely repeats something proved can be written anew.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import mul
 from typing import Any
 
-from freshd.chunker import chunk_id, embedded_texts
+from freshd.chunker import chunk_id, embedded_texts, text_digest
 from freshd.ledger.proofs import Claim
 from freshd.model import ChunkId, Digest, Match, SparseVector, Vector
 from freshd.payload import Stated, restored, stated
-from freshd.stores.wire import unpack_dense
+from freshd.stores.wire import cosine, unpack_dense
 
 CLOSE = 1e-5
 """How far a vector may lie from the one that was written: stores normalise anew."""
@@ -87,8 +85,7 @@ def is_vector(stored: Vector | None, expected: Vector, *, is_computed: bool) -> 
     got, wanted = unpack_dense(stored), unpack_dense(expected)
     if math.dist(got, wanted) <= CLOSE:
         return True
-    lengths = math.hypot(*got) * math.hypot(*wanted)
-    return is_computed and bool(lengths) and sum(map(mul, got, wanted)) / lengths >= SAME_DIRECTION
+    return is_computed and cosine(stored, expected) >= SAME_DIRECTION
 
 
 def are_terms(stored: SparseVector | None, expected: SparseVector) -> bool:
@@ -125,7 +122,7 @@ def _proved_text(
     twins = said.ordinal if is_placed and said.ordinal is not None else _MOST_TWINS
     for text in embedded_texts(said.heading_path, said.text, max_tokens):
         try:
-            digest = Digest(hashlib.sha256(text.encode()).hexdigest())
+            digest = text_digest(text)
         except UnicodeEncodeError:
             continue
         if any(chunk_id(claim.source, claim.document_id, digest, n) == id_ for n in range(twins + 1)):

@@ -44,8 +44,7 @@ def test_of_every_applied_chunk_it_is_told_whose_it_is_and_what_it_says(books: B
     assert books.proofs.claims(None, 2) == claims[:2]
     assert books.proofs.claims(id_of(1), 10) == claims[1:]
     assert books.proofs.claims_of(asked(1, 3, 9)) == dict([claims[0], claims[2]])
-    assert books.ledger.certain(None, 10) == [(id_, c.source, c.document_id, c.digest) for id_, c in claims]
-    assert [found[0] for found in books.ledger.certain(id_of(1), 1)] == [id_of(2)]
+    assert books.proofs.claims(id_of(1), 1) == claims[1:2]
 
 
 def test_more_chunks_than_fit_one_statement_are_all_looked_up(books: Books):
@@ -55,7 +54,7 @@ def test_more_chunks_than_fit_one_statement_are_all_looked_up(books: Books):
     books.begin("a", *MANY)
     numbers = asked(*MANY)
     assert set(books.proofs.claims_of(numbers)) == set(numbers)
-    assert books.proofs.unknown_among(numbers) == books.ledger.unknown_among(numbers) == set(numbers)
+    assert books.proofs.unknown_among(numbers) == set(numbers)
     assert set(books.proofs.errors_of(numbers)) == set(numbers)
     assert books.proofs.claims_of([]) == {}
 
@@ -63,7 +62,7 @@ def test_more_chunks_than_fit_one_statement_are_all_looked_up(books: Books):
 def test_what_an_attempt_may_have_left_is_unknown_until_it_is_applied(books: Books):
     books.index("a", 1, 2)
     books.begin("a", 2, 3)
-    assert books.proofs.unknown_among(asked(1, 2, 3, 4)) == books.ledger.unknown_among(asked(1, 2, 3, 4)) == ids(2, 3)
+    assert books.proofs.unknown_among(asked(1, 2, 3, 4)) == ids(2, 3)
     assert books.proofs.certain(id_of(0), 10) == [id_of(1)]
     books.ledger.record([change("a", version="2")], MINUTE)
     books.apply("a", 1, 2, 3)

@@ -314,7 +314,7 @@ def test_chunks_that_a_store_lost_are_doubted_however_many(books: Books):
     books.index("b", *range(1000, 1600))
     lost = sorted(ids(*range(100, 600), *range(1000, 1100)))
     assert books.ledger.doubt(lost, NOON) == 2
-    assert books.ledger.unknown_among(lost) == set(lost)
+    assert books.proofs.unknown_among(lost) == set(lost)
     assert books.proofs.certain_chunks() == 600
     assert books.ledger.doubt(lost, NOON) == 0
     assert books.ledger.doubt([], NOON) == 0

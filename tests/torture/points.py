@@ -1,7 +1,5 @@
 """What lies in a state directory, read from a copy of it: nothing that reads changes what is looked at."""
 
-import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +12,8 @@ from qdrant_edge import EdgeShard, ScrollRequest
 
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
+from freshd.ledger.proofs import Proofs
+from tests.kit.histories import memory
 
 _PAGE = 1_000
 
@@ -57,15 +57,15 @@ def read_durable(state: Path) -> Durable:
         if not (copy / "ledger.db").exists():
             return Durable(read_points(copy), {}, set(), set())
         with closing(Database(copy / "ledger.db")) as database:
-            ledger = SqliteLedger(database)
+            ledger, proofs = SqliteLedger(database), Proofs(database)
             certain: dict[str, tuple[str, str, str]] = {}
             last = None
-            while page := ledger.certain(last, _PAGE):
-                certain |= {chunk_id: (source, document, digest) for chunk_id, source, document, digest in page}
+            while page := proofs.claims(last, _PAGE):
+                certain |= {chunk_id: (claim.source, claim.document_id, claim.digest) for chunk_id, claim in page}
                 last = page[-1][0]
             points = read_points(copy)
             ids = sorted({*points, *certain})
-            unknown = {one for i in range(0, len(ids), _PAGE) for one in ledger.unknown_among(ids[i : i + _PAGE])}
+            unknown = proofs.unknown_among(ids)
             documents = {(source, document) for source, document, _ in certain.values()}
             pending = {key for key in documents if ledger.pending_of(*key) is not None}
     return Durable(points, certain, unknown, pending)
@@ -107,10 +107,3 @@ def _copied(state: Path) -> Iterator[Path]:
 def copy_tree(origin: Path, copy: Path) -> None:
     """Copy with times, rights and holes: the engine's files are a thousand times larger than full."""
     subprocess.run(["cp", "--archive", "--sparse=always", origin, copy], check=True)
-
-
-def memory() -> str | None:
-    """A file system in memory where there is one with room."""
-    place = "/dev/shm"
-    has_room = os.access(place, os.W_OK) and shutil.disk_usage(place).free > 2**30
-    return place if has_room else None
