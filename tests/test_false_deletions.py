@@ -21,9 +21,9 @@ from freshd.errors import SourceUnavailable
 from freshd.guard import Verdict
 from freshd.model import DocumentId, DocumentRef, Listing, ListingReport, SourceName
 from tests.kit.keeper import DOCS, NEWS, RSS, Keeper, MovesUnderTheWalk, rss, serving
+from tests.kit.nobody import nobody
 from tests.scripted_server import Reply
 
-NOBODY = 65_534
 THIRTY = [f"page{n:02}.md" for n in range(30)]
 
 
@@ -453,16 +453,3 @@ def mounted(place: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", place], check=True)
-
-
-@contextlib.contextmanager
-def nobody() -> Iterator[None]:
-    """Permissions do not bind root, so be somebody else; nothing to do for those who are."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)

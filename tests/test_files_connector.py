@@ -33,9 +33,9 @@ from freshd.errors import (
 )
 from freshd.model import DocumentId, DocumentRef, ListingReport, SourceName
 from freshd.ports import ConnectorContext, Watchable
+from tests.kit.nobody import nobody
 
 README = Path(connector.__file__).parent.parent / "README.md"
-NOBODY = 65534
 
 
 class ShiftedClock:
@@ -96,19 +96,6 @@ def root() -> Iterator[Path]:
     yield path
     subprocess.run(["chmod", "-R", "u+rwx", path], check=False, capture_output=True)
     subprocess.run(["rm", "-rf", path], check=True)
-
-
-@contextlib.contextmanager
-def without_privileges() -> Iterator[None]:
-    """Permissions do not bind root, so be somebody else; nothing to do for those who are."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 # Ids
@@ -326,7 +313,7 @@ def test_a_root_that_cannot_be_listed_is_unavailable_and_never_empty(root, kind)
     elif kind == "locked":
         place.mkdir(mode=0)
     source = files(place)
-    with without_privileges():
+    with nobody():
         with pytest.raises(SourceUnavailable, match=re.escape(str(place))) as caught:
             walk(source)
         with pytest.raises(SourceUnavailable):
@@ -341,7 +328,7 @@ def test_a_root_that_cannot_be_listed_is_unavailable_and_never_empty(root, kind)
 def test_a_root_whose_files_cannot_be_looked_at_is_unavailable(root, mode):
     grow(root, "docs/a.md")
     (root / "docs").chmod(mode)
-    with without_privileges(), pytest.raises(SourceUnavailable):
+    with nobody(), pytest.raises(SourceUnavailable):
         walk(files(root / "docs"))
 
 
@@ -351,7 +338,7 @@ def test_a_forbidden_folder_is_reported_and_its_neighbours_go_on(root, mode):
     grow(root, "a.md", "locked %/x.md", "locked %/sub/y.md", "z.md")
     (root / "locked %").chmod(mode)
     source = files(root)
-    with without_privileges():
+    with nobody():
         assert walk(source)[0] == ["a.md", "z.md"]
         report = walk(source)[1]
         below = walk(source, scope="locked %25/sub")[1]
@@ -367,14 +354,14 @@ def test_a_folder_whose_ignore_file_cannot_be_read_is_unknown(root):
     grow(root, "a.md", "sub/secret.md", "sub/.gitignore")
     (root / "sub/.gitignore").chmod(0)
     source = files(root)
-    with without_privileges():
+    with nobody():
         assert walk(source)[0] == ["a.md"]
         assert walk(source)[1].unreadable == ("sub",)
         assert walk(source, scope="sub/secret.md") == ([], walk(source, scope="sub")[1])
         assert source.is_gone(DocumentId("sub/secret.md")) is False
     grow(root, ".freshdignore")
     (root / ".freshdignore").chmod(0)
-    with without_privileges(), pytest.raises(SourceUnavailable):
+    with nobody(), pytest.raises(SourceUnavailable):
         walk(source)
 
 
@@ -645,7 +632,7 @@ def test_an_error_while_reading_is_the_documents_own(root):
     grow(root, "a.md", "locked.md")
     (root / "locked.md").chmod(0)
     source = files(root)
-    with without_privileges(), pytest.raises(DocumentUnreadable) as caught:
+    with nobody(), pytest.raises(DocumentUnreadable) as caught:
         source.read(ref("locked.md"))
     assert caught.value.hint
     faults.arm("mid_read:raise")

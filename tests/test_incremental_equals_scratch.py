@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -23,6 +22,7 @@ from freshd.model import Document, DocumentRef
 from tests.kit.clock import ShiftedClock
 from tests.kit.embedder import HashEmbedder
 from tests.kit.failpoints import STEPS
+from tests.kit.histories import memory, profile
 from tests.kit.world import Index, Settings, assert_same_index
 
 PARAGRAPHS = (
@@ -55,7 +55,7 @@ class Folder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._base = Path(tempfile.mkdtemp(prefix="freshd-", dir=_memory()))
+        self._base = Path(tempfile.mkdtemp(prefix="freshd-", dir=memory()))
         self._docs = self._base / "docs"
         self._docs.mkdir()
         self._clock = ShiftedClock()
@@ -291,23 +291,6 @@ class Folder(RuleBasedStateMachine):
         if path.is_dir():
             shutil.rmtree(path)
         return path
-
-
-def _memory() -> str | None:
-    """A file system in memory where there is one with room: nothing here depends on a real disk but the time."""
-    place = "/dev/shm"
-    has_room = os.access(place, os.W_OK) and shutil.disk_usage(place).free > 2**30
-    return place if has_room else None
-
-
-def profile(examples: int, steps: int) -> settings:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
 
 
 @pytest.mark.timeout(600)  # finding the shortest history that fails takes minutes

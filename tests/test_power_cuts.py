@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.histories import memory
 from tests.torture.cuts import power_cuts
 from tests.torture.disk import cannot_mount
-from tests.torture.points import memory
 
 CUTS = 20
 

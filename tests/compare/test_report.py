@@ -17,7 +17,7 @@ from freshd.compare.records import Arm, Results
 from freshd.compare.report import ComparisonReport, build_report, render_page
 from freshd.compare.timeline import Edit, Stream
 from tests.compare.recorded import FOLDER, JOURNAL, WIDTHS, as_json, as_text, journals, keep, made_up, take_in
-from tests.kit.browser import VIOLATIONS, chromium
+from tests.kit.browser import chromium, listen
 
 HOSTILE = (
     "<script>document.title='owned'</script>",
@@ -220,10 +220,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**{"viewport": WIDE, **settings})
         contexts.append(context)
         page = context.new_page()
-        page.add_init_script(VIOLATIONS)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        listen(page, complaints)
         page.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
         page.goto((tmp_path / "report.html").as_uri())
         return page

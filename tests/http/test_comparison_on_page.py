@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from freshd.http.page.comparison import comparison_section
 from tests.http.daemon import Endpoint, dashboard, source
-from tests.kit.browser import VIOLATIONS, chromium
+from tests.kit.browser import chromium, listen
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WIDE, PHONE = {"width": 1180, "height": 900}, {"width": 320, "height": 640}
@@ -121,10 +121,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
-        page.add_init_script(VIOLATIONS)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        listen(page, complaints)
         page.goto(f"http://{endpoint.server.address}/")
         return page
 

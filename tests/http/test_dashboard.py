@@ -16,7 +16,7 @@ from freshd.http.page.document import render
 from freshd.http.page.markup import plain
 from tests.daemon.instance import eventually, instance
 from tests.http.daemon import AUTH, TOKEN, Endpoint, change, dashboard, instant, serving, source
-from tests.kit.browser import VIOLATIONS, chromium
+from tests.kit.browser import chromium, listen
 
 SOON_MS = 15_000
 WIDE, PHONE = {"width": 1180, "height": 900}, {"width": 320, "height": 640}
@@ -54,10 +54,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         if settings.get("java_script_enabled", True):
             page.clock.install()
-        page.add_init_script(VIOLATIONS)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        listen(page, complaints)
         page.goto(f"http://{endpoint if isinstance(endpoint, str) else endpoint.server.address}/")
         return page
 

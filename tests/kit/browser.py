@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => console.error("CSP: " + event.violatedDirective));
@@ -25,3 +25,11 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=args)
         yield browser
         browser.close()
+
+
+def listen(page: Page, complaints: list[str]) -> None:
+    """Note from now on whatever the page complains of, what its own policy forbade included, and every dialog."""
+    page.add_init_script(VIOLATIONS)
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))

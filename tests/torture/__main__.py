@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.bench.report import machine, say, show_machine
+from tests.kit.histories import memory
 from tests.torture import kills
 from tests.torture.cuts import power_cuts
 from tests.torture.disk import cannot_mount
 from tests.torture.place import Diverged, Place, Tally, documents_for
-from tests.torture.points import memory
 from tests.torture.soak import soak
 
 _SMALL = 500

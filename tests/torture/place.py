@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.kit.histories import memory
 from tests.scripted_server import Reply, Request, ScriptedServer
 from tests.torture import oracle
-from tests.torture.points import memory, read_durable, read_points
+from tests.torture.points import read_durable, read_points
 from tests.torture.program import Ended, Program
 from tests.torture.tree import SECTIONS, Tree
 
