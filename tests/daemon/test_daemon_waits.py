@@ -132,6 +132,8 @@ def test_scans_leave_a_document_alone_that_is_being_written(one: Instance):
     while writer.poll() is None:
         was_pending |= one.source()["pending"] > 0
     eventually(lambda: one.places("part27word") == {"slow.md"})
-    indexed = [event["change"] for event in one.events("document_indexed") if event["document_id"] == "slow.md"]
+    indexed = eventually(  # told once it is durable, a moment after it is found
+        lambda: [event["change"] for event in one.events("document_indexed") if event["document_id"] == "slow.md"]
+    )
     assert indexed == ["added"]
     assert was_pending
