@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo lock check format test torture mutants audit sbom bench compare-install compare-test clean
+.PHONY: help install demo lock check format test torture mutants audit sbom bench bench-peers compare-install compare-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,8 +61,10 @@ format: install ## mend what ruff can mend
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+# Bytecode is kept whatever the environment says: every process that tests start would compile freshd anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: check ## everything CI runs: check, then the tests
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 torture: install ## kill freshd N times, cut its power 200 times, and hold what is left against an index from scratch
 	@$(BIN)/python -m tests.torture --kills $(or $(N),1000) --cuts 200
@@ -89,6 +91,13 @@ sbom: | $(BIN)/uv ## write what freshd is made of to dist/freshd.cdx.json (Cyclo
 
 bench: install ## measure, each figure beside a baseline of the same run
 	@$(BIN)/python -m tests.bench
+
+# An environment of its own over .venv, which stays as the lock says.
+bench-peers: install ## measure freshd beside what else keeps an index up to date; fetches those, takes half an hour
+	@$(BIN)/python -m venv .peers
+	@$(BIN)/python $(PURELIB) > "$$(.peers/bin/python $(PURELIB))/over.pth"
+	@.peers/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -r tests/bench/peers/requirements.txt
+	@.peers/bin/python -m tests.bench.peers
 
 # torch's own index has a build for the CPU alone, the package index one that brings CUDA; pip's own settings decide.
 COMPARE = torch transformers peft gguf

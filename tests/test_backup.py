@@ -1,13 +1,11 @@
 """A backup: of one moment, whole or not there, and an index of its own once it is put back."""
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from freshd.errors import ConfigError, FreshdError, StateUnusable, StoreUnavaila
 from freshd.ledger.database import SCHEMA_VERSION
 from freshd.state import StateDirectory
 from tests.daemon.instance import Instance, eventually
+from tests.kit import forked
 from tests.kit.home import Home, files
 
 N_DOCUMENTS = 12
@@ -317,16 +316,13 @@ def test_a_damaged_ledger_is_no_backup(home: Home, tmp_path: Path):
 @pytest.mark.parametrize("moment", [pytest.param("mid_backup", marks=pytest.mark.slow), "before_backup_rename"])
 def test_a_backup_that_is_killed_is_known_for_none(home: Home, tmp_path: Path, moment: str):
     home.configure(f'[embedding]\nmodel = "alpha-32"\n{files("docs", "docs")}')
-    command = [sys.executable, "-m", "tests.kit.models", "backup", str(tmp_path / "copy")]
-    places = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    armed = {**os.environ, **places, "FRESHD_FAULTS": f"{moment}:kill"}
-    killed = subprocess.run(command, cwd=home.root, env=armed, capture_output=True, check=False, timeout=60)
+    command = ("backup", str(tmp_path / "copy"))
+    how = {"folder": home.root, "module": "tests.kit.models"}
+    killed = forked.run(*command, **how, environment={"FRESHD_FAULTS": f"{moment}:kill"})
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "copy").exists()
     assert not (tmp_path / f"copy{PARTIAL}" / NOTE).exists() or moment == "before_backup_rename"
-    again = subprocess.run(
-        command, cwd=home.root, env={**os.environ, **places}, capture_output=True, text=True, check=False, timeout=60
-    )
+    again = forked.run(*command, **how)
     assert again.returncode == 2
     assert f"rm -r {tmp_path / f'copy{PARTIAL}'}" in again.stderr
 
@@ -358,9 +354,8 @@ def test_the_daemon_makes_a_backup_while_it_goes_on_and_that_is_put_back_by_the_
     daemon.state.path.rename(daemon.root / "former")
     subprocess.run(["cp", "-a", "--sparse=always", str(tmp_path / "copy"), str(daemon.state.path)], check=True)
     daemon.start()
-    daemon.settled()
-    assert daemon.places("that was changed after the backup") == {"0.md"}
-    assert daemon.places("that was added after the backup") == {"5.md"}
+    eventually(lambda: daemon.places("that was changed after the backup") == {"0.md"})
+    eventually(lambda: daemon.places("that was added after the backup") == {"5.md"})
     eventually(lambda: not daemon.places("A text about number 1"))
     assert daemon.source()["documents"] == 5
     assert daemon.command("verify").returncode == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from freshd.state import StateDirectory
+from tests.kit import forked
 
 ROOT = Path(__file__).parent.parent
 CONFIG = '[[sources]]\nname = "handbook"\ntype = "files"\npath = "docs"\nfreshness_target = "1m"\n'
@@ -35,6 +36,9 @@ class Folder:
         (self.root / "freshd.toml").write_text(text)
 
     def freshd(self, *arguments: str | bytes, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command; started afresh where it is given something that Python itself reads."""
+        if not environment:
+            return forked.run(*arguments, folder=self.root)
         return subprocess.run(
             [sys.executable, "-m", "freshd", *arguments],
             cwd=self.root,

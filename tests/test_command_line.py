@@ -23,6 +23,7 @@ from freshd.http.problems import problem
 from freshd.redaction import printable
 from freshd.search import MAX_PATH_CHARACTERS, MAX_QUERY_BYTES
 from tests.daemon.instance import FILES, Instance, instance
+from tests.kit import forked
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,14 +37,22 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def _of_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def freshd(one: Instance, *arguments: str, **how: Any) -> "subprocess.CompletedProcess[str]":
-    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {"PYTHONPATH": str(ROOT)}
+    return forked.run(*arguments, folder=one.root, **how)
+
+
+def afresh(one: Instance, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Start it with an environment that Python itself reads."""
     return subprocess.run(
         [sys.executable, "-m", "freshd", *arguments],
         cwd=one.root,
-        env={**environment, **how.pop("environment", {})},
-        stdout=how.pop("stdout", subprocess.PIPE),
-        stderr=how.pop("stderr", subprocess.PIPE),
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
         encoding="utf-8",
         errors="replace",
         check=False,
@@ -64,21 +73,21 @@ COMMANDS = [["status"], ["search", "leave"], ["history"]]
 def test_what_an_encoding_lacks_is_replaced_and_never_a_fault(
     indexed: Instance, command: list[str], environment: dict[str, str]
 ):
-    done = freshd(indexed, *command, environment=environment)
+    done = afresh(indexed, *command, **environment)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     assert "?" in done.stdout
     assert "handbook" in done.stdout
 
 
 def test_json_is_whole_in_any_encoding(indexed: Instance):
-    done = freshd(indexed, "search", "leave", "--json", environment={"PYTHONIOENCODING": "ascii:strict"})
+    done = afresh(indexed, "search", "leave", "--json", PYTHONIOENCODING="ascii:strict")
     assert "28 days – no more" in json.loads(done.stdout)["hits"][0]["text"]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, ["status", "--json"], ["search", "leave", "--as", "prompt"]])
 def test_a_full_disk_under_stdout_is_an_error_in_a_line(indexed: Instance, command: list[str]):
     with open("/dev/full", "w") as full:
-        done = freshd(indexed, *command, stdout=full)
+        done = freshd(indexed, *command, out=full.fileno())
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()[:2]
     assert error == "error: standard output: cannot be written: No space left on device"
@@ -92,13 +101,13 @@ def test_a_reader_that_has_seen_enough_hears_nothing_more(indexed: Instance, com
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as closed:
-        done = freshd(indexed, *command, stdout=closed)
+        done = freshd(indexed, *command, out=closed.fileno())
     assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_talk_that_cannot_get_out_costs_nothing_but_itself(indexed: Instance):
     with open("/dev/full", "w") as full:
-        done = freshd(indexed, "history", stderr=full)
+        done = freshd(indexed, "history", err=full.fileno())
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
 
 
@@ -260,7 +269,8 @@ def source(name: str, **facts: Any) -> dict[str, Any]:
 
 def table_on(width: int, *names: str) -> list[str]:
     report: Any = {"at": "2026-01-01T12:10:00Z", "daemon": 7, "sources": [source(name) for name in names]}
-    report |= {"store": {"error": None}, "verify": {"checked_at": None}, "indexing": None, "removed": []}
+    report |= {"config_error": None, "removed": []}
+    report |= {"store": {"error": None}, "verify": {"checked_at": None}, "indexing": None}
     report["generation"] = {"live": None, "filling": None, "retired": None}
     written = io.StringIO()
     show.status_table(report, Output(file=written, width=width, soft_wrap=True))

@@ -6,7 +6,6 @@ So what is tested is that it never comes so far; the state directory lies on a f
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,14 +159,7 @@ def test_a_command_on_a_full_disk_says_that_it_is_full(instance: Instance, tmp_p
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)
     ballast.take_all()
-    done = subprocess.run(
-        [sys.executable, "-m", "freshd", *command],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = instance.command(*command)
     assert "Traceback" not in done.stderr
     assert done.returncode in (0, 1, 12), done.stderr
     if done.returncode:

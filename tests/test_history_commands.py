@@ -8,13 +8,12 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 import httpx
@@ -29,6 +28,8 @@ from freshd.config import Secrets, load
 from freshd.errors import FreshdError
 from freshd.model import ChunkId, Point
 from tests.daemon.instance import FILES, Instance, eventually, instance
+from tests.kit import forked
+from tests.torture.program import state_of
 
 ROOT = Path(__file__).parent.parent
 ROW = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (\w+) +(\S+(?: \w+)?)  (.*?)  +(\S.*)")
@@ -135,15 +136,14 @@ class Printed:
     """A command that runs on, and the lines it printed so far."""
 
     def __init__(self, one: Instance, *arguments: str) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "freshd", *arguments]
-        self.process = subprocess.Popen(command, cwd=one.root, env=environment, stdout=subprocess.PIPE, text=True)
+        reading, writing = os.pipe()
+        self.process = forked.start(*arguments, folder=one.root, out=writing)
+        os.close(writing)
         self.lines: list[str] = []
-        threading.Thread(target=self._read).start()
+        threading.Thread(target=self._read, args=(reading,)).start()
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
+    def _read(self, descriptor: int) -> None:
+        with open(descriptor) as lines:
             self.lines.extend(iter(lines.readline, ""))
 
 
@@ -357,30 +357,23 @@ def test_a_repair_that_is_killed_or_interrupted_leaves_nothing_half_done(tmp_pat
             other = points[0].dense
             whole.store.upsert([Point(p.chunk_id, other, p.sparse, {**p.payload, "doc_id": ""}) for p in points])
             whole.store.flush()
-        with repairing(one, "kill") as killed:
-            assert killed.wait(60) == -signal.SIGKILL
-        with repairing(one, "stop") as interrupted:
-            os.waitid(os.P_PID, interrupted.pid, os.WSTOPPED | os.WNOWAIT)
+        with open(tmp_path / "said", "wb+") as said:
+            assert repairing(one, "kill", said).wait(60) == -signal.SIGKILL
+            interrupted = repairing(one, "stop", said)
+            eventually(lambda: state_of(interrupted.pid) == "T", 60)
             interrupted.send_signal(signal.SIGINT)
             interrupted.send_signal(signal.SIGCONT)
-            _, stderr = interrupted.communicate(timeout=60)
-        assert interrupted.returncode == 130
-        assert "interrupted; nothing is left half done" in stderr
+            assert interrupted.wait(60) == 130
+            assert "interrupted; nothing is left half done" in forked.text_of(said)
         done = one.command("verify", "--deep", "--repair", "--json")
         assert (done.returncode, json.loads(done.stdout)["repaired"]) == (0, 3)
         assert one.command("verify", "--deep").returncode == 0
 
 
-def repairing(one: Instance, action: str) -> "subprocess.Popen[str]":
+def repairing(one: Instance, action: str, said: IO[bytes]) -> forked.Forked:
     """Begin a repair to which something is done in its midst."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "freshd", "verify", "--deep", "--repair"],
-        cwd=one.root,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "FRESHD_FAULTS": f"mid_repair:{action}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    armed = {"FRESHD_FAULTS": f"mid_repair:{action}"}
+    return forked.start("verify", "--deep", "--repair", folder=one.root, err=said.fileno(), environment=armed)
 
 
 # Status
@@ -424,15 +417,8 @@ def test_a_watched_status_goes_on_and_ends_well_with_ctrl_c(tmp_path: Path):
         one.write("leave.md", "# Leave\n\nEverybody has 28 days.\n")
         one.command("reindex")
         ours, theirs = pty.openpty()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "TERM": "xterm"}
-        watching = subprocess.Popen(
-            [sys.executable, "-m", "freshd", "status", "--watch"],
-            cwd=one.root,
-            env=environment,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
+        terminal = {"into": theirs, "out": theirs, "err": theirs, "environment": {"COLUMNS": "80", "TERM": "xterm"}}
+        watching = forked.start("status", "--watch", folder=one.root, **terminal)
         os.close(theirs)
         try:
             until(ours, "handbook", "no daemon runs")
@@ -473,6 +459,7 @@ def status_on(width: int, *sources: dict[str, Any]) -> str:
         "version": "1",
         "at": "2026-01-01T12:10:00Z",
         "daemon": 7,
+        "config_error": None,
         "sources": list(sources),
         "store": {"kind": "embedded", "collection": "knowledge", "error": None},
         "verify": {"checked_at": "2026-01-01T12:00:00Z", "checked": 99, "missing": 1, "orphaned": 2, "damaged": 3},

@@ -295,7 +295,7 @@ class Folder(RuleBasedStateMachine):
 
 @pytest.mark.timeout(600)  # finding the shortest history that fails takes minutes
 def test_an_index_kept_up_through_any_edits_and_crashes_equals_one_made_from_scratch():
-    run_state_machine_as_test(Folder, settings=profile(60, 12))
+    run_state_machine_as_test(Folder, settings=profile(25, 12))
 
 
 @pytest.mark.slow

@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +24,7 @@ from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.generations import SqliteGenerations
 from freshd.model import ChunkId, DocumentId, Point, Relabel, SourceName
 from freshd.state import StateDirectory
+from tests.kit import forked
 from tests.kit.embedder import HashEmbedder
 from tests.kit.home import Home, files, stored
 from tests.kit.models import NamedModel
@@ -413,9 +412,8 @@ def test_a_rebuild_that_is_killed_loses_nothing_and_can_be_done_again(home: Home
     home.close()
     damaged = b"no ledger any more" * 1000
     (home.state / "ledger.db").write_bytes(damaged)
-    command = [sys.executable, "-m", "tests.kit.models", "ledger", "rebuild"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "FRESHD_FAULTS": f"{moment}:kill"}
-    killed = subprocess.run(command, cwd=home.root, env=environment, capture_output=True, check=False, timeout=60)
+    armed = {"FRESHD_FAULTS": f"{moment}:kill"}
+    killed = forked.run("ledger", "rebuild", folder=home.root, module="tests.kit.models", environment=armed)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     kept = [path.read_bytes() for path in home.state.glob("ledger.db*") if path.suffix != ".new"]
     assert damaged in kept

@@ -1,9 +1,7 @@
 """A document that cannot be read is told with its reason; its last good state stays, stale, until it is mended."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -22,6 +20,7 @@ from freshd.parsers import Parsers
 from freshd.pipeline import recipe as recipe_room
 from freshd.report import search_answer
 from freshd.state import StateDirectory
+from tests.kit import forked
 from tests.parsers.samples import docx, paragraph, pdf, presentation, saved, workbook
 from tests.scheduler.parts import SOURCE, Bench
 
@@ -61,15 +60,7 @@ class Folder:
             (self.docs / name).write_bytes(content)
 
     def freshd(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "freshd", *arguments],
-            cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
+        return forked.run(*arguments, folder=self.root, environment={"COLUMNS": "200"}, timeout_s=100)
 
     def source(self) -> dict[str, Any]:
         (source,) = json.loads(self.freshd("status", "--json").stdout)["sources"]

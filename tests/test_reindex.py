@@ -3,19 +3,20 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from freshd import faults
+from freshd import compose, faults
 from freshd.compose import Whole, open_whole
 from freshd.config import Secrets, load
+from freshd.embedder import open_embedder
 from freshd.model import SourceName
 from freshd.scheduler import Tally
 from freshd.verify import Verified
+from tests.kit import forked
 from tests.kit.failpoints import STEPS
 
 CONFIG = """
@@ -83,6 +84,14 @@ def without_times(value: object) -> object:
     if isinstance(value, dict):
         return {k: without_times(v) for k, v in value.items() if not k.endswith("_at") and k != "last_modified"}
     return value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The real one, loaded once for all that is done in this process."""
+    kept = open_embedder("bundled", tmp_path_factory.mktemp("models"), Path())
+    with mock.patch.object(compose, "open_embedder", return_value=kept):
+        yield
 
 
 @pytest.fixture
@@ -230,13 +239,7 @@ def test_a_run_killed_at_any_step_is_finished_by_the_next(world: World, point: s
     """A real kill -9 of a real process; afterwards the index is what it would have been."""
     world.reindex()
     edits(world)
-    killed = subprocess.run(
-        [sys.executable, "-m", "freshd", "reindex", "--config", str(world.root / "freshd.toml")],
-        env={**os.environ, "FRESHD_FAULTS": f"{point}:kill"},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    killed = forked.run("reindex", folder=world.root, environment={"FRESHD_FAULTS": f"{point}:kill"})
     assert killed.returncode == -9
     world.reindex()
     after_crash = world.points()
@@ -246,12 +249,7 @@ def test_a_run_killed_at_any_step_is_finished_by_the_next(world: World, point: s
 
 
 def test_the_command_prints_what_it_did_as_json(world: World):
-    done = subprocess.run(
-        [sys.executable, "-m", "freshd", "reindex", "--json", "--config", str(world.root / "freshd.toml")],
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
+    done = forked.run("reindex", "--json", "--config", str(world.root / "freshd.toml"), folder=Path())
     (source,) = json.loads(done.stdout)["sources"]
     assert source["name"] == SourceName("handbook")
     assert source["documents"]["added"] == 3
@@ -268,14 +266,7 @@ def test_the_command_prints_what_it_did_as_json(world: World):
 def test_what_cannot_be_done_is_refused_in_one_line_with_its_code(
     world: World, arguments: list[str], code: int, says: str
 ):
-    done = subprocess.run(
-        [sys.executable, "-m", "freshd", *arguments],
-        cwd=world.root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = forked.run(*arguments, folder=world.root)
     assert done.returncode == code
     assert done.stderr.startswith("error: ")
     assert says in done.stderr.splitlines()[0]

@@ -17,7 +17,10 @@ from freshd.compose import Whole, open_whole
 from freshd.config import Secrets, load
 from freshd.errors import StoreUnavailable
 from freshd.model import SourceName
+from tests.daemon.instance import eventually
+from tests.kit import forked
 from tests.scripted_server import Reply, ScriptedServer
+from tests.torture.program import state_of
 
 ROOT = Path(__file__).parent.parent
 CONFIG = '[[sources]]\nname = "docs"\ntype = "files"\npath = "docs"\nmax_file_bytes = 5000\n'
@@ -30,6 +33,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root, self.docs = root, root / "docs"
+        self.bound: list[str] = []
         self.configure(CONFIG)
         for n in range(N_PAGES):
             self.write(f"page{n}.md", f"# Page {n}\n\nText of page {n}.\n")
@@ -43,20 +47,29 @@ class World:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [*bound_by_modes(), sys.executable, "-m", "freshd", *arguments],
+    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        if not self.bound:
+            return forked.run(*arguments, folder=self.root, environment=environment)
+        return subprocess.run(
+            [*self.bound, sys.executable, "-m", "freshd", *arguments],
             cwd=self.root,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
+            check=False,
+            timeout=60,
         )
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        with self.start(*arguments) as process:
-            stdout, stderr = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+    @contextmanager
+    def mode(self, path: Path, bits: int) -> Iterator[None]:
+        """Give a path a mode, and have it bind whatever is run meanwhile."""
+        before, self.bound = path.stat().st_mode, bound_by_modes()
+        path.chmod(bits)
+        try:
+            yield
+        finally:
+            path.chmod(before)
+            self.bound = []
 
     def reindex(self, *options: str) -> tuple[int, dict[str, Any]]:
         """Run it once; give the exit code and what it says of the source."""
@@ -73,16 +86,6 @@ def bound_by_modes() -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
-@contextmanager
-def mode(path: Path, bits: int) -> Iterator[None]:
-    before = path.stat().st_mode
-    path.chmod(bits)
-    try:
-        yield
-    finally:
-        path.chmod(before)
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
@@ -95,7 +98,7 @@ def test_an_unreadable_folder_is_an_error_for_as_long_as_it_is_unreadable(world:
     """Nothing is known of what lies in it, so nothing of it is called unchanged."""
     world.write("sub/one.md", "# One\n\nText of one.\n")
     world.run("reindex")
-    with mode(world.docs / "sub", 0o000):
+    with world.mode(world.docs / "sub", 0o000):
         for options in ((), (), ("--dry-run",)):
             code, source = world.reindex(*options)
             assert code == 3
@@ -145,9 +148,8 @@ def test_what_failed_is_tried_again_when_somebody_asks(world: World):
 def test_an_unreachable_source_is_told_once_and_nothing_is_claimed_of_it(world: World):
     """Though documents of it are pending, each of which fails for the same reason."""
     world.write("binary.md", BINARY)
-    with world.start("reindex", FRESHD_FAULTS="before_intent:kill") as killed:
-        killed.communicate(timeout=60)
-    with mode(world.docs, 0o000):
+    world.run("reindex", FRESHD_FAULTS="before_intent:kill")
+    with world.mode(world.docs, 0o000):
         done = world.run("reindex")
         (source,) = json.loads(world.run("reindex", "--json").stdout)["sources"]
     assert done.returncode == 1
@@ -220,18 +222,14 @@ def test_an_interrupted_run_says_so_and_the_next_goes_on_where_it_ended(
 ):
     for n in range(N_PAGES, 100):
         world.write(f"page{n}.md", f"# Page {n}\n\nText of page {n}.\n")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits what is ignored
-    try:
-        process = world.start("reindex", FRESHD_FAULTS="before_intent:stop@2")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    with open(world.root / "said", "wb+") as out, open(world.root / "talk", "wb+") as err:
+        armed, streams = {"FRESHD_FAULTS": "before_intent:stop@2"}, {"out": out.fileno(), "err": err.fileno()}
+        process = forked.start("reindex", folder=world.root, environment=armed, **streams)
+        eventually(lambda: state_of(process.pid) == "T", 60)
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)
-        stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (code, "")
-    assert stderr.splitlines()[-1] == "interrupted; run it again to go on"
+        assert (process.wait(60), forked.text_of(out)) == (code, "")
+        assert forked.text_of(err).splitlines()[-1] == "interrupted; run it again to go on"
     code, source = world.reindex()
     assert code == 0
     assert source["documents"] == {"added": 36, "touched": 64} or source["documents"] == {"added": 36, "unchanged": 64}
@@ -271,7 +269,7 @@ def test_a_disk_that_fills_up_in_the_middle_ends_the_run_before_its_next_batch(
 @pytest.mark.parametrize(("name", "bits"), [("ledger.db", 0o444), ("ledger.db", 0o000), ("", 0o555)])
 def test_state_that_may_not_be_written_is_called_a_matter_of_permission(world: World, name: str, bits: int):
     world.run("reindex")
-    with mode(world.root / ".freshd" / name, bits):
+    with world.mode(world.root / ".freshd" / name, bits):
         done = world.run("reindex")
     assert done.returncode == 12
     error, hint = done.stderr.splitlines()

@@ -4,8 +4,6 @@ import json
 import os
 import pty
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from freshd.shapes import ForgetReport, PruneReport
 from tests.daemon.instance import FILES, Instance, eventually, instance
+from tests.kit import forked
 
 WIKI = '[[sources]]\nname = "wiki"\ntype = "files"\npath = "wiki"\nfreshness_target = "1m"\n'
 SECRET = "people/quartermaine.md"
@@ -101,18 +100,16 @@ def test_at_a_terminal_a_person_is_asked(daemon: Instance, answer: str):
 
 def at_terminal(root: Path, answer: str, *arguments: str) -> tuple[int, str]:
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "freshd", *arguments]
-    with subprocess.Popen(command, cwd=root, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        os.write(ours, f"{answer}\n".encode())
-        said = b""
-        try:
-            while piece := os.read(ours, 4096):
-                said += piece
-        except OSError:  # the other end is closed
-            pass
-        code = process.wait(30)
+    process = forked.start(*arguments, folder=root, into=theirs, out=theirs, err=theirs)
+    os.close(theirs)
+    os.write(ours, f"{answer}\n".encode())
+    said = b""
+    try:
+        while piece := os.read(ours, 4096):
+            said += piece
+    except OSError:  # the other end is closed
+        pass
+    code = process.wait(30)
     os.close(ours)
     return code, said.decode()
 

@@ -201,15 +201,19 @@ def test_a_bad_config_keeps_the_old_one_and_says_so(one: Instance):
         assert one.events("config_refused")[-1]["error"], name
         eventually(lambda: one.get("/readyz").is_success)
         assert one.metric("freshd_config_last_reload_successful") == 0, name
+        told = one.events("config_refused")[-1]["error"].split()
+        assert one.get("/status").json()["config_error"].split() == told, name
+        assert "the one before is kept" in one.get("/").text
         one.write(f"edit{n}.md", f"# Edit\n\nThe editword{n}.\n")
         eventually(lambda n=n: one.places(f"editword{n}"))
     (one.root / "freshd.toml").unlink()
     one.signal(signal.SIGHUP)
     eventually(lambda: len(one.events("config_refused")) == len(BAD_CONFIGS) + 1)
     one.configure(FILES)
+    assert "config: refused, the one before is kept" in one.command("status").stdout
     one.signal(signal.SIGHUP)
-    eventually(lambda: one.events("config_reloaded")[-1:] and one.get("/readyz").is_success)
-    eventually(lambda: one.metric("freshd_config_last_reload_successful") == 1)
+    eventually(lambda: (told := one.get("/status")).is_success and told.json()["config_error"] is None)
+    assert one.metric("freshd_config_last_reload_successful") == 1
     one.settled()
     assert one.places("firstword") == {"a.md"}
 

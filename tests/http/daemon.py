@@ -219,6 +219,7 @@ def dashboard(*sources: dict[str, Any], **differences: Any) -> dict[str, Any]:
         "version": "1",
         "at": instant(now_s),
         "daemon": 4_242,
+        "config_error": None,
         "store": {"kind": "embedded", "collection": "knowledge", "error": None},
         "verify": {
             "checked_at": instant(now_s - 7_300),

@@ -335,22 +335,22 @@ def test_freshds_own_client_goes_on_where_it_was_and_ends_with_the_stream():
         for source in ("handbook", "news", "news", "handbook"):
             endpoint.daemon.apply(source)
         endpoint.daemon.forgotten = 1
-        with Client(DaemonRecord(endpoint.server.address, TOKEN, 1)) as client:
-            following = client.follow(0, "news", None)
-            told = [next(following) for _ in range(3)]
-            assert [(one.seq, one.change and one.change["seq"]) for one in told] == [(1, None), (2, 2), (3, 3)]
-            endpoint.server.stop()
-            assert list(following) == []
-            with pytest.raises(StoreUnavailable, match="does not answer"):
-                next(client.follow(3, None, None))
+        client = Client(DaemonRecord(endpoint.server.address, TOKEN, 1))
+        following = client.follow(0, "news", None)
+        told = [next(following) for _ in range(3)]
+        assert [(one.seq, one.change and one.change["seq"]) for one in told] == [(1, None), (2, 2), (3, 3)]
+        endpoint.server.stop()
+        assert list(following) == []
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            next(client.follow(3, None, None))
 
 
 def test_freshds_own_client_is_told_why_a_stream_cannot_begin(endpoint: Endpoint):
-    with Client(DaemonRecord(endpoint.server.address, TOKEN, 1)) as client:
-        with pytest.raises(ConfigError, match="nobody"):
-            next(client.follow(0, "nobody", None))
-        with pytest.raises(ConfigError, match="nobody"):
-            client.changes(0, 10, "nobody", None)
+    client = Client(DaemonRecord(endpoint.server.address, TOKEN, 1))
+    with pytest.raises(ConfigError, match="nobody"):
+        next(client.follow(0, "nobody", None))
+    with pytest.raises(ConfigError, match="nobody"):
+        client.changes(0, 10, "nobody", None)
 
 
 # When the daemon takes up another config, or has a fault

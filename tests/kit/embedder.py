@@ -2,7 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from freshd.embedder.bm25 import Bm25Terms
 from freshd.model import Digest, SparseVector, Vector
@@ -54,3 +56,10 @@ class HashEmbedder:
     def sparse_query(self, text: str) -> SparseVector:
         """Weigh the terms of a query."""
         return self._bm25.query(text)
+
+
+def in_place_of_models(open_embedder: Callable[..., Any]) -> None:
+    """Have freshd in this process open nothing else any more, whatever of it is loaded already."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("freshd.") and hasattr(module, "open_embedder"):
+            module.open_embedder = open_embedder

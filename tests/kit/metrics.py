@@ -23,7 +23,7 @@ def every_metric(folder: Path) -> str:
     clock = HandClock()
     (folder / "freshd.toml").write_text(_CONFIG)
     facts = Facts(
-        _known(stored_status(load(folder / "freshd.toml"))), clock.now(), True, True, 2**30, 2**28, {}, {"rag": 0.4}
+        _known(stored_status(load(folder / "freshd.toml"))), clock.now(), True, 2**30, 2**28, {}, {"rag": 0.4}
     )
     return Metrics(["handbook"], lambda: facts).text().decode()
 

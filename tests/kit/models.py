@@ -4,7 +4,7 @@ import hashlib
 import sys
 
 from freshd.model import Digest, Vector
-from tests.kit.embedder import HashEmbedder
+from tests.kit.embedder import HashEmbedder, in_place_of_models
 
 
 class NamedModel(HashEmbedder):
@@ -22,9 +22,7 @@ class NamedModel(HashEmbedder):
 
 def main() -> None:
     """Be freshd, with such models."""
-    import freshd.embedder
-
-    freshd.embedder.open_embedder = lambda model, *_: NamedModel(model)
+    in_place_of_models(lambda model, *_: NamedModel(model))
     from freshd.__main__ import main as freshd_main
 
     freshd_main()

@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, metavar="N", default=0, help="cut the power so many times; needs root")
     parser.add_argument("--soak", type=float, metavar="MINUTES", default=0, help="edit for so long")
     parser.add_argument("--rate", type=float, metavar="R", default=10, help="edits a second of the soak (%(default)s)")
+    parser.add_argument("--model", choices=("hash", "bundled"), default="hash", help="of the soak (%(default)s)")
     parser.add_argument("--chunks", type=int, metavar="C", default=120, help="size of the index killed (%(default)s)")
     parser.add_argument("--random", action="store_true", help="kill at random only, every command started afresh")
     parser.add_argument("--seed", type=int, metavar="S", default=1, help="what is done follows from it (%(default)s)")
@@ -134,18 +135,18 @@ def _cut(wanted: int, seed: int) -> int:
 
 def _soak(arguments: argparse.Namespace) -> int:
     try:
-        seen = soak(arguments.soak, arguments.rate, arguments.seed)
+        seen = soak(arguments.soak, arguments.rate, arguments.seed, has_model=arguments.model == "bundled")
     except Diverged as error:
         say(f"DIVERGED {error}")
         return 1
     say(
-        f"soak: {seen.changes:,} changes in {seen.minutes:g} min, 0 divergences;"
+        f"soak, {arguments.model} embedder: {seen.changes:,} changes in {seen.minutes:g} min, 0 divergences;"
         f" all applied {seen.settled_s:.1f} s after the last; lag {seen.lag_s}"
     )
     for name, memory_of in (("freshd", seen.parent), ("store", seen.store)):
         say(
             f"memory of {name}: {memory_of.first_mib:.1f} → {memory_of.last_mib:.1f} MiB after the warm-up,"
-            f" slope {memory_of.mib_per_hour:+.1f} MiB/h"
+            f" slope {memory_of.mib_per_hour:+.1f} ± {memory_of.give_or_take:.1f} MiB/h"
         )
     return 0
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from freshd.state import StateDirectory
+from tests.kit.forked import Forked
 from tests.torture.place import Diverged, Place
 from tests.torture.program import children, state_of
 
@@ -23,7 +24,7 @@ class Daemon:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._client: httpx.Client | None = None
         self._doubted_s = time.monotonic()
         self._since = datetime.now(UTC)
@@ -49,9 +50,9 @@ class Daemon:
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def settled(self) -> float:
+    def settled(self, within_s: float = _LONGEST_S) -> float:
         """Wait until everything that was there when it was started, or broken, is applied; give the seconds since."""
-        end_s = time.monotonic() + _LONGEST_S
+        end_s = time.monotonic() + within_s
         while not self._is_settled():
             assert self._process is not None
             if self._process.poll() is not None or time.monotonic() > end_s:

@@ -21,7 +21,9 @@ Points = Mapping[str, Mapping[str, Any]]
 """By id: `payload`, `dense`."""
 
 
-def complaints(docs: Path, source: str, entries: Mapping[str, str], feed: str, points: Points) -> list[str]:
+def complaints(
+    docs: Path, source: str, entries: Mapping[str, str], feed: str, points: Points, *, has_model: bool = False
+) -> list[str]:
     """Say everything that is wrong with an index; nothing where all is well.
 
     Args:
@@ -30,6 +32,7 @@ def complaints(docs: Path, source: str, entries: Mapping[str, str], feed: str, p
         entries: Words of each entry that the feed shows.
         feed: Its name.
         points: What the index holds.
+        has_model: Their vectors are a model's, of which nothing can be said here.
 
     """
     held: dict[tuple[str, str], list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
@@ -43,6 +46,8 @@ def complaints(docs: Path, source: str, entries: Mapping[str, str], feed: str, p
     for key in sorted(wanted.keys() & held.keys()):
         chunks = sorted(held[key], key=lambda one: one[1]["payload"]["freshd"]["ordinal"])
         found += [f"{key}: {what}" for what in _of_document(key, wanted[key], chunks, key[0] == feed)]
+        if not has_model:
+            found += [f"{key}: {what}" for what in _of_vectors(chunks)]
         if key[0] == source:
             digest = hashlib.sha256((docs / key[1]).read_bytes()).hexdigest()
             found += [f"{key}: of other bytes" for _, one in chunks if one["payload"]["content_sha256"] != digest][:1]
@@ -60,16 +65,24 @@ def _of_document(key: tuple[str, str], words: list[str], chunks: list[Any], is_f
     seen: Counter[str] = Counter()
     for point_id, one in chunks:
         payload = one["payload"]
-        path = " > ".join(payload["metadata"]["heading_path"])
-        embedded = (f"{path}\n" if path else "") + payload["page_content"]
-        digest = hashlib.sha256(embedded.encode()).hexdigest()
+        digest = hashlib.sha256(_embedded(payload).encode()).hexdigest()
         if payload["freshd"]["digest"] != digest:
             yield f"chunk {payload['freshd']['ordinal']}: its digest is not that of its text"
         if str(uuid.uuid5(_CHUNK_IDS, f"{key[0]}\0{key[1]}\0{digest}\0{seen[digest]}")) != point_id:
             yield f"chunk {payload['freshd']['ordinal']}: its id is not that of its text"
         seen[digest] += 1
-        if any(abs(a - b) > _CLOSE for a, b in zip(one["dense"], _vector(embedded, len(one["dense"])), strict=True)):
-            yield f"chunk {payload['freshd']['ordinal']}: its vector is not that of its text"
+
+
+def _of_vectors(chunks: list[Any]) -> Iterator[str]:
+    for _, one in chunks:
+        expected = _vector(_embedded(one["payload"]), len(one["dense"]))
+        if any(abs(a - b) > _CLOSE for a, b in zip(one["dense"], expected, strict=True)):
+            yield f"chunk {one['payload']['freshd']['ordinal']}: its vector is not that of its text"
+
+
+def _embedded(payload: Mapping[str, Any]) -> str:
+    path = " > ".join(payload["metadata"]["heading_path"])
+    return (f"{path}\n" if path else "") + str(payload["page_content"])
 
 
 def _files(docs: Path) -> Iterator[Path]:

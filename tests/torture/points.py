@@ -13,6 +13,7 @@ from qdrant_edge import EdgeShard, ScrollRequest
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.proofs import Proofs
+from freshd.stores.wire import shard_of
 from tests.kit.histories import memory
 
 _PAGE = 1_000
@@ -73,7 +74,7 @@ def read_durable(state: Path) -> Durable:
 
 def read_points(state: Path) -> dict[str, dict[str, Any]]:
     """Read every point of the one shard in a state directory that may be changed by it; none where none was made."""
-    shards = [path for path in sorted((state / "index").glob("*/shard")) if path.is_dir()]
+    shards = [path for one in (state / "index").glob("*/") if (path := Path(shard_of(one))).is_dir()]
     assert len(shards) <= 1, shards
     points: dict[str, dict[str, Any]] = {}
     for path in shards:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-_ENTRY = (sys.executable, "-m", "tests.torture.entry")
+from tests.kit import forked
+
+_HASHING, _REAL = "tests.torture.entry", "freshd.__main__"
 _LONGEST_S = 120.0
 
 
@@ -43,34 +43,20 @@ class Ended:
 
 
 class Program:
-    """freshd in one folder; a context manager only where it forks."""
+    """freshd in one folder."""
 
-    def __init__(self, folder: Path, *, forks: bool = False) -> None:
+    def __init__(self, folder: Path, *, forks: bool = False, has_model: bool = False) -> None:
         """Name the folder with the config.
 
         Args:
             folder: Where commands run.
             forks: Save every command the imports.
+            has_model: Embed with the bundled model, not with hashes.
 
         """
         self._folder = folder
-        self._server: subprocess.Popen[str] | None = None
-        if forks:
-            self._server = subprocess.Popen(
-                [*_ENTRY, "--serve"],
-                env=_environment(),
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-
-    def close(self) -> None:
-        if self._server is not None and self._server.stdin is not None:
-            self._server.stdin.close()
-            self._server.wait(_LONGEST_S)
-            if self._server.stdout is not None:
-                self._server.stdout.close()
+        self._forks = forks
+        self._module = _REAL if has_model else _HASHING
 
     def run(
         self,
@@ -91,109 +77,56 @@ class Program:
 
         """
         began_s = time.monotonic()
-        if self._server is None:
-            return self._spawn(arguments, strace, kill_after_s, within_s, environment)
-        with _Timer() as timer:
-            pid = self._fork(arguments, environment, is_stopped=bool(strace))
-            tracer = _attached(pid, strace) if strace else None
-            timer.kill(pid, within_s if kill_after_s is None else kill_after_s)
-            status = int(self._line())
+        with (self._folder / "out").open("wb+") as out, (self._folder / "err").open("wb+") as err:
+            process = self._start(arguments, out.fileno(), err.fileno(), environment, strace)
+            tracer = _attached(process.pid, strace) if strace and self._forks else None
+            code = _ended(process, within_s, kill_after_s)
+            assert code is not None, f"freshd {' '.join(arguments)} did not end within {within_s:g} s"
             if tracer is not None:
                 tracer.wait(within_s)
-        took_s = time.monotonic() - began_s
-        assert took_s < within_s, f"freshd {' '.join(arguments)} did not end within {within_s:g} s"
-        code = os.waitstatus_to_exitcode(status)
-        return Ended(code, self._text("out"), self._text("err"), took_s)
+            took_s = time.monotonic() - began_s
+            return Ended(code, forked.text_of(out), forked.text_of(err), took_s)
 
-    def _spawn(
-        self,
-        arguments: Sequence[str],
-        strace: Sequence[str],
-        kill_after_s: float | None,
-        within_s: float,
-        environment: dict[str, str],
-    ) -> Ended:
-        began_s = time.monotonic()
-        process = subprocess.Popen(
-            [*(["strace", *strace] if strace else []), *_ENTRY, *arguments],
-            cwd=self._folder,
-            env=_environment(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        try:
-            out, err = process.communicate(timeout=within_s if kill_after_s is None else kill_after_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            assert kill_after_s is not None, f"freshd {' '.join(arguments)} did not end within {within_s:g} s: {err}"
-        # strace, killed by the signal it gave its tracee, ends by it; a shell would say 128 + n.
-        return Ended(process.returncode, out, err, time.monotonic() - began_s)
-
-    def start(self, **environment: str) -> "subprocess.Popen[bytes]":
+    def start(self, **environment: str) -> "subprocess.Popen[bytes] | forked.Forked":
         """Start `freshd run` and return at once."""
         with (self._folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [*_ENTRY, "run"],
-                cwd=self._folder,
-                env=_environment(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+            return self._start(["run"], log.fileno(), log.fileno(), environment, ())
+
+    def _start(
+        self, arguments: Sequence[str], out: int, err: int, environment: dict[str, str], strace: Sequence[str]
+    ) -> "subprocess.Popen[bytes] | forked.Forked":
+        if self._forks:
+            return forked.start(
+                *arguments,
+                module=self._module,
+                folder=self._folder,
+                out=out,
+                err=err,
+                environment=environment,
+                is_stopped=bool(strace),
             )
-
-    def _fork(self, arguments: Sequence[str], environment: dict[str, str], *, is_stopped: bool) -> int:
-        assert self._server is not None
-        assert self._server.stdin is not None
-        order = {
-            "arguments": list(arguments),
-            "folder": str(self._folder),
-            "environment": environment,
-            "is_stopped": is_stopped,
-            "out": str(self._folder / "out"),
-            "err": str(self._folder / "err"),
-        }
-        self._server.stdin.write(json.dumps(order) + "\n")
-        self._server.stdin.flush()
-        return int(self._line())
-
-    def _line(self) -> str:
-        assert self._server is not None
-        assert self._server.stdout is not None
-        line = self._server.stdout.readline()
-        assert line, "what forks freshd is gone"
-        return line
-
-    def _text(self, name: str) -> str:
-        return (self._folder / name).read_text(errors="replace")
+        # strace, killed by the signal it gave its tracee, ends by it; a shell would say 128 + n.
+        traced = ["strace", *strace] if strace else []
+        return subprocess.Popen(
+            [*traced, sys.executable, "-m", self._module, *arguments],
+            cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": str(forked.ROOT), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
 
 
-class _Timer:
-    """Kills a process when its time has come, unless the block ends before."""
-
-    def __init__(self) -> None:
-        self._is_over = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def kill(self, pid: int, after_s: float) -> None:
-        self._thread = threading.Thread(target=self._wait, args=(pid, after_s), daemon=True)
-        self._thread.start()
-
-    def _wait(self, pid: int, after_s: float) -> None:
-        if not self._is_over.wait(after_s):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def __enter__(self) -> "_Timer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        if self._thread is not None:
-            self._thread.join()
+def _ended(
+    process: "subprocess.Popen[bytes] | forked.Forked", within_s: float, kill_after_s: float | None
+) -> int | None:
+    """Wait for an end, or bring it; None where that was not asked for."""
+    try:
+        return process.wait(within_s if kill_after_s is None else kill_after_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait(_LONGEST_S)
+        return None if kill_after_s is None else code
 
 
 def _attached(pid: int, options: Sequence[str]) -> "subprocess.Popen[bytes]":
@@ -227,7 +160,3 @@ def state_of(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return ""
-
-
-def _environment(more: dict[str, str] | None = None) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **(more or {})}

@@ -76,7 +76,7 @@ class Tree:
         name = self._any()
         text = self._read(name)
         kept = text[: self.random.randrange(len(text) + 1)]
-        self._put(name, kept.rstrip("#"))
+        self._put(name, kept.rstrip("# "))
 
     def touch(self) -> None:
         os.utime(self.root / self._any())
