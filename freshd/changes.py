@@ -1,8 +1,8 @@
 """What a look at a source means: listing × ledger → changes. Pure.
 
     listing (by document id) ─┐
-                              ├─ merge ─▶ Pair ─▶ change_of ─▶ added, modified
-    ledger  (by document id) ─┘             └───▶ absent    ─▶ deletion_of (only if absence is proof)
+                              ├─ merge ─▶ both   ─▶ change_of ─▶ added, modified
+    ledger  (by document id) ─┘     └───▶ absent ─▶ deletion_of (only if absence is proof)
 
 Both sides are streamed in one order, so a million documents cost no more memory than one.
 """
@@ -10,7 +10,6 @@ Both sides are streamed in one order, so a million documents cost no more memory
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 from freshd.model import (
     Change,
@@ -20,10 +19,9 @@ from freshd.model import (
     DocumentRef,
     Known,
     ListingReport,
+    Sighting,
     SourceName,
 )
-
-_T = TypeVar("_T", DocumentRef, Known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,58 +61,48 @@ def clamp(claimed: datetime | None, lower: datetime | None, upper: datetime) -> 
     return claimed, False
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One document id on the two sides; at least one is there."""
-
-    ref: DocumentRef | None
-    known: Known | None
-
-
-def merge(refs: Iterable[DocumentRef], known: Iterable[Known]) -> Iterator[Pair]:
+def merge(seen: Iterable[Sighting], known: Iterable[Known]) -> Iterator[tuple[Sighting | None, Known | None]]:
     """Join two streams that rise by document id.
+
+    Yields:
+        One document id on the two sides; at least one is there.
 
     Raises:
         ValueError: A stream does not rise strictly; going on would invent deletions.
 
     """
-    left, right = _rising(refs), _rising(known)
-    ref, held = next(left, None), next(right, None)
-    while ref is not None or held is not None:
-        if held is None or (ref is not None and ref.document_id < held.document_id):
-            yield Pair(ref, None)
-            ref = next(left, None)
-        elif ref is None or held.document_id < ref.document_id:
-            yield Pair(None, held)
+    left, right = iter(seen), iter(known)
+    shown, held = next(left, None), next(right, None)
+    last = ""
+    while (first := shown or held) is not None:
+        here, there = shown, held
+        if shown is not None and held is not None and shown.document_id != held.document_id:
+            if shown.document_id < held.document_id:
+                there = None
+            else:
+                here, first = None, held
+        if first.document_id <= last:
+            raise ValueError(f"listing is out of order: {first.document_id!r} after {last!r}")
+        last = first.document_id
+        yield here, there
+        if here is not None:
+            shown = next(left, None)
+        if there is not None:
             held = next(right, None)
-        else:
-            yield Pair(ref, held)
-            ref, held = next(left, None), next(right, None)
 
 
-def _rising(items: Iterable[_T]) -> Iterator[_T]:
-    last: DocumentId | None = None
-    for item in items:
-        if last is not None and item.document_id <= last:
-            raise ValueError(f"listing is out of order: {item.document_id!r} after {last!r}")
-        last = item.document_id
-        yield item
-
-
-def change_of(pair: Pair, look: Look) -> Change | None:
-    """Tell what a listed document's pair means; None when it is unchanged.
+def change_of(seen: Sighting, known: Known | None, look: Look) -> Change | None:
+    """Tell what a listed document means beside what is known of it; None when it is unchanged.
 
     An equal fingerprint is believed only if the last look was not racy.
     """
-    ref, known = pair.ref, pair.known
-    if ref is None:
-        raise ValueError("an absent document is judged by deletion_of, once the listing has ended")
     if known is None or known.fingerprint is None:
         kind = ChangeKind.MODIFIED if known is not None and known.is_applied else ChangeKind.ADDED
-    elif known.fingerprint != ref.fingerprint or known.is_racy:
+    elif known.fingerprint != seen.fingerprint or known.is_racy:
         kind = ChangeKind.MODIFIED if known.is_applied else ChangeKind.ADDED
     else:
         return None
+    ref = DocumentRef.of(seen)
     changed_at, is_clamped = clamp(ref.changed_at, look.previous_at, look.seen_at)
     return Change(look.source, ref.document_id, kind, ref, changed_at, look.seen_at, is_clamped=is_clamped)
 

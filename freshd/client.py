@@ -1,13 +1,17 @@
-"""How a command asks the daemon that has the state directory, instead of opening it itself."""
+"""How a command asks the daemon that has the state directory, instead of opening it itself.
+
+Over the standard library's HTTP: what asks one address of one's own needs no more, and starts in half the time.
+"""
 
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, cast
-
-import httpx
+from urllib.parse import urlencode
 
 from freshd.errors import ConfigError, FreshdError, StoreUnavailable
 from freshd.redaction import printable
@@ -30,6 +34,9 @@ from freshd.state import DaemonRecord, StateDirectory
 _ANSWER_S = 30.0
 _SILENCE_S = 45.0
 """A stream of changes says something every 15 s: three times in a row is not chance."""
+
+_LONGEST_TARGET = 60_000
+"""Characters of an address; the daemon takes 64 KiB of it and the headers."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 """Between two looks at a job: short jobs are answered at once, long ones ask little."""
@@ -59,25 +66,13 @@ class JobFailed(FreshdError):
 
 
 class Client:
-    """Asks one running daemon. Close it, or use it as a context."""
+    """Asks one running daemon, over a connection for each question."""
 
     def __init__(self, record: DaemonRecord) -> None:
         """Ask at the address, and with the token, that the state directory tells."""
         self._address = record.address
+        self._token = record.token
         self.pid = record.pid
-        # Proxies of the environment would be told the token.
-        self._http = httpx.Client(
-            base_url=f"http://{record.address}",
-            headers={"authorization": f"Bearer {record.token}"},
-            timeout=_ANSWER_S,
-            trust_env=False,
-        )
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
 
     def status(self) -> StatusReport:
         """Ask how fresh each source is."""
@@ -140,17 +135,11 @@ class Client:
         """
         has_begun = False
         headers = {"accept": "text/event-stream", "last-event-id": str(after)}
-        timeout = httpx.Timeout(_ANSWER_S, read=_SILENCE_S)
         try:
-            with self._http.stream(
-                "GET", "/changes", params=_whose(source, document_id), headers=headers, timeout=timeout
-            ) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise _refusal(answer)
+            with self._asked("GET", _target("/changes", _whose(source, document_id)), headers, _SILENCE_S) as answer:
                 has_begun = True
-                yield from _told(answer.iter_lines())
-        except httpx.HTTPError as error:
+                yield from _told(line.decode().rstrip("\r\n") for line in answer)
+        except (OSError, HTTPException) as error:
             if not has_begun:
                 raise self._unreachable(error) from error
 
@@ -160,7 +149,7 @@ class Client:
             answer: HeldDeletions = self._ask("GET", "/deletions", params={"source": source})
             return answer
         order = {"source": source, "verdict": "approve" if approve else "reject"}
-        return cast(HeldDeletions, self._ask("POST", "/deletions", json=order))
+        return cast(HeldDeletions, self._ask("POST", "/deletions", order=order))
 
     def _job(self, path: str, order: Mapping[str, Any], on_progress: Callable[[int, int], None]) -> Any:
         """Begin a job and see it to its end; give its result.
@@ -169,7 +158,7 @@ class Client:
             JobFailed: It could not be done.
 
         """
-        job: str = self._ask("POST", path, json=order)["job"]
+        job: str = self._ask("POST", path, order=order)["job"]
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -185,20 +174,39 @@ class Client:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+    def _ask(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, order: Mapping[str, Any] | None = None
+    ) -> Any:
         try:
-            answer = self._http.request(method, path, **arguments)
+            target = _target(path, params or {})
+            body = None if order is None else json.dumps(order, ensure_ascii=False).encode()
+            headers = {} if body is None else {"content-type": "application/json"}
+            with self._asked(method, target, headers, _ANSWER_S, body) as answer:
+                return json.load(answer)
         except UnicodeEncodeError as error:  # bytes of a command line that are no UTF-8
             raise ConfigError(f"got '{printable(error.object)}', expected UTF-8 text") from error
-        except httpx.InvalidURL as error:  # what is asked for is part of the address, which has an end
-            raise ConfigError(f"got what no request can carry, expected a shorter name: {error}") from error
-        except httpx.HTTPError as error:
+        except (OSError, HTTPException) as error:
             raise self._unreachable(error) from error
-        if answer.is_success:
-            return answer.json()
-        raise _refusal(answer)
 
-    def _unreachable(self, error: httpx.HTTPError) -> StoreUnavailable:
+    @contextmanager
+    def _asked(
+        self, method: str, target: str, headers: Mapping[str, str], patience_s: float, body: bytes | None = None
+    ) -> Iterator[HTTPResponse]:
+        """Open a connection and ask; what answers is read from, as long as the context lasts.
+
+        Raises:
+            FreshdError: It was refused, in the daemon's own words.
+            OSError, HTTPException: It is not there, or breaks off, or is silent for longer than that.
+
+        """
+        with closing(HTTPConnection(self._address, timeout=patience_s)) as connection:
+            connection.request(method, target, body, {"authorization": f"Bearer {self._token}", **headers})
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                raise _refusal(answer.status, answer.read())
+            yield answer
+
+    def _unreachable(self, error: Exception) -> StoreUnavailable:
         return StoreUnavailable(
             f"the daemon (process {self.pid}) at {self._address} does not answer: {error}",
             hint="look at its log; if it hangs, stop that process and start freshd run again",
@@ -248,14 +256,22 @@ def demand(state: StateDirectory, purpose: str) -> Client:
     return daemon
 
 
-def _refusal(answer: httpx.Response) -> FreshdError:
+def _target(path: str, params: Mapping[str, Any]) -> str:
+    """Spell what is asked for as part of an address, which has an end."""
+    target = f"{path}?{urlencode(params, doseq=True)}" if params else path
+    if len(target) > _LONGEST_TARGET:
+        raise ConfigError(f"got what no request can carry ({len(target):,} characters), expected a shorter name")
+    return target
+
+
+def _refusal(status: int, body: bytes) -> FreshdError:
     try:
-        problem = answer.json()
+        problem = json.loads(body)
         error, hint = str(problem["error"]), str(problem["try"] or "")
     except (ValueError, KeyError, TypeError):
-        error, hint = f"the daemon answered {answer.status_code}: {printable(answer.text[:200])}", ""
+        error, hint = f"the daemon answered {status}: {printable(body[:200].decode(errors='replace'))}", ""
     if hint.startswith("GET /"):  # meant for programs
         hint = "freshd --help"
-    if answer.status_code in (404, 422):
+    if status in (404, 422):
         return ConfigError(error, hint=hint)
-    return StoreUnavailable(error, hint=hint) if answer.status_code == 503 else FreshdError(error, hint=hint)
+    return StoreUnavailable(error, hint=hint) if status == 503 else FreshdError(error, hint=hint)

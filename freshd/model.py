@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, NamedTuple, NewType, Protocol
 
 SourceName = NewType("SourceName", str)
 """Name of a configured source, unique in a config."""
@@ -55,8 +55,34 @@ class BlockKind(StrEnum):
     CODE = "code"
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentRef:
+class Sighting(Protocol):
+    """What a listing shows of one document: a DocumentRef, or what becomes one only if it is asked for more.
+
+    A million of them are seen in one look, and of almost all only id and fingerprint are asked.
+    """
+
+    @property
+    def document_id(self) -> DocumentId:
+        """As in DocumentRef."""
+
+    @property
+    def fingerprint(self) -> str:
+        """As in DocumentRef."""
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """As in DocumentRef."""
+
+    @property
+    def identity(self) -> str | None:
+        """As in DocumentRef."""
+
+    @property
+    def is_racy(self) -> bool:
+        """As in DocumentRef."""
+
+
+class DocumentRef(NamedTuple):
     """A document known to exist, not yet read.
 
     Attributes:
@@ -73,6 +99,11 @@ class DocumentRef:
     changed_at: datetime | None = None
     identity: str | None = None
     is_racy: bool = False
+
+    @classmethod
+    def of(cls, seen: Sighting) -> "DocumentRef":
+        """Write down all that a listing shows of a document."""
+        return cls(seen.document_id, seen.fingerprint, seen.changed_at, seen.identity, seen.is_racy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +142,19 @@ class ListingReport:
 
 
 class Listing:
-    """All that one scan of a source saw: refs streamed in document-id order, then a report.
+    """All that one scan of a source saw: documents streamed in order of their ids, then a report.
 
-    Iterate once; `report` is there afterwards. Holds one ref at a time.
+    Iterate once; `report` is there afterwards. Holds one document at a time.
     """
 
-    def __init__(self, refs: Generator[DocumentRef, None, ListingReport]) -> None:
-        """Wrap a generator that yields refs in rising order and returns the report."""
-        self._refs = refs
+    def __init__(self, seen: Generator[Sighting, None, ListingReport]) -> None:
+        """Wrap a generator that yields refs, or the like, in rising order and returns the report."""
+        self._seen = seen
         self._report: ListingReport | None = None
 
-    def __iter__(self) -> Iterator[DocumentRef]:
-        """Yield every ref once; errors of the source as a whole are raised from here."""
-        self._report = yield from self._refs
+    def __iter__(self) -> Iterator[Sighting]:
+        """Yield every document once; errors of the source as a whole are raised from here."""
+        self._report = yield from self._seen
 
     @property
     def report(self) -> ListingReport:
@@ -293,7 +324,6 @@ class Match:
 
     chunk_id: ChunkId
     score: float
-    payload: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,9 +363,8 @@ class Change:
     is_clamped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the ledger remembers of one document, as a listing is compared with it.
+class Known(NamedTuple):
+    """What the ledger remembers of one document, as a listing is compared with it; a tuple for the same reason.
 
     Attributes:
         fingerprint: Of the newest look that was recorded, applied or not; None after a deletion was recorded.

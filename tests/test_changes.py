@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshd.changes import Look, Pair, change_of, clamp, deletion_of, is_proof, merge
+from freshd.changes import Look, change_of, clamp, deletion_of, is_proof, merge
 from freshd.model import ChangeKind, Coverage, DocumentId, DocumentRef, Known, ListingReport, SourceName
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -32,11 +32,11 @@ def known(
 @given(ids, ids)
 def test_two_rising_streams_are_joined_without_loss_and_in_order(listed: set[str], held: set[str]):
     pairs = list(merge((ref(i) for i in sorted(listed)), (known(i) for i in sorted(held))))
-    names = [(pair.ref or pair.known).document_id for pair in pairs]
+    names = [(shown or met).document_id for shown, met in pairs]
     assert names == sorted(listed | held)
-    assert {pair.ref.document_id for pair in pairs if pair.ref} == listed
-    assert {pair.known.document_id for pair in pairs if pair.known} == held
-    assert all(pair.ref.document_id == pair.known.document_id for pair in pairs if pair.ref and pair.known)
+    assert {shown.document_id for shown, _ in pairs if shown} == listed
+    assert {met.document_id for _, met in pairs if met} == held
+    assert all(shown.document_id == met.document_id for shown, met in pairs if shown and met)
 
 
 @pytest.mark.parametrize("names", [("b", "a"), ("a", "a")], ids=["falls", "repeats"])
@@ -89,16 +89,21 @@ def test_joining_reads_no_further_than_it_has_to():
     ],
 )
 def test_a_listed_document_is_what_its_fingerprint_says(before: Known | None, now: DocumentRef, kind: ChangeKind):
-    change = change_of(Pair(now, before), LOOK)
+    change = change_of(now, before, LOOK)
     assert (change and change.kind) == kind
     if change is not None:
         assert (change.source, change.document_id, change.ref) == (LOOK.source, "a.md", now)
         assert change.first_seen_at == NOON
 
 
-def test_an_absent_document_is_not_judged_before_the_listing_has_ended():
-    with pytest.raises(ValueError, match="deletion_of"):
-        change_of(Pair(None, known()), LOOK)
+def test_of_an_unchanged_document_nothing_but_id_and_fingerprint_is_asked():
+    """A million of them are seen in one look."""
+
+    class Glimpse:
+        document_id, fingerprint = "a.md", "1"
+
+    ((seen, met),) = merge([Glimpse()], [known()])
+    assert change_of(seen, met, LOOK) is None
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,7 @@ def test_an_absent_document_is_not_judged_before_the_listing_has_ended():
 )
 def test_an_instant_is_believed_only_between_two_looks(claimed: datetime | None, look: Look, believed: tuple):
     assert clamp(claimed, look.previous_at, look.seen_at) == believed
-    change = change_of(Pair(ref("a.md", changed_at=claimed), None), look)
+    change = change_of(ref("a.md", changed_at=claimed), None, look)
     assert change is not None
     assert (change.changed_at, change.is_clamped) == believed
 

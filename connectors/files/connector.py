@@ -16,7 +16,7 @@ from connectors.files.folders import identity_of, is_absence, open_beneath, open
 from connectors.files.globs import parse_glob, parse_lines
 from connectors.files.ignores import IgnoreFiles
 from connectors.files.rules import Rules
-from connectors.files.walk import Walk, instant, ref_of
+from connectors.files.walk import FoundFile, Walk, found_file, instant
 from connectors.files.watch import FilesWatch, Unwatched
 from freshd import faults
 from freshd.errors import (
@@ -89,7 +89,7 @@ class FilesConnector:
 
     def list(self, scope: str | None = None, cursor: str | None = None) -> Listing:
         """Show the documents there are, in order of id; see `ports.Connector.list`."""
-        return Listing(self._refs(scope, cursor))
+        return Listing(self._found(scope, cursor))
 
     def read(self, ref: DocumentRef) -> Document:
         """Read one document; see `ports.Connector.read`."""
@@ -102,7 +102,7 @@ class FilesConnector:
             except OSError as error:
                 raise _read_error(ref.document_id, error) from error
         return Document(
-            ref=ref_of(ref.document_id, found, self._now_ns()),
+            ref=DocumentRef.of(found_file(ref.document_id, found, self._now_ns())),
             uri="file://" + quote_from_bytes(os.path.join(os.fsencode(self._root), *path)),
             content=content,
             media_type=self._media_type(path),
@@ -111,10 +111,10 @@ class FilesConnector:
 
     def is_gone(self, document_id: DocumentId) -> bool:
         """Tell whether no such document is there now, or none that the rules admit."""
-        with closing(self._refs(document_id, None)) as refs:
+        with closing(self._found(document_id, None)) as found:
             try:
                 # A document below it, not itself, means that a folder took its place.
-                return next(refs).document_id != document_id
+                return next(found).document_id != document_id
             except StopIteration as end:
                 report: ListingReport = end.value
                 return report.is_complete and not report.unreadable
@@ -148,14 +148,14 @@ class FilesConnector:
         if self._watch is not None:
             self._watch.close()
 
-    def _refs(self, scope: str | None, cursor: str | None) -> Generator[DocumentRef, None, ListingReport]:
+    def _found(self, scope: str | None, cursor: str | None) -> Generator[FoundFile, None, ListingReport]:
         if scope is not None and not _is_id(scope):
             return ListingReport(is_complete=False, cursor=cursor)
         began_at_s = self._clock.monotonic()
         with opened_root(self._root) as fd:
             walk = Walk(fd, self._rules, self._ignore_files, now=self._clock.now(), scope=scope, cursor=cursor)
             try:
-                report = yield from walk.refs()
+                report = yield from walk.found()
             except OSError as error:
                 raise root_unavailable(self._root, error) from error
             if self._watch is not None and scope is None:

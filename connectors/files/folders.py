@@ -57,12 +57,12 @@ def root_unavailable(path: Path, error: OSError) -> SourceUnavailable:
     )
 
 
-def open_folder(name: bytes, parent_fd: int) -> int:
+def open_folder(name: str | bytes, parent_fd: int) -> int:
     """Open a folder of an open folder; a symlink counts as not there."""
     return os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent_fd)
 
 
-def open_beneath(root_fd: int, names: Sequence[bytes]) -> int:
+def open_beneath(root_fd: int, names: Sequence[str] | Sequence[bytes]) -> int:
     """Open a folder below the root, name by name; the caller closes it."""
     fd = os.dup(root_fd)
     for name in names:

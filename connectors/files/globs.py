@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 _NEVER = "(?!)"
+_IS_ENDING = re.compile(r"\*[^*?\[\\]+").fullmatch
 _ANY_FOLDERS = "(?:[^/]+/)*"
 
 _POSIX_CLASSES = {
@@ -43,6 +44,7 @@ class Glob:
     Attributes:
         expression: What the whole name, or the whole path, must match.
         is_name_only: Asked about the entry's name; else about its path below the file's folder.
+        ending: Of every name that it matches, and of no other; None where that is not all there is to it.
 
     """
 
@@ -50,6 +52,7 @@ class Glob:
     is_name_only: bool
     is_folder_only: bool = False
     is_negated: bool = False
+    ending: str | None = None
 
 
 class Globs:
@@ -59,7 +62,8 @@ class Globs:
         """Compile; nothing is asked about yet."""
         self._compiled = [(glob, re.compile(glob.expression)) for glob in globs]
         self._compiled.reverse()
-        self._any_name = _any_of(glob for glob, _ in self._compiled if glob.is_name_only)
+        self._endings = tuple({glob.ending for glob, _ in self._compiled if glob.ending is not None})
+        self._any_name = _any_of(glob for glob, _ in self._compiled if glob.is_name_only and glob.ending is None)
         self._any_path = _any_of(glob for glob, _ in self._compiled if not glob.is_name_only)
         self._is_plain = all(
             glob.is_name_only and not (glob.is_folder_only or glob.is_negated) for glob, _ in self._compiled
@@ -77,8 +81,12 @@ class Globs:
             True if the last glob that matches is a plain one, False if it is negated, None if there is none.
 
         """
-        # Almost no entry matches anything: one expression for all of them says so.
-        if not (self._any_name and self._any_name(name)) and not (self._any_path and self._any_path(path)):
+        # Almost no entry matches anything: one look at its ending and one expression for all the others say so.
+        if (
+            not name.endswith(self._endings)
+            and not (self._any_name and self._any_name(name))
+            and not (self._any_path and self._any_path(path))
+        ):
             return None
         if self._is_plain:
             return True
@@ -113,7 +121,8 @@ def parse_glob(line: str) -> Glob | None:
     expression = _segment(segments[0]) if is_name_only else _path(segments)
     if expression is None:
         return None
-    return Glob(expression, is_name_only, is_folder_only, is_negated)
+    is_ending = is_name_only and _IS_ENDING(segments[0])
+    return Glob(expression, is_name_only, is_folder_only, is_negated, segments[0][1:] if is_ending else None)
 
 
 def _any_of(globs: Iterable[Glob]) -> Callable[[str], object] | None:
@@ -172,7 +181,7 @@ def _segment(segment: str) -> str | None:
         return first or _NEVER
     *middle, last = others
     # A star may stand for nothing, a name never is.
-    return "(?=[^/])" + first + "".join(f"(?>[^/]*?{piece})" for piece in middle if piece) + "[^/]*" + last
+    return (first or "(?=[^/])") + "".join(f"(?>[^/]*?{piece})" for piece in middle if piece) + "[^/]*" + last
 
 
 def _pieces(segment: str) -> list[str] | None:

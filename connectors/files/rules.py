@@ -42,7 +42,7 @@ _TEMPORARIES = parse_lines(
         ".*.sw[opx]",
         "4913",  # vim probes with it whether it may create files
         ".#*",
-        "[#]*#",
+        "\\#*#",
         "*.tmp",
         "*.part",
         "*.crdownload",
@@ -97,10 +97,11 @@ class Folder:
 
     def admits_file(self, name: str) -> bool:
         """Tell whether a regular file of this name is a document."""
-        included = self.rules.include.decide(self.path + name, name, is_folder=False)
+        path = self.path + name
+        included = self.rules.include.decide(path, name, is_folder=False)
         if not (self.is_included if included is None else included):
             return False
-        return not _is_temporary(name) and not self._is_ignored(name, is_folder=False)
+        return not _is_temporary(name) and not self._is_ignored(path, name, is_folder=False)
 
     def objection(self, name: str, *, is_folder: bool) -> str | None:
         """Say what keeps an entry of this name from being a document, or from holding one; None if nothing does."""
@@ -109,7 +110,7 @@ class Folder:
         place, what = self.path + name, "folder" if is_folder else "file"
         if self.rules.exclude.decide(place, name, is_folder=is_folder):
             return f"`exclude` of the source hides the {what} {place!r}"
-        if self._is_ignored(name, is_folder=is_folder):
+        if self._is_ignored(place, name, is_folder=is_folder):
             layers = ((n, globs.decide(place[n:], name, is_folder=is_folder)) for n, globs in self.layers)
             length = next(n for n, verdict in layers if verdict)
             return f"an ignore file in {place[:length] or './'!r} hides the {what} {place!r}"
@@ -119,7 +120,7 @@ class Folder:
 
     def admits_folder(self, name: str) -> bool:
         """Tell whether a folder of this name may hold documents."""
-        return name not in LEFT_OUT_FOLDERS and not self._is_ignored(name, is_folder=True)
+        return name not in LEFT_OUT_FOLDERS and not self._is_ignored(self.path + name, name, is_folder=True)
 
     def child(self, name: str, ignores: Sequence[Globs]) -> "Folder":
         """Go down one folder, whose own ignore files are `ignores`, the strongest first."""
@@ -128,8 +129,7 @@ class Folder:
         own = tuple((len(path), globs) for globs in ignores)
         return Folder(self.rules, path, self.is_included if included is None else included, own + self.layers)
 
-    def _is_ignored(self, name: str, *, is_folder: bool) -> bool:
-        path = self.path + name
+    def _is_ignored(self, path: str, name: str, *, is_folder: bool) -> bool:
         verdict = self.rules.exclude.decide(path, name, is_folder=is_folder)
         for length, globs in self.layers:
             if verdict is not None:

@@ -1,6 +1,6 @@
 """Walking a tree for its documents: in id order, one ref at a time, reporting what it could not see.
 
-    open folder ─▶ names ─ admitted, sorted ─▶ stat each file ─▶ DocumentRef …
+    open folder ─▶ names ─ admitted, sorted ─▶ stat each file ─▶ FoundFile …
         ▲                                          │
         └──────────── next folder, by descriptor ◀─┘            at the end ─▶ ListingReport
 
@@ -12,15 +12,16 @@ A place that vanished while walking is simply not there; any other error makes i
 import json
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from connectors.files import names
 from connectors.files.folders import Identity, identity_of, is_absence, is_exhaustion, open_beneath, open_folder
 from connectors.files.ignores import IgnoreFiles
 from connectors.files.rules import IGNORE_FILES, Folder, Rules
-from freshd.model import DocumentId, DocumentRef, ListingReport
+from freshd.model import DocumentId, ListingReport
 
 _MAX_OPEN = 64
 """Folders held open at once; deeper walks close the outer ones and come back through `..`."""
@@ -33,6 +34,33 @@ _MAX_MOUNTS = 1_000
 _RACY_NS = 2_000_000_000
 
 
+class FoundFile(NamedTuple):
+    """A regular file as it was found: a `model.Sighting` that works the rest out when it is asked."""
+
+    document_id: DocumentId
+    fingerprint: str
+    stat: os.stat_result
+    now_ns: int
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """When its content, name or rights changed last; nobody can set that back by hand."""
+        return instant(self.stat.st_ctime_ns)
+
+    @property
+    def identity(self) -> str:
+        """Stays through a rename."""
+        return f"{self.stat.st_dev}:{self.stat.st_ino}"
+
+    @property
+    def is_racy(self) -> bool:
+        """Whether it changed just before it was found, or after."""
+        # The time of change cannot be set back by hand, so everything from just before `now` on is doubtful.
+        # A modification time far in the future is somebody's wish and no reason to read the file for ever.
+        is_recent = self.stat.st_ctime_ns >= self.now_ns - _RACY_NS
+        return is_recent or abs(self.stat.st_mtime_ns - self.now_ns) <= _RACY_NS
+
+
 @dataclass(slots=True)
 class _Level:
     """A folder on the way down.
@@ -40,15 +68,17 @@ class _Level:
     Attributes:
         fd: Closed while None.
         key: Its place in its parent's order, with a slash at the end; empty for the root.
-        pending: Keys of admitted entries not looked at yet, the last one first.
+        name: As the kernel gave it; empty for the root.
+        pending: Admitted entries not looked at yet, the last one first: key, name, whether it is a folder.
 
     """
 
     fd: int | None
     key: str
+    name: str
     folder: Folder
     identity: Identity
-    pending: list[str]
+    pending: list[tuple[str, str, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +154,7 @@ class Walk:
         self._levels: list[_Level] = []
         self._prefix = ""
 
-    def refs(self) -> Generator[DocumentRef, None, ListingReport]:
+    def found(self) -> Generator[FoundFile, None, ListingReport]:
         """Yield every document in order; return what the listing is worth.
 
         Raises:
@@ -136,31 +166,29 @@ class Walk:
             root = self._levels[0].identity
             while self._levels:
                 level = self._levels[-1]
-                if not level.pending:
+                yield from self._files(level)
+                if level.pending:
+                    self._enter(level, *level.pending.pop()[:2])
+                else:
                     self._leave(level)
-                elif (key := level.pending.pop()).endswith("/"):
-                    self._enter(level, key)
-                elif (ref := self._look(level, key)) is not None:
-                    self._shows_any = True
-                    yield ref
             return self._report(root)
         finally:
             self._close()
 
     def _enter_root(self) -> None:
         fd = os.dup(self._root_fd)
-        self._levels.append(_Level(fd, "", self._rules.root(()), identity_of(fd), []))
+        self._levels.append(_Level(fd, "", "", self._rules.root(()), identity_of(fd), []))
         self._fill(self._levels[0], None)
 
-    def _enter(self, parent: _Level, key: str) -> None:
+    def _enter(self, parent: _Level, key: str, name: str) -> None:
         """Go down; a folder that is there but cannot be seen whole is unknown whole."""
         place = self._prefix + key[:-1]
         try:
-            fd = open_folder(names.decode(key[:-1]), _open(parent))
+            fd = open_folder(name, _open(parent))
         except OSError as error:
             self._note(place, error)
             return
-        level = _Level(fd, key, parent.folder, identity_of(fd), [])
+        level = _Level(fd, key, name, parent.folder, identity_of(fd), [])
         self._levels.append(level)
         self._prefix += key
         self._note_mount(place, parent, level)
@@ -176,41 +204,46 @@ class Walk:
         fd, depth = _open(level), len(self._levels) - 1
         narrowed = depth < len(self._scope)
         entries = self._entry_in_scope(fd, depth) if narrowed else _entries(fd)
-        ignore_names = IGNORE_FILES if narrowed else [name for name in IGNORE_FILES if (name, False) in entries]
+        ignore_names = IGNORE_FILES if narrowed else [name for name in IGNORE_FILES if entries.get(name) is False]
         ignores = self._ignore_files.of_folder(fd, ignore_names, self._now_ns)
-        name = names.text_of(names.decode(level.key[:-1]))
-        folder = self._rules.root(ignores) if parent is None else parent.child(name, ignores)
+        folder = self._rules.root(ignores) if parent is None else parent.child(_text(level.name), ignores)
         level.folder = folder
-        level.pending = [_key(name, is_folder) for name, is_folder in entries if _admits(folder, name, is_folder)]
-        level.pending.sort(reverse=True)
+        level.pending = sorted(_admitted(folder, entries), reverse=True)
 
-    def _entry_in_scope(self, fd: int, depth: int) -> set[tuple[str, bool]]:
+    def _entry_in_scope(self, fd: int, depth: int) -> dict[str, bool]:
         """Look at the one entry that leads to the scope."""
         name = names.decode(self._scope[depth])
         try:
             mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
         except OSError as error:
             self._note(self._prefix + self._scope[depth], error)
-            return set()
+            return {}
         is_folder = stat.S_ISDIR(mode)
         is_wanted = is_folder or (stat.S_ISREG(mode) and depth == len(self._scope) - 1)
-        return {(os.fsdecode(name), is_folder)} if is_wanted else set()
+        return {os.fsdecode(name): is_folder} if is_wanted else {}
 
-    def _look(self, level: _Level, key: str) -> DocumentRef | None:
-        document_id = self._prefix + key
-        try:
-            found = os.stat(names.decode(key), dir_fd=level.fd, follow_symlinks=False)
-        except PermissionError as error:
-            # Without search permission no entry of the folder can be looked at: it is one unknown place.
-            if len(self._levels) == 1:
-                raise
-            level.pending = []
-            self._note(self._prefix[:-1], error)
-            return None
-        except OSError as error:
-            self._note(document_id, error)
-            return None
-        return ref_of(DocumentId(document_id), found, self._now_ns) if stat.S_ISREG(found.st_mode) else None
+    def _files(self, level: _Level) -> Iterator[FoundFile]:
+        """Yield the documents of a folder up to the next folder in it."""
+        pending, prefix, now_ns = level.pending, self._prefix, self._now_ns
+        if not pending:
+            return
+        fd = _open(level)
+        while pending and not pending[-1][2]:
+            key, name, _ = pending.pop()
+            try:
+                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except PermissionError as error:
+                # Without search permission no entry of the folder can be looked at: it is one unknown place.
+                if len(self._levels) == 1:
+                    raise
+                pending.clear()
+                self._note(prefix[:-1], error)
+            except OSError as error:
+                self._note(prefix + key, error)
+            else:
+                if stat.S_ISREG(found.st_mode):
+                    self._shows_any = True
+                    yield found_file(DocumentId(prefix + key), found, now_ns)
 
     def _leave(self, level: _Level) -> None:
         """Go back up, opening the parent again if the walk went too deep to keep it."""
@@ -233,9 +266,9 @@ class Walk:
     def _found_again(self, parent: _Level, child: _Level) -> int | None:
         try:
             if child.fd is None:
-                fd = open_beneath(self._root_fd, [names.decode(level.key[:-1]) for level in self._levels[1:-1]])
+                fd = open_beneath(self._root_fd, [level.name for level in self._levels[1:-1]])
             else:
-                fd = open_folder(b"..", child.fd)
+                fd = open_folder("..", child.fd)
         except OSError:
             return None
         if identity_of(fd) == parent.identity:
@@ -296,18 +329,10 @@ class Walk:
         self._levels.clear()
 
 
-def ref_of(document_id: DocumentId, found: os.stat_result, now_ns: int) -> DocumentRef:
-    """Describe a regular file by what `stat` says of it."""
-    # The time of change cannot be set back by hand, so everything from just before `now` on is doubtful.
-    # A modification time far in the future is somebody's wish and no reason to read the file for ever.
-    mtime_ns, ctime_ns, inode = found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-    return DocumentRef(
-        document_id,
-        f"{found.st_size}:{mtime_ns}:{ctime_ns}:{inode}",
-        instant(ctime_ns),
-        f"{found.st_dev}:{inode}",
-        is_racy=ctime_ns >= now_ns - _RACY_NS or abs(mtime_ns - now_ns) <= _RACY_NS,
-    )
+def found_file(document_id: DocumentId, found: os.stat_result, now_ns: int) -> FoundFile:
+    """Describe a regular file by what `stat` says of it at an instant."""
+    fingerprint = f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
+    return FoundFile(document_id, fingerprint, found, now_ns)
 
 
 def instant(time_ns: int) -> datetime | None:
@@ -318,25 +343,30 @@ def instant(time_ns: int) -> datetime | None:
         return None
 
 
-def _entries(fd: int) -> set[tuple[str, bool]]:
+def _entries(fd: int) -> dict[str, bool]:
     """List the regular files and folders of an open folder, and whether each is a folder."""
     with os.scandir(fd) as found:
         return {
-            (entry.name, is_folder)
+            entry.name: is_folder
             for entry in found
             if (is_folder := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
         }
 
 
-def _admits(folder: Folder, name: str, is_folder: bool) -> bool:
-    text = name if name.isascii() else names.text_of(os.fsencode(name))
-    return folder.admits_folder(text) if is_folder else folder.admits_file(text)
+def _admitted(folder: Folder, entries: dict[str, bool]) -> Iterator[tuple[str, str, bool]]:
+    """Give the entries that may be documents, or hold some."""
+    admits_file, admits_folder = folder.admits_file, folder.admits_folder
+    for name, is_folder in entries.items():
+        is_ascii = name.isascii()
+        text = name if is_ascii else _text(name)
+        if admits_folder(text) if is_folder else admits_file(text):
+            is_plain = is_ascii and name.isprintable() and "%" not in name
+            key = name if is_plain else names.encode(os.fsencode(name))
+            yield (f"{key}/" if is_folder else key), name, is_folder
 
 
-def _key(name: str, is_folder: bool) -> str:
-    is_plain = name.isascii() and name.isprintable() and "%" not in name
-    key = name if is_plain else names.encode(os.fsencode(name))
-    return f"{key}/" if is_folder else key
+def _text(name: str) -> str:
+    return names.text_of(os.fsencode(name))
 
 
 def _open(level: _Level) -> int:

@@ -26,10 +26,8 @@ from freshd.cli.prompt import prompt
 from freshd.client import connect
 from freshd.config import Config, load, load_secrets
 from freshd.errors import ConfigError, FreshdError
-from freshd.ledger.quarantine import SqliteQuarantine
 from freshd.model import SearchFilter, SourceName
 from freshd.redaction import printable
-from freshd.report import search_answer, stored_status
 from freshd.search import MAX_HITS, query_fault
 from freshd.shapes import SearchAnswer, StatusReport
 from freshd.state import StateDirectory
@@ -129,9 +127,10 @@ def _check_question(query: str, k: int, path: str | None) -> None:
 def _search(config: Config, query: str, k: int, sources: list[str], path: str | None) -> SearchAnswer:
     daemon = connect(StateDirectory(config.state_dir))
     if daemon is not None:
-        with daemon:
-            return daemon.search(query, k, sources, path)
+        return daemon.search(query, k, sources, path)
     from freshd.compose import open_whole
+    from freshd.ledger.quarantine import SqliteQuarantine
+    from freshd.report import search_answer
 
     with open_whole(config, load_secrets()) as whole:
         answer = whole.search.search(query, k, SearchFilter(tuple(map(SourceName, sources)), path))
@@ -141,6 +140,7 @@ def _search(config: Config, query: str, k: int, sources: list[str], path: str | 
 def _status(config: Config) -> StatusReport:
     daemon = connect(StateDirectory(config.state_dir))
     if daemon is not None:
-        with daemon:
-            return daemon.status()
+        return daemon.status()
+    from freshd.report import stored_status
+
     return stored_status(config)

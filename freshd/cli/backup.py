@@ -43,7 +43,7 @@ def _backup(config: Config, directory: Path) -> BackupReport:
     with ProgressTalk(talk, "bytes") as progress:
         daemon = connect(state)
         if daemon is not None:
-            with daemon, interruptible("the daemon goes on with it"):
+            with interruptible("the daemon goes on with it"):
                 return daemon.backup(directory, lambda done, total: progress("daemon", done, total))
         from freshd.backup import back_up, original_of
         from freshd.clock import SystemClock

@@ -50,8 +50,7 @@ def config_of(path: ConfigOption, source: str) -> Config:
 def _judge(config: Config, source: str, approve: bool | None) -> HeldDeletions:
     daemon = connect(StateDirectory(config.state_dir))
     if daemon is not None:
-        with daemon:
-            return daemon.deletions(source, approve)
+        return daemon.deletions(source, approve)
     from freshd.compose import open_whole
     from freshd.report import judge_deletions
 

@@ -29,8 +29,7 @@ def _ask(state: StateDirectory) -> StatusReport | None:
     daemon = connect(state)
     if daemon is None:
         return None
-    with daemon:
-        return daemon.status()
+    return daemon.status()
 
 
 def _show(report: DoctorReport) -> None:

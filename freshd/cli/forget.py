@@ -105,8 +105,7 @@ def _forget(config: Config, names: list[str], undo: bool) -> ForgetReport:
     with ProgressTalk(talk) as progress, interruptible("what was begun is finished by the next start"):
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
-            with daemon:
-                return daemon.forget(names, undo=undo, on_progress=lambda *counts: progress("daemon", *counts))
+            return daemon.forget(names, undo=undo, on_progress=lambda *counts: progress("daemon", *counts))
         from freshd.compose import open_whole
         from freshd.report import forget_report
 
@@ -124,8 +123,7 @@ def _prune(config: Config, source: str) -> PruneReport:
     with ProgressTalk(talk) as progress, interruptible("run it again to go on"):
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
-            with daemon:
-                return daemon.prune(source, lambda *counts: progress("daemon", *counts))
+            return daemon.prune(source, lambda *counts: progress("daemon", *counts))
         from freshd.compose import open_whole
         from freshd.report import prune_report
 

@@ -27,7 +27,6 @@ from freshd.config import Config, load
 from freshd.errors import ConfigError, FreshdError
 from freshd.model import DocumentId, SourceName
 from freshd.redaction import printable
-from freshd.report import stored_changes
 from freshd.shapes import ChangeEntry, ChangesAnswer, ChunkCounts
 from freshd.state import StateDirectory
 from freshd.wording import duration
@@ -68,8 +67,7 @@ def history(
     loaded = load(config, connectors=False)
     wanted = _wanted(loaded, name)
     if follow:
-        with _daemon(loaded):  # or be refused before anything is printed
-            pass
+        _daemon(loaded)  # or be refused before anything is printed
     answer = _changes(loaded, n, wanted)
     show = _show_line if as_json else _Lines(out).show
     if as_json and not follow:
@@ -100,8 +98,9 @@ def _wanted(config: Config, name: str | None) -> _Wanted:
 def _changes(config: Config, n: int, wanted: _Wanted) -> ChangesAnswer:
     daemon = connect(StateDirectory(config.state_dir))
     if daemon is not None:
-        with daemon:
-            return daemon.changes(-n, n, wanted.source, wanted.document_id)
+        return daemon.changes(-n, n, wanted.source, wanted.document_id)
+    from freshd.report import stored_changes
+
     return stored_changes(config, -n, n, wanted.source, wanted.document_id)
 
 
@@ -118,10 +117,9 @@ def _told(config: Config, after: int, wanted: _Wanted) -> Iterator[Told]:
     ended_s: float | None = None
     while True:
         try:
-            with _daemon(config) as daemon:
-                for told in daemon.follow(after, wanted.source, wanted.document_id):
-                    yield told
-                    after = told.seq
+            for told in _daemon(config).follow(after, wanted.source, wanted.document_id):
+                yield told
+                after = told.seq
             ended_s = time.monotonic()
         except FreshdError:
             if ended_s is None or time.monotonic() - ended_s > _PATIENCE_S:

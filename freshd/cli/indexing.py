@@ -26,8 +26,6 @@ from freshd.config.values import parse_duration
 from freshd.errors import ConfigError, FreshdError
 from freshd.ports.control import MAX_WAIT_S
 from freshd.redaction import printable
-from freshd.report import exit_code, reindex_report
-from freshd.report.answers import wait_exit_code
 from freshd.shapes import DocumentWaited, ReindexReport, Unread, WaitReport
 from freshd.state import StateDirectory
 
@@ -52,6 +50,8 @@ def reindex(
         show.reindex_table(report, out)
     _tell_unread([one for source in report["sources"] for one in source["errors"]])
     _tell_held([source["name"] for source in report["sources"] if source["documents"]["held"]])
+    from freshd.report import exit_code
+
     raise typer.Exit(exit_code(report))
 
 
@@ -77,8 +77,7 @@ def wait(
         raise ConfigError(f'--timeout: got "{timeout}", expected at most "24h"', hint="ask again after that")
     loaded = load(config, connectors=False)
     check_documents(loaded, documents or [])
-    with demand(StateDirectory(loaded.state_dir), "waited for") as daemon:
-        report = daemon.wait(documents or [], timeout_s)
+    report = demand(StateDirectory(loaded.state_dir), "waited for").wait(documents or [], timeout_s)
     if as_json:
         print_json(report)
     else:
@@ -97,6 +96,8 @@ def _judge_wait(report: WaitReport, timeout: str) -> None:
     is_late = any(document["state"] == "pending" for document in report["documents"]) or not (wrong or held)
     if not report["is_done"] and is_late:
         raise FreshdError(f"not searchable within {timeout}", hint="freshd status   (tells what is in the way)")
+    from freshd.report.answers import wait_exit_code
+
     raise typer.Exit(wait_exit_code(report))
 
 
@@ -129,9 +130,10 @@ def _reindex(config: Config, names: list[str], full: bool) -> ReindexReport:
     with ProgressTalk(talk) as progress:
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
-            with daemon, interruptible("the daemon goes on with it"):
+            with interruptible("the daemon goes on with it"):
                 return daemon.reindex(names, full=full, on_progress=lambda done, total: progress("daemon", done, total))
         from freshd.compose import open_whole
+        from freshd.report import reindex_report
 
         with open_whole(config, load_secrets(), must_have_room=True) as whole:
             report = reindex_report(whole.reindexer(names, full=full, on_progress=progress).run())
@@ -141,6 +143,7 @@ def _reindex(config: Config, names: list[str], full: bool) -> ReindexReport:
 
 def _plan(config: Config, names: list[str], full: bool) -> ReindexReport:
     from freshd.compose import open_dry_run
+    from freshd.report import reindex_report
 
     with ProgressTalk(talk) as progress, open_dry_run(config) as (whole, estimate):
         tallies = whole.reindexer(names, full=full, on_progress=progress).run()

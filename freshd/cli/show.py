@@ -98,6 +98,8 @@ def _whole(report: StatusReport) -> list[Text]:
     lines, store, work, proof = [], report["store"], report["indexing"], report["verify"]
     if store["error"]:
         lines.append(Text.assemble(("store", "red"), f": {printable(store['error'])}"))
+    if report["config_error"]:
+        lines.append(Text.assemble(("config", "red"), f": refused, the one before is kept: {report['config_error']}"))
     if work:
         left = "" if work["eta_seconds"] is None else f", about {duration(work['eta_seconds'])} left"
         lines.append(Text(f"indexing {work['source']}: {work['done']:,} of {work['total']:,} documents{left}", "cyan"))

@@ -14,10 +14,8 @@ from freshd.client import JobFailed, connect
 from freshd.config import Config, load, load_secrets
 from freshd.errors import ConfigError, StoreError
 from freshd.redaction import printable
-from freshd.report import remember_verify
 from freshd.shapes import DivergentPoint, VerifyReport
 from freshd.state import StateDirectory
-from freshd.verify import NotVerified, or_not_verified
 from freshd.wording import duration
 
 _SHOWN_EXAMPLES = 10
@@ -55,7 +53,7 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> Verif
             def hear(done: int, total: int) -> None:
                 progress("daemon", done, total)
 
-            with daemon, interruptible("the daemon goes on with it"):
+            with interruptible("the daemon goes on with it"):
                 try:
                     return daemon.verify(hear, deep=deep, repair=repair, orphans=orphans)
                 except JobFailed as error:
@@ -64,6 +62,8 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> Verif
         from freshd.compose import open_whole
         from freshd.compose.verifying import Manner
         from freshd.ledger.proofs import Proofs
+        from freshd.report import remember_verify
+        from freshd.verify import NotVerified, or_not_verified
 
         manner = Manner(is_deep=deep, on_progress=lambda done, total: progress("verify", done, total))
         with (

@@ -17,7 +17,7 @@ from freshd.clock import SystemClock
 from freshd.config.connectors import installed_connector_types, resolve
 from freshd.errors import ConfigError, DocumentRefused, DocumentUnreadable, ParseError
 from freshd.fetch import HttpxFetcher
-from freshd.model import BlockKind, Document, ParsedDocument, SourceName
+from freshd.model import BlockKind, Document, DocumentRef, ParsedDocument, SourceName
 from freshd.parsers import Parsers
 from freshd.ports import Connector, ConnectorContext
 from freshd.redaction import printable
@@ -159,9 +159,9 @@ def _connector(root: Path) -> Connector:
 
 def _documents(connector: Connector) -> Iterator[Document]:
     listing = connector.list()
-    for ref in listing:
+    for seen in listing:
         try:
-            yield connector.read(ref)
+            yield connector.read(DocumentRef.of(seen))
         except (DocumentRefused, DocumentUnreadable):
             continue
     if shortfall := listing.report.shortfall:

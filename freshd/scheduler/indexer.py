@@ -1,6 +1,7 @@
 """The one thread that writes the store: pending changes, earliest deadline first, then backfill.
 
-    urgent changes   in small batches, so that the first of many is searchable at once
+    urgent changes   in small batches, so that the first of many is searchable at once;
+                     one that takes long, such as a book, lets others through
     backfill         in large ones, interrupted between two steps whenever something urgent comes
     what is beside   another generation, in the same way, while neither is due
 
@@ -29,6 +30,9 @@ T = TypeVar("T")
 _BATCH_DOCUMENTS = 64
 _URGENT_CHUNKS = 64
 """New chunks in an urgent batch: about a second of embedding, beside some 30 ms for intent, flush and commit."""
+
+_LONG_S = 1.0
+"""An urgent batch that takes longer is one large document, and what is urgent as well does not wait for it."""
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
@@ -214,9 +218,19 @@ class Indexer:
     def _apply_urgent(self, skip: Sequence[Pending] = ()) -> bool:
         self._urgent.clear()
         batch = self._take(is_urgent=True, skip=skip)
-        if batch:
-            self._apply(batch, self._end_if_late, max_chunks=_URGENT_CHUNKS)
-        return bool(batch)
+        if not batch:
+            return False
+
+        long_s = self._clock.monotonic() + _LONG_S
+
+        def between() -> None:
+            if not skip and self._clock.monotonic() > long_s:
+                self._let_through(batch)
+            else:
+                self._end_if_late()
+
+        self._apply(batch, between, max_chunks=_URGENT_CHUNKS)
+        return True
 
     def _apply_backfill(self) -> bool:
         batch = self._take(is_urgent=False)

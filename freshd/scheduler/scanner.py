@@ -30,6 +30,7 @@ from freshd.model import (
     Known,
     Listing,
     ListingReport,
+    Sighting,
     SourceName,
 )
 from freshd.ports import Clock, SourceState
@@ -93,7 +94,6 @@ class _Found:
     changes: list[Change] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
     returned: list[DocumentId] = field(default_factory=list)
-    shown: int = 0
     unchanged: int = 0
     recorded: int = 0
 
@@ -186,14 +186,15 @@ class Scanner:
         is_anew = state.wants_everything and self.target.connector.coverage is Coverage.WINDOW
         listing = self.target.connector.list(cursor=None if is_anew else state.cursor)
         found = _Found()
-        for pair in merge(self._admitted(listing), self._ledger.known(name)):
-            self._go_on()
-            if pair.ref is None:
-                found.absent += [(pair.known, None)] if pair.known else []
+        for seen, known in merge(self._admitted(listing), self._ledger.known(name)):
+            if self._is_stopping:
+                self._go_on()
+            if seen is None:
+                found.absent += [(known, None)] if known else []
                 continue
-            found.shown += 1
-            found.returned += [pair.known.document_id] if pair.known and pair.known.absent_since else []
-            change = change_of(pair, look)
+            if known is not None and known.absent_since is not None:
+                found.returned.append(known.document_id)
+            change = change_of(seen, known, look)
             if change is None:
                 found.unchanged += 1
                 continue
@@ -231,14 +232,14 @@ class Scanner:
         for place, seen_at in places.items():
             listing = self.target.connector.list(place, state.cursor)
             missing: list[Absent] = []
-            for pair in merge(self._admitted(listing), self._ledger.known(self.target.name, place)):
+            for seen, known in merge(self._admitted(listing), self._ledger.known(self.target.name, place)):
                 self._go_on()
-                if pair.ref is not None:
-                    change = change_of(pair, look)
+                if seen is not None:
+                    change = change_of(seen, known, look)
                     changes += [change] if change else []
-                    missing += [(known, seen_at) for known in self._left_by(change, absent)]
-                elif pair.known is not None:
-                    missing.append((pair.known, seen_at))
+                    missing += [(left, seen_at) for left in self._left_by(change, absent)]
+                elif known is not None:
+                    missing.append((known, seen_at))
             absent |= {one[0].document_id: one for one in self._proved(missing, listing.report)}
             suspicion = suspicion or listing.report.suspicion
         self._go_on()
@@ -254,12 +255,12 @@ class Scanner:
         self._record_deletions(lost, look, self.target.freshness, verdict)
         return Looked(len(together) + len(lost), wants_scan=verdict is Verdict.WAIT)
 
-    def _admitted(self, listing: Listing) -> Iterator[DocumentRef]:
+    def _admitted(self, listing: Listing) -> Iterator[Sighting]:
         """Leave out of a listing what was forgotten: it stays out although it is there."""
         return self._ledger.without_forgotten(self.target.name, listing)
 
     def _go_on(self) -> None:
-        """Ask before anything is concluded: a source may answer long after the end, when the ledger is closed."""
+        """Ask before anything is recorded or concluded: a source may answer when the ledger is closed already."""
         if self._is_stopping:
             raise ScanStopped(
                 f"source '{self.target.name}': the look was ended", hint="start freshd again, then ask again"
@@ -271,6 +272,7 @@ class Scanner:
             raise SourceUnavailable(f"source '{self.target.name}': the clock was set during the look")
 
     def _record(self, found: _Found, freshness: timedelta | None, deletions: Sequence[Change] = ()) -> None:
+        self._go_on()
         self._ledger.record([*found.changes, *deletions], freshness)
         found.recorded += len(found.changes)
         found.changes.clear()
@@ -283,7 +285,7 @@ class Scanner:
         keep_for, name = self.target.keep_for, self.target.name
         if self.target.connector.coverage is not Coverage.WINDOW or not report.is_complete:
             return []
-        if found.shown:
+        if found.unchanged or found.recorded:
             new = [known.document_id for known, _ in found.absent if known.fingerprint and not known.absent_since]
             self._ledger.note_absence(name, found.returned, None)
             self._ledger.note_absence(name, new, look.seen_at)
@@ -343,10 +345,10 @@ class Scanner:
         except SourceError:
             return None
 
-    def _was_seen(self, recorded: Collection[DocumentId], ref: DocumentRef) -> bool:
+    def _was_seen(self, recorded: Collection[DocumentId], seen: Sighting) -> bool:
         """Tell whether the listing in hand showed a document of this identity under this name."""
-        holders = self._ledger.holders(self.target.name, ref.identity or "")
-        return ref.document_id in recorded or any(known.document_id == ref.document_id for known in holders)
+        holders = self._ledger.holders(self.target.name, seen.identity or "")
+        return seen.document_id in recorded or any(known.document_id == seen.document_id for known in holders)
 
     def _judge(self, lost: int, case: _Case, *, is_last: bool = False) -> Verdict:
         """Judge a loss, together with what hints deleted before: many small looks are one large loss.

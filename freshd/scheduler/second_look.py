@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from freshd.changes import is_proof
-from freshd.model import DocumentRef, Known
+from freshd.model import Known, Sighting
 from freshd.ports import Connector
 
 Absent = tuple[Known, datetime | None]
@@ -18,7 +18,7 @@ def lacking(
     connector: Connector,
     absent: Sequence[Absent],
     cursor: str | None,
-    was_seen: Callable[[DocumentRef], bool],
+    was_seen: Callable[[Sighting], bool],
     go_on: Callable[[], None],
 ) -> list[Absent]:
     """Give the absent documents that a second listing lacks as well.
@@ -42,10 +42,10 @@ def lacking(
     names = {known.document_id for known, _ in absent}
     identities = {known.identity: known.document_id for known, _ in absent if known.identity}
     listing = connector.list(cursor=cursor)
-    for ref in listing:
+    for seen in listing:
         go_on()
-        names.discard(ref.document_id)
-        if ref.identity in identities and not was_seen(ref):
-            names.discard(identities[ref.identity])
+        names.discard(seen.document_id)
+        if seen.identity in identities and not was_seen(seen):
+            names.discard(identities[seen.identity])
     report, coverage = listing.report, connector.coverage
     return [one for one in absent if one[0].document_id in names and is_proof(one[0], report, coverage)]

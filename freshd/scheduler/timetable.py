@@ -11,10 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from apscheduler.executors.pool import ThreadPoolExecutor  # type: ignore[import-untyped]
-from apscheduler.jobstores.base import JobLookupError  # type: ignore[import-untyped]
-from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
-
 from freshd.model import SourceName
 from freshd.ports import Clock
 
@@ -35,6 +31,10 @@ class Timetable:
 
     def __init__(self, clock: Clock) -> None:
         """Prepare an empty timetable; it runs from `start` on."""
+        # Here, because it takes 0.1 s and who only tells the status needs no timetable.
+        from apscheduler.executors.pool import ThreadPoolExecutor  # type: ignore[import-untyped]
+        from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
+
         self._clock = clock
         self._lock = threading.Lock()
         self._bookings: dict[SourceName, _Booking] = {}
@@ -102,7 +102,7 @@ class Timetable:
         if self._is_stopped:
             return
         # Replaced by hand: a job that has just been taken out to run is not there to be replaced.
-        with suppress(JobLookupError):
+        with suppress(KeyError):  # which APScheduler's JobLookupError is
             self._scheduler.remove_job(name)
         self._scheduler.add_job(self._run, "date", run_date=at, args=(name,), id=name)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,9 +22,10 @@ _STOP_S = 30.0
 class Daemon:
     """What a benchmark asks of the daemon."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        """Ask through a client that keeps its connection."""
+    def __init__(self, client: httpx.Client, pid: int) -> None:
+        """Ask through a client that keeps its connection; and the kernel about the process."""
         self._client = client
+        self._proc = Path("/proc") / str(pid)
 
     def source(self) -> Any:
         """Give the status of the one source."""
@@ -47,6 +49,16 @@ class Daemon:
         """Ask, and read the whole answer."""
         self._client.get(path).raise_for_status()
 
+    def peak_bytes(self) -> int:
+        """Give the most memory that the process ever had, without its children."""
+        (line,) = (line for line in (self._proc / "status").read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+    def cpu_s(self) -> float:
+        """Give the CPU seconds that the process has spent, without its children."""
+        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _get(self, path: str, **parameters: str) -> Any:
         return self._client.get(path, params=parameters).raise_for_status().json()
 
@@ -68,7 +80,7 @@ def started(instance: Instance) -> Iterator[Daemon]:
     try:
         record = _reached(instance, process)
         with httpx.Client(base_url=f"http://{record.address}", timeout=_ANSWER_S) as client:
-            yield Daemon(client)
+            yield Daemon(client, record.pid)
     finally:
         process.terminate()
         try:

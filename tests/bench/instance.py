@@ -10,7 +10,7 @@ from unittest import mock
 from freshd import compose
 from freshd.chunker import chunk
 from freshd.config import Secrets, load
-from freshd.model import Chunk
+from freshd.model import Chunk, DocumentRef
 from freshd.ports import Embedder
 from freshd.scheduler import Tally
 
@@ -73,11 +73,11 @@ def chunks_of(whole: compose.Whole, document_id: str | None = None) -> Iterator[
     """Read, parse and chunk one document, or all for None, as freshd does, and leave the index alone."""
     (target,) = whole.targets
     recipe = whole.recipe
-    for ref in target.connector.list(document_id):
+    for seen in target.connector.list(document_id):
         yield from chunk(
-            recipe.parser.parse(target.connector.read(ref)),
+            recipe.parser.parse(target.connector.read(DocumentRef.of(seen))),
             source=target.name,
-            document_id=ref.document_id,
+            document_id=seen.document_id,
             limits=recipe.limits,
             count_tokens=recipe.embedder.count_tokens,
         )

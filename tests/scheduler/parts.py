@@ -33,7 +33,7 @@ from freshd.model import (
 )
 from freshd.parsers import Parsers
 from freshd.pipeline import Pipeline, Recipe
-from freshd.ports import Clock, Connector
+from freshd.ports import Clock, Connector, Parser
 from freshd.scheduler import Marks, Scan, Scanner, Target
 from freshd.scheduler.indexer import Indexer
 from freshd.vectors import SqliteVectorCache
@@ -175,7 +175,7 @@ class MemoryStore(NullStore):
 class Bench:
     """Everything open over one source in memory; indexing happens when it is asked for, or in `running`'s thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, parser: Parser | None = None) -> None:
         self.clock = HandClock()
         self.source = MemorySource(self.clock)
         self.database = Database(folder / "ledger.db", busy_timeout_s=0.05)
@@ -188,7 +188,7 @@ class Bench:
         self.connectors: dict[SourceName, Connector] = {SOURCE: self.source}
         self.pipeline = Pipeline(
             connectors=self.connectors,
-            recipe=Recipe(Parsers(), ChunkLimits(48, 256), self.embedder, Digest("ab" * 32)),
+            recipe=Recipe(parser or Parsers(), ChunkLimits(48, 256), self.embedder, Digest("ab" * 32)),
             cache=self.cache,
             store=self.store,
             ledger=self.ledger,

@@ -2,17 +2,21 @@
 
 import sqlite3
 import threading
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from freshd.errors import EmbedderUnavailable, FreshdError, StoreUnavailable
-from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, OutcomeKind, SourceName
+from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, OutcomeKind, SourceName, Vector
 from freshd.scheduler import ReadAhead, Trouble
+from freshd.scheduler import indexer as indexer_room
 from tests.scheduler.parts import SOURCE, Bench, Gate, MemorySource, down, eventually, store_down
 
 FEED = SourceName("news")
+BOOK = "\n\n".join(f"# Part {n}\n\n{' '.join(f'word{n}x{i}' for i in range(60))}" for n in range(70))
+"""As many chunks as an urgent batch may have, and a few more."""
 
 
 class RemoteSource(MemorySource):
@@ -98,13 +102,35 @@ def test_a_live_edit_of_a_document_in_the_batch_at_hand_wins(bench: Bench):
 def test_the_first_of_many_urgent_changes_does_not_wait_for_the_last(bench: Bench):
     """Each adds as many chunks as an urgent batch may have."""
     bench.index_all(["a.md"])
-    long = "\n\n".join(f"# Part {n}\n\n{' '.join(f'word{n}x{i}' for i in range(60))}" for n in range(70))
     for name in ("1.md", "2.md", "3.md"):
-        bench.source.write(name, f"{long}\n\n{name}\n")
+        bench.source.write(name, f"{BOOK}\n\n{name}\n")
     bench.scanner.look(dict.fromkeys(("1.md", "2.md", "3.md"), bench.clock.now()))
     with bench.running():
         eventually(lambda: len(bench.outcomes) == 3)
     assert bench.store.calls.count("flush") >= 1 + 3
+
+
+def test_an_edit_does_not_wait_for_a_book_that_was_saved_before_it(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(indexer_room, "_LONG_S", 0.0)
+    bench.index_all(["book.md", "live.md"])
+    gate, embed = Gate(), bench.embedder.embed_passages
+
+    def embed_slowly(texts: Sequence[str]) -> Iterator[tuple[int, Vector]]:
+        for n, embedded in enumerate(embed(texts)):
+            yield embedded
+            if n == 1 and len(texts) > 10:
+                gate()
+
+    monkeypatch.setattr(bench.embedder, "embed_passages", embed_slowly)
+    edit(bench, "book.md", BOOK)
+    with bench.running() as indexer:
+        assert gate.arrived.wait(10)
+        edit(bench, "live.md")
+        indexer.wake()
+        gate.opened.set()
+        eventually(lambda: len(bench.outcomes) == 2)
+    assert finished(bench) == ["live.md", "book.md"]
+    assert bench.store.documents() == {"book.md", "live.md"}
 
 
 def test_a_deadline_is_kept_before_an_older_backfill(bench: Bench):

@@ -1,0 +1,98 @@
+"""A document that takes long to parse delays itself: edits go on, and it is applied once its parser is through."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from freshd.errors import DocumentBusy
+from freshd.model import Document, ParsedDocument
+from freshd.parsers import Parsers
+from tests.scheduler.parts import SOURCE, Bench, eventually
+
+SECONDS = timedelta(seconds=4)
+
+
+class BusyParsers(Parsers):
+    """Asks to come back for some documents until they are let go."""
+
+    def __init__(self) -> None:
+        self.slow: set[str] = set()
+        self.is_at_it = True
+        self.asked: list[str] = []
+
+    def parse(self, document: Document) -> ParsedDocument:
+        self.asked.append(document.ref.document_id)
+        if document.ref.document_id in self.slow:
+            raise DocumentBusy("is still being parsed", is_at_it=self.is_at_it)
+        return super().parse(document)
+
+
+@pytest.fixture
+def parsers() -> BusyParsers:
+    return BusyParsers()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, parsers: BusyParsers) -> Iterator[Bench]:
+    made = Bench(tmp_path, parsers)
+    yield made
+    made.close()
+
+
+def edit(bench: Bench, *names: str) -> None:
+    for name in names:
+        bench.source.write(name, f"# New\n\nNew text of {name}.\n")
+    bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
+
+
+def test_an_edit_is_applied_while_another_document_is_still_being_parsed(bench: Bench, parsers: BusyParsers):
+    bench.index_all(["a.md", "slow.md"])
+    parsers.slow.add("slow.md")
+    edit(bench, "slow.md", "a.md")
+    bench.apply()
+    assert [outcome.change.document_id for outcome, _ in bench.outcomes] == ["a.md"]
+    assert bench.pending() == {"slow.md": "modified"}
+    assert not bench.sources.state(SOURCE).quarantined
+
+
+def test_it_is_come_back_for_and_no_attempt_was_counted(bench: Bench, parsers: BusyParsers):
+    bench.index_all(["slow.md"])
+    parsers.slow.add("slow.md")
+    edit(bench, "slow.md")
+    with bench.running():
+        for _ in range(5):  # more often than a failing document is tried
+            n_asked = len(parsers.asked)
+            bench.clock.advance(SECONDS)
+            eventually(lambda n=n_asked: len(parsers.asked) > n)
+        parsers.slow.clear()
+        bench.clock.advance(SECONDS)
+        eventually(lambda: not bench.pending())
+    (outcome, pending) = bench.outcomes[-1]
+    assert (outcome.change.document_id, outcome.error, pending.attempts) == ("slow.md", None, 0)
+
+
+def test_a_first_index_waits_for_it_and_lets_edits_through(bench: Bench, parsers: BusyParsers):
+    parsers.slow.add("slow.md")
+    bench.source.write("slow.md")
+    bench.scan()  # the first listing: backfill
+    with bench.running() as indexer:
+        eventually(lambda: len(parsers.asked) > 3)
+        bench.marks.put(bench.scan())
+        edit(bench, "edited.md")
+        indexer.wake()
+        eventually(lambda: "edited.md" in bench.store.documents())
+        assert "slow.md" not in bench.store.documents()
+        parsers.slow.clear()
+        eventually(lambda: "slow.md" in bench.store.documents())
+
+
+def test_a_first_index_goes_on_while_the_parser_is_at_something_else(bench: Bench, parsers: BusyParsers):
+    parsers.slow, parsers.is_at_it = {"slow.md"}, False
+    bench.source.write("slow.md")
+    bench.source.write("text.md")
+    bench.scan()
+    bench.apply()
+    assert bench.store.documents() == {"text.md"}
+    assert bench.pending() == {"slow.md": "added"}
