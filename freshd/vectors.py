@@ -11,7 +11,6 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -40,7 +39,6 @@ _FREE_SHARE = 8
 """One page of so many may lie free before disk is given back: the next `put` would want it again."""
 
 _SHRINK_PAGES = 512
-_KEYS_PER_QUERY = 500
 _SCHEMA_VERSION = 1
 _FLOAT32_BYTES = 4
 
@@ -326,12 +324,9 @@ class VectorCacheView:
 
 
 def _rows(database: sqlite3.Connection, embedder: bytes, keys: list[bytes]) -> Iterator[_Row]:
-    remaining = iter(keys)
-    while batch := list(islice(remaining, _KEYS_PER_QUERY)):
-        marks = ",".join("?" * len(batch))
-        query = f"""SELECT seq, digest, vector, checksum, used_at FROM vectors
-                    WHERE embedder = ? AND digest IN ({marks})"""  # noqa: S608 (only marks)
-        yield from map(_Row._make, database.execute(query, (embedder, *batch)))
+    query = "SELECT seq, digest, vector, checksum, used_at FROM vectors WHERE embedder = ? AND digest = ?"
+    for key in keys:
+        yield from map(_Row._make, database.execute(query, (embedder, key)))
 
 
 @contextmanager

@@ -132,22 +132,27 @@ class GenerationChunks:
         self._name = name
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
-        """Look the ids up, each part in one look: a switch is before it or after it."""
-        found: set[ChunkId] = set()
-        for part in rows.packed_parts(chunk_ids):
-            marks = rows.marks(part)
-            hits = self._database.read(
-                f"SELECT chunk_id FROM chunks WHERE chunk_id IN ({marks}) AND {STAYS} AND {_stands_in(LIVE)}"
-                " UNION ALL SELECT chunk_id FROM chunks_beside"
-                f" WHERE chunk_id IN ({marks}) AND {STAYS} AND {_stands_in(BESIDE)}",
-                (*part, self._name, *part, self._name),
-            )
-            found.update(rows.unpack_id(row["chunk_id"]) for row in hits)
-        return found
+        """Look the ids up in one look: a switch is before it or after it."""
+        found = self._database.read(
+            f"SELECT chunk_id FROM chunks WHERE chunk_id IN {rows.AMONG} AND {STAYS} AND {_stands_in(LIVE)}"
+            " UNION ALL SELECT chunk_id FROM chunks_beside"
+            f" WHERE chunk_id IN {rows.AMONG} AND {STAYS} AND {_stands_in(BESIDE)}",
+            {"ids": rows.pack_ids(chunk_ids), "name": self._name},
+        )
+        return {rows.unpack_id(row["chunk_id"]) for row in found}
+
+    def around(self, chunk_ids: Sequence[ChunkId], reach: int) -> dict[ChunkId, tuple[ChunkId, ...]]:
+        """Look up what stands around the ids, in one look as well."""
+        found = self._database.read(
+            f"{rows.neighbours('chunks')} AND {STAYS} AND {_stands_in(LIVE)} UNION ALL"
+            f" {rows.neighbours('chunks_beside')} AND {STAYS} AND {_stands_in(BESIDE)} ORDER BY ordinal",
+            {"ids": rows.pack_ids(chunk_ids), "reach": reach, "name": self._name},
+        )
+        return rows.runs(found)
 
 
 def _stands_in(slot: str) -> str:
-    return f"EXISTS (SELECT 1 FROM meta WHERE key = '{slot}' AND json_extract(value, '$.name') = ?)"
+    return f"EXISTS (SELECT 1 FROM meta WHERE key = '{slot}' AND json_extract(value, '$.name') = :name)"
 
 
 def _behind(row: Row) -> Behind:

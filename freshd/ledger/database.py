@@ -9,7 +9,7 @@ Instants are stored as whole microseconds since 1970, UTC.
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,6 +98,9 @@ def from_us(value: int | None) -> datetime | None:
     """Unpack what `to_us` packed."""
     return None if value is None else _EPOCH + timedelta(microseconds=value)
 
+
+_READER_KIB = 256
+"""Of pages that a reader keeps, in place of SQLite's 2,000: every commit makes them void."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -216,8 +219,11 @@ class Database:
                     self._writer.execute("ROLLBACK")
                 raise
 
-    def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        """Fetch all rows of one query, as of the last commit."""
+    def read(self, sql: str, parameters: tuple[Any, ...] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
+        """Fetch all rows of one query, as of the last commit.
+
+        The connection keeps what it made of the text: write values as parameters, never into it.
+        """
         with self._permitted(), self._reader() as reader:
             return reader.execute(sql, parameters).fetchall()
 
@@ -230,6 +236,7 @@ class Database:
         if reader is None:
             reader = self._connect()
             reader.execute("PRAGMA query_only = ON")
+            reader.execute(f"PRAGMA cache_size = -{_READER_KIB}")
         try:
             yield reader
         finally:

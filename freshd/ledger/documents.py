@@ -27,10 +27,8 @@ from freshd.model import (
 )
 from freshd.ports import Applied, Intent
 
-_PAGE = 1000
+_PAGE = 500
 """Documents read at a time while streaming; keeps no long read transaction open."""
-
-_KNOWN = "document_id, fingerprint, identity, is_racy, is_applied, absent_since, is_kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class SqliteLedger(PendingChanges):
         # '0' follows '/' in code point order: the range holds exactly what lies under the scope.
         bounds = (scope, scope + "/", scope + "0") if scope else ()
         sql = (
-            f"SELECT {_KNOWN} FROM documents"
+            f"SELECT {rows.KNOWN} FROM documents"
             f" WHERE source = ? AND document_id > ?{where} AND {STAYS} ORDER BY document_id LIMIT {_PAGE}"
         )
         last = ""
@@ -126,11 +124,14 @@ class SqliteLedger(PendingChanges):
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         """Look the ids up among applied chunks."""
-        found: set[ChunkId] = set()
-        for part in rows.packed_parts(chunk_ids):
-            sql = f"SELECT chunk_id FROM chunks WHERE chunk_id IN ({rows.marks(part)}) AND {STAYS}"
-            found.update(rows.unpack_id(row["chunk_id"]) for row in self._database.read(sql, tuple(part)))
-        return found
+        sql = f"SELECT chunk_id FROM chunks WHERE chunk_id IN {rows.AMONG} AND {STAYS}"
+        found = self._database.read(sql, {"ids": rows.pack_ids(chunk_ids)})
+        return {rows.unpack_id(row["chunk_id"]) for row in found}
+
+    def around(self, chunk_ids: Sequence[ChunkId], reach: int) -> dict[ChunkId, tuple[ChunkId, ...]]:
+        """Look up what stands around the ids among applied chunks."""
+        sql = f"{rows.neighbours('chunks')} AND {STAYS} ORDER BY ordinal"
+        return rows.runs(self._database.read(sql, {"ids": rows.pack_ids(chunk_ids), "reach": reach}))
 
     # What is pending
 
@@ -161,6 +162,12 @@ class SqliteLedger(PendingChanges):
                 "UPDATE pending SET attempts = attempts + 1, due_at = ?, error = ?, is_quarantined = ? WHERE seq = ?",
                 (to_us(until), error, int(quarantine), pending.seq),
             )
+
+    def put_off(self, changes: Sequence[tuple[Pending, datetime]]) -> None:
+        """Leave changes alone until some instants."""
+        rows = [(to_us(until), pending.seq) for pending, until in changes]
+        with self._database.write() as tx:
+            tx.executemany("UPDATE pending SET due_at = ? WHERE seq = ?", rows)
 
     def drop(self, pending: Pending) -> None:
         """Forget a recording; a fingerprint that equals no other makes the next look see the document afresh.
@@ -221,11 +228,8 @@ class SqliteLedger(PendingChanges):
         Their ids become unknown and their documents pending, without a deadline;
         their sources are unlisted until everything found from now on has gone through the index.
         """
-        documents = 0
         with self._database.write() as tx:
-            for part in rows.packed_parts(chunk_ids):
-                documents += steps.doubt(tx, part, now)
-        return documents
+            return steps.doubt(tx, chunk_ids, now)
 
     def note_absence(self, source: SourceName, document_ids: Sequence[DocumentId], since: datetime | None) -> None:
         """Remember since when a window has not shown some documents; None: it shows them again."""

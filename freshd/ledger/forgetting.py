@@ -19,13 +19,16 @@ from datetime import datetime
 
 from freshd.ledger import history, rows
 from freshd.ledger.database import Database, from_us, to_us
-from freshd.model import ChunkId, DocumentId, DocumentRef, SourceName
+from freshd.model import ChunkId, DocumentId, Sighting, SourceName
 
 STAYS = "doc NOT IN (SELECT doc FROM forgetting)"
 """Of what is being forgotten nothing is shown any more."""
 
 _AT_ONCE = 500
-"""Refs of a listing that are looked up together; keeps a million of them out of memory."""
+"""Documents of a listing that are looked up together; keeps a million of them out of memory."""
+
+_HOLDS_ANY = "EXISTS (SELECT 1 FROM documents WHERE source = sources.name)"
+"""Asked of a source; one look into an index, however many documents there are."""
 
 _SCRUB = "scrub"
 
@@ -72,25 +75,25 @@ class SqliteForgetting:
         """Tell whether a document is to stay out."""
         return bool(self._tombstones([tombstone(source, document_id)]))
 
-    def without_forgotten(self, source: SourceName, refs: Iterable[DocumentRef]) -> Iterator[DocumentRef]:
-        """Pass a listing on, but for what is to stay out; holds some hundred refs at a time.
+    def without_forgotten(self, source: SourceName, listing: Iterable[Sighting]) -> Iterator[Sighting]:
+        """Pass a listing on, but for what is to stay out; holds some hundred of it at a time.
 
         What is forgotten while it is walked may slip through: it is not recorded all the same.
         """
         if not self._database.read("SELECT 1 FROM forgotten LIMIT 1"):
-            yield from refs
+            yield from listing
             return
-        page: list[DocumentRef] = []
-        for ref in refs:
-            page.append(ref)
+        page: list[Sighting] = []
+        for seen in listing:
+            page.append(seen)
             if len(page) >= _AT_ONCE:
                 yield from self._admitted(source, page)
                 page.clear()
         yield from self._admitted(source, page)
 
-    def _admitted(self, source: SourceName, page: Sequence[DocumentRef]) -> Iterator[DocumentRef]:
-        out = self._tombstones([tombstone(source, ref.document_id) for ref in page])
-        yield from (ref for ref in page if tombstone(source, ref.document_id) not in out)
+    def _admitted(self, source: SourceName, page: Sequence[Sighting]) -> Iterator[Sighting]:
+        out = self._tombstones([tombstone(source, seen.document_id) for seen in page])
+        yield from (seen for seen in page if tombstone(source, seen.document_id) not in out)
 
     def _tombstones(self, hashes: Sequence[bytes]) -> set[bytes]:
         marks = ",".join("?" * len(hashes))
@@ -245,7 +248,7 @@ class SqliteForgetting:
         marks = ",".join("?" * len(configured))
         found = self._database.read(
             "SELECT name, documents, chunks, removed_at FROM sources"
-            f" WHERE name NOT IN ({marks}) AND name IN (SELECT source FROM documents) ORDER BY name",
+            f" WHERE name NOT IN ({marks}) AND {_HOLDS_ANY} ORDER BY name",
             tuple(configured),
         )
         return [
@@ -255,7 +258,7 @@ class SqliteForgetting:
 
 
 def _drop_emptied(tx: sqlite3.Connection) -> None:
-    emptied = "SELECT name FROM sources WHERE removed_at IS NOT NULL AND name NOT IN (SELECT source FROM documents)"
+    emptied = f"SELECT name FROM sources WHERE removed_at IS NOT NULL AND NOT {_HOLDS_ANY}"
     tx.execute(f"DELETE FROM trail WHERE source IN ({emptied})")
     tx.execute(f"DELETE FROM sources WHERE name IN ({emptied})")
 

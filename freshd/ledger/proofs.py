@@ -60,17 +60,17 @@ class Proofs:
 
     def put_off_among(self, chunk_ids: Sequence[ChunkId], now: datetime) -> set[ChunkId]:
         """Give those of whose document no change is due, so that nobody works on it now."""
-        idle = f"doc NOT IN (SELECT doc FROM pending WHERE NOT is_held AND due_at <= {to_us(now)})"
-        found = self._found(f"SELECT chunk_id FROM chunks WHERE {idle} AND", chunk_ids)
+        idle = "doc NOT IN (SELECT doc FROM pending WHERE NOT is_held AND due_at <= :now)"
+        found = self._found(f"SELECT chunk_id FROM chunks WHERE {idle} AND", chunk_ids, now=to_us(now))
         return {rows.unpack_id(row["chunk_id"]) for row in found}
 
     def in_doubt(self, now: datetime) -> int:
         """Count the applied chunks that are unknown and not put off: of those nothing can be said."""
         sql = (
             "SELECT count(*) AS n FROM chunks WHERE chunk_id IN (SELECT chunk_id FROM unknown)"
-            f" AND doc IN (SELECT doc FROM pending WHERE NOT is_held AND due_at <= {to_us(now)})"
+            " AND doc IN (SELECT doc FROM pending WHERE NOT is_held AND due_at <= ?)"
         )
-        return int(self._database.read(sql)[0]["n"])
+        return int(self._database.read(sql, (to_us(now),))[0]["n"])
 
     def in_hand_among(
         self, documents: Sequence[tuple[SourceName, DocumentId]], now: datetime
@@ -116,12 +116,10 @@ class Proofs:
         """Tell which generation all of this is said of; None while there has only ever been one."""
         return self._database.recall("generation.live")
 
-    def _found(self, select: str, chunk_ids: Sequence[ChunkId]) -> list[sqlite3.Row]:
+    def _found(self, select: str, chunk_ids: Sequence[ChunkId], **values: int | None) -> list[sqlite3.Row]:
         joint = "" if select.endswith(" AND") else " WHERE"
-        found: list[sqlite3.Row] = []
-        for part in rows.packed_parts(chunk_ids):
-            found += self._database.read(f"{select}{joint} chunk_id IN ({rows.marks(part)})", tuple(part))
-        return found
+        sql = f"{select}{joint} chunk_id IN {rows.AMONG}"
+        return self._database.read(sql, {"ids": rows.pack_ids(chunk_ids), **values})
 
 
 def _claim(row: sqlite3.Row) -> tuple[ChunkId, Claim]:

@@ -1,7 +1,7 @@
 """Rows ↔ nouns, one function each way, shared by the tables of the ledger."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,8 +20,14 @@ from freshd.model import (
     SourceName,
 )
 
-_VARIABLES = 500
-"""Ids bound in one statement; SQLite's own limit is far higher since 3.32."""
+AMONG = """(
+    WITH RECURSIVE at (i) AS (SELECT 1 UNION ALL SELECT i + 16 FROM at WHERE i + 16 < length(:ids))
+    SELECT substr(:ids, i, 16) FROM at
+)"""
+"""Chunk ids bound as one value, see `pack_ids`: one statement for any number of them.
+
+With a place-holder for each, every number would be a statement of its own, and each connection keeps 128 of those.
+"""
 
 
 def pack_id(chunk_id: ChunkId) -> bytes:
@@ -29,15 +35,9 @@ def pack_id(chunk_id: ChunkId) -> bytes:
     return UUID(chunk_id).bytes
 
 
-def packed_parts(chunk_ids: Sequence[ChunkId]) -> Iterator[list[bytes]]:
-    """Pack chunk ids, in parts that one statement can bind."""
-    for start in range(0, len(chunk_ids), _VARIABLES):
-        yield [pack_id(chunk_id) for chunk_id in chunk_ids[start : start + _VARIABLES]]
-
-
-def marks(part: Sequence[bytes]) -> str:
-    """Write the place-holders of a part."""
-    return ",".join("?" * len(part))
+def pack_ids(chunk_ids: Iterable[ChunkId]) -> bytes:
+    """Pack chunk ids one after another, as `AMONG` reads them."""
+    return b"".join(map(pack_id, chunk_ids))
 
 
 def unpack_id(packed: bytes) -> ChunkId:
@@ -45,17 +45,31 @@ def unpack_id(packed: bytes) -> ChunkId:
     return ChunkId(str(UUID(bytes=packed)))
 
 
-def known(row: sqlite3.Row) -> Known:
-    """Read a row of `documents`."""
-    return Known(
-        DocumentId(row["document_id"]),
-        row["fingerprint"],
-        row["identity"],
-        bool(row["is_racy"]),
-        bool(row["is_applied"]),
-        from_us(row["absent_since"]),
-        bool(row["is_kept"]),
+def neighbours(table: str) -> str:
+    """Say in SQL which chunks stand up to `:reach` places from those in `:ids`, themselves included."""
+    return (
+        f"SELECT m.chunk_id AS middle, n.chunk_id AS chunk_id, n.ordinal AS ordinal"
+        f" FROM {table} AS m JOIN {table} AS n USING (doc)"
+        f" WHERE m.chunk_id IN {AMONG} AND n.ordinal BETWEEN m.ordinal - :reach AND m.ordinal + :reach"
     )
+
+
+def runs(found: Iterable[sqlite3.Row]) -> dict[ChunkId, tuple[ChunkId, ...]]:
+    """Read rows of `neighbours` that come in the order of their documents: each chunk amid its neighbours."""
+    by_middle: dict[bytes, list[ChunkId]] = {}
+    for row in found:
+        by_middle.setdefault(row["middle"], []).append(unpack_id(row["chunk_id"]))
+    return {unpack_id(middle): tuple(run) for middle, run in by_middle.items()}
+
+
+KNOWN = "document_id, fingerprint, identity, is_racy, is_applied, absent_since, is_kept"
+"""Columns of a document as it is held against a listing."""
+
+
+def known(row: sqlite3.Row) -> Known:
+    """Read a row of `documents` that begins with the columns `KNOWN`."""
+    read = Known._make(row[:7])
+    return read if read.absent_since is None else read._replace(absent_since=from_us(row[5]))
 
 
 def held_chunk(row: sqlite3.Row) -> HeldChunk:

@@ -6,13 +6,14 @@ commit  its chunks are certain, and the recording that led to them is gone
 """
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from freshd.ledger import rows
 from freshd.ledger.database import to_us
 from freshd.ledger.forgetting import is_forgotten
-from freshd.model import Change, ChangeKind, DocumentId, OutcomeKind, SourceName
+from freshd.model import Change, ChangeKind, ChunkId, DocumentId, OutcomeKind, SourceName
 from freshd.ports import Applied, Intent
 
 
@@ -141,23 +142,24 @@ def _kept_of(old: sqlite3.Row, new: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def doubt(tx: sqlite3.Connection, chunk_ids: list[bytes], now: datetime) -> int:
+def doubt(tx: sqlite3.Connection, chunk_ids: Sequence[ChunkId], now: datetime) -> int:
     """Make applied chunks unknown, their documents pending and their sources unlisted; give how many documents."""
-    docs = f"SELECT doc FROM chunks WHERE chunk_id IN ({','.join('?' * len(chunk_ids))})"
+    values = {"ids": rows.pack_ids(chunk_ids), "now": to_us(now)}
+    docs = f"SELECT doc FROM chunks WHERE chunk_id IN {rows.AMONG}"
     named = f"SELECT source FROM documents WHERE doc IN ({docs})"
     doubted = tx.execute(
         "INSERT OR IGNORE INTO pending"
         " (changed_at, first_seen_at, doc, source, kind, fingerprint, identity, is_clamped, is_doubted)"
-        " SELECT ?, ?, doc, source, 'modified', fingerprint, identity, 1, 1 FROM documents"
+        " SELECT :now, :now, doc, source, 'modified', fingerprint, identity, 1, 1 FROM documents"
         f" WHERE is_applied AND fingerprint IS NOT NULL AND doc IN ({docs})",
-        (to_us(now), to_us(now), *chunk_ids),
+        values,
     ).rowcount
-    tx.execute(f"UPDATE pending SET is_migration = 0 WHERE doc IN ({docs})", chunk_ids)
+    tx.execute(f"UPDATE pending SET is_migration = 0 WHERE doc IN ({docs})", values)
     # A batch that was planned before, and would take the ids for certain, leaves these documents alone.
-    tx.execute(f"UPDATE documents SET version = version + 1 WHERE doc IN ({docs})", chunk_ids)
-    tx.execute(f"UPDATE sources SET listed_through = NULL, watermark = NULL WHERE name IN ({named})", chunk_ids)
-    tx.execute(f"DELETE FROM trail WHERE source IN ({named})", chunk_ids)
-    tx.executemany("INSERT OR IGNORE INTO unknown SELECT doc, chunk_id FROM chunks WHERE chunk_id = ?", zip(chunk_ids))
+    tx.execute(f"UPDATE documents SET version = version + 1 WHERE doc IN ({docs})", values)
+    tx.execute(f"UPDATE sources SET listed_through = NULL, watermark = NULL WHERE name IN ({named})", values)
+    tx.execute(f"DELETE FROM trail WHERE source IN ({named})", values)
+    tx.execute(f"INSERT OR IGNORE INTO unknown SELECT doc, chunk_id FROM chunks WHERE chunk_id IN {rows.AMONG}", values)
     return doubted
 
 

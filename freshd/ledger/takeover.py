@@ -82,8 +82,8 @@ def _take(tx: sqlite3.Connection, found: Found, now: datetime) -> Taken:
         tx.execute("INSERT OR IGNORE INTO forgetting VALUES (?)", (doc,))
         return Taken.FORGOTTEN
     if found.digest is None:
-        own = [one["chunk_id"] for one in tx.execute("SELECT chunk_id FROM chunks WHERE doc = ?", (doc,))]
-        steps.doubt(tx, own, now)
+        own = tx.execute("SELECT chunk_id FROM chunks WHERE doc = ?", (doc,))
+        steps.doubt(tx, [rows.unpack_id(one["chunk_id"]) for one in own], now)
         _doubt(tx, doc, found)
         return Taken.UNKNOWN
     _apply(tx, doc, found)

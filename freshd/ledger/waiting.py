@@ -3,7 +3,8 @@
 pending ─▶ due? ─▶ not held, not put off, nobody still writes it ─▶ first by deadline, then backfill
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +14,8 @@ from freshd.model import DocumentId, Pending, SourceName
 
 _PENDING = (
     "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc)"
-    " WHERE p.is_held = 0 AND p.due_at <= ? AND {where} ORDER BY {order} LIMIT ?"
+    " WHERE p.is_held = 0 AND p.due_at <= :now AND {where} AND p.seq NOT IN (SELECT value FROM json_each(:skip))"
+    " AND (:sources IS NULL OR p.source IN (SELECT value FROM json_each(:sources))) ORDER BY {order} LIMIT :limit"
 )
 
 
@@ -53,21 +55,18 @@ class PendingChanges:
         skip: Collection[int] = (),
     ) -> list[Pending]:
         """Read what is due: first by deadline, then backfill in the order it was found."""
-        where, skip = "1", [*skip, *self._spared(now)]
-        if sources is not None:
-            where += f" AND p.source IN ({','.join('?' * len(sources))})"
-        if skip:
-            where += f" AND p.seq NOT IN ({','.join(map(str, skip))})"
-        taken = self._taken(now, limit, f"p.deadline IS NOT NULL AND {where}", "p.deadline, p.seq", sources)
+        values = {
+            "now": to_us(now),
+            "sources": None if sources is None else json.dumps(sources),
+            "skip": json.dumps([*skip, *self._spared(now)]),
+        }
+        taken = self._taken("p.deadline IS NOT NULL", "p.deadline, p.seq", values, limit)
         if not urgent and len(taken) < limit:
-            rest = limit - len(taken)
-            taken += self._taken(now, rest, f"p.deadline IS NULL AND {where}", "p.seq", sources)
+            taken += self._taken("p.deadline IS NULL", "p.seq", values, limit - len(taken))
         return taken
 
-    def _taken(
-        self, now: datetime, limit: int, where: str, order: str, sources: Sequence[SourceName] | None
-    ) -> list[Pending]:
-        found = self._database.read(_PENDING.format(where=where, order=order), (to_us(now), *(sources or ()), limit))
+    def _taken(self, where: str, order: str, values: Mapping[str, object], limit: int) -> list[Pending]:
+        found = self._database.read(_PENDING.format(where=where, order=order), {**values, "limit": limit})
         return [rows.pending(row) for row in found]
 
     def spare(self, being_written: Callable[[], Iterable[tuple[SourceName, str]]], longest: timedelta) -> None:
@@ -105,12 +104,12 @@ class PendingChanges:
 
         One that waits for a writer to pause counts as put off.
         """
-        spared = ",".join(map(str, self._spared(due_by))) if due_by else ""
+        spared = json.dumps(self._spared(due_by) if due_by else [])
         found = self._database.read(
             "SELECT 1 FROM pending WHERE source = ?1 AND is_held = 0 AND seq <= ?2"
             " AND (due_at <= ?3 OR (?3 IS NULL AND is_quarantined = 0))"
-            f" AND (?4 OR NOT is_migration) AND seq NOT IN ({spared}) LIMIT 1",
-            (source, seq, to_us(due_by), with_migration),
+            " AND (?4 OR NOT is_migration) AND seq NOT IN (SELECT value FROM json_each(?5)) LIMIT 1",
+            (source, seq, to_us(due_by), with_migration, spared),
         )
         return not found
 

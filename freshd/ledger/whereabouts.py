@@ -13,6 +13,7 @@ from functools import cache
 from sqlite3 import Row
 
 from freshd.ledger.database import Database
+from freshd.ledger.rows import KNOWN
 from freshd.model import Change, Digest, DocumentId, DocumentRef, SourceName
 
 _PAGE = 1000
@@ -21,7 +22,8 @@ _CANDIDATES = 16
 """Unread documents that are named for one text; of more copies or links than that, one will do."""
 
 _BEARERS = (
-    "SELECT d.*, (SELECT is_quarantined FROM pending p WHERE p.doc = d.doc AND NOT is_migration) AS is_quarantined"
+    f"SELECT {KNOWN}, doc,"
+    " (SELECT is_quarantined FROM pending p WHERE p.doc = d.doc AND NOT is_migration) AS is_quarantined"
     " FROM documents d WHERE source = ? AND {column} = ? AND fingerprint IS NOT NULL AND doc > ?"
     f" ORDER BY doc LIMIT {_PAGE}"
 )

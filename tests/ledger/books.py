@@ -168,6 +168,10 @@ class Books:
     def admitted(self, generation: str, numbers: Sequence[int]) -> set[ChunkId]:
         return GenerationChunks(self.database, generation).admitted([id_of(n) for n in numbers])
 
+    def around(self, generation: str, numbers: Sequence[int], reach: int) -> dict[int, tuple[int, ...]]:
+        runs = GenerationChunks(self.database, generation).around([id_of(n) for n in numbers], reach)
+        return {UUID(middle).int: tuple(UUID(one).int for one in run) for middle, run in runs.items()}
+
     def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         return [tuple(row) for row in self.database.read(sql, values)]
 

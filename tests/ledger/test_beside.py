@@ -221,6 +221,20 @@ def test_of_more_ids_than_fit_one_statement_every_one_is_looked_up(books: Books)
     assert books.admitted("freshd-new", asked) == ids(*range(2000, 2600))
 
 
+def test_a_chunk_stands_amid_those_of_its_own_document_and_generation(books: Books):
+    books.generations.adopt(made("old"))
+    books.index("a", 1, 2, 3, 5)
+    books.index("b", 7)
+    books.generations.begin(made("new"))
+    books.fill("a", 11, 13)
+    for _ in range(2):
+        assert books.around("freshd-old", (1, 2, 7, 9, 11), 1) == {1: (1, 2), 2: (1, 2, 3), 7: (7,)}
+        assert books.around("freshd-old", (2,), 2) == {2: (1, 2, 3, 5)}
+        assert books.around("freshd-new", (1, 11), 1) == {11: (11, 13)}
+        assert books.around("freshd-other", (1, 11), 1) == books.around("freshd-new", (), 1) == {}
+        books.generations.switch(NOON)
+
+
 def test_of_what_is_being_forgotten_no_generation_shows_anything(books: Books):
     books.generations.adopt(made("old"))
     for number, name in enumerate("ab", 1):
@@ -231,3 +245,4 @@ def test_of_what_is_being_forgotten_no_generation_shows_anything(books: Books):
     books.forgetting.forget(SOURCE, [A])
     assert books.admitted("freshd-old", (1, 2, 11, 12)) == ids(2)
     assert books.admitted("freshd-new", (1, 2, 11, 12)) == ids(12)
+    assert books.around("freshd-old", (1, 2), 1) == {2: (2,)}
