@@ -112,6 +112,10 @@ class NullStore:
     def publish(self) -> None:
         """Stay unknown to everybody."""
 
+    def compact(self) -> bool:
+        """Have nothing to give back."""
+        return False
+
     def discard(self, instance: str) -> None:
         """Have nothing to delete."""
 

@@ -65,6 +65,8 @@ class Event(StrEnum):
     STORE_DOUBTED = "store_doubted"
     LEDGER_RECONCILED = "ledger_reconciled"
     STORE_RECOVERED = "store_recovered"
+    STORE_COMPACTED = "store_compacted"
+    COMPACTION_DELAYED = "compaction_delayed"
     GENERATION_STARTED = "generation_started"
     GENERATION_SWITCHED = "generation_switched"
     GENERATION_DISCARDED = "generation_discarded"

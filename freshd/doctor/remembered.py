@@ -18,6 +18,7 @@ from freshd.ledger.inspection import inspect
 from freshd.redaction import printable
 from freshd.shapes import StatusReport
 from freshd.state import NETWORK_FILE_SYSTEMS, StateDirectory
+from freshd.stores.wire import IDENTITY, shard_of
 
 _REBUILD = "stop freshd, then: freshd ledger rebuild   (or restore a backup)"
 _UNUSED = "not there yet: the first freshd reindex or freshd run makes it"
@@ -124,7 +125,7 @@ def _shard(folder: Path, expected: str | None) -> Finding:
         return broken(
             name, f"{folder.name} is gone", "what the ledger is about", "restore a backup; or: freshd reindex"
         )
-    said = _identity(folder / "identity.json"), _identity(folder / "shard" / "identity.json")
+    said = _identity(folder / IDENTITY), _identity(Path(shard_of(folder)) / IDENTITY)
     if None in said:
         what = "an identity.json in it and in its shard"
         return broken(name, f"{folder.name} does not say whose it is", what, _anew(folder))

@@ -10,5 +10,6 @@ A question asked of one generation is answered by it alone, whatever is switched
 
 from freshd.generations.means import Filling, Means, PublicStore
 from freshd.generations.succession import Generations
+from freshd.generations.upkeep import Upkeep
 
-__all__ = ["Filling", "Generations", "Means", "PublicStore"]
+__all__ = ["Filling", "Generations", "Means", "PublicStore", "Upkeep"]

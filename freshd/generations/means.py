@@ -10,10 +10,19 @@ from freshd.ports import Store
 
 
 class PublicStore(Store, Protocol):
-    """A store that somebody else may read as well."""
+    """A store that somebody else may read as well, and that may have to be looked after."""
 
     def publish(self) -> None:
         """Have others find it under the name that the config gives; idempotent."""
+        ...
+
+    def compact(self) -> bool:
+        """Do a bounded piece of giving back what removed points left, if that is much; tell whether there is more.
+
+        Raises:
+            StoreError: It does not go on; no point is lost.
+
+        """
         ...
 
 

@@ -22,7 +22,7 @@ from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVec
 from freshd.ports import StoredPoint
 from freshd.stores import intake
 from freshd.stores.turns import Turns
-from freshd.stores.wire import FRAME_BYTES, FRAME_POINTS, IDENTITY, Verdict
+from freshd.stores.wire import FRAME_BYTES, FRAME_POINTS, IDENTITY, LEAST_REMOVED, Verdict
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
@@ -42,6 +42,8 @@ class EdgeStore:
         path: Path,
         dimension: int,
         *,
+        reserve_bytes: int = 0,
+        least_removed: int = LEAST_REMOVED,
         open_deadline_s: float = 60.0,
         flush_deadline_s: float = 30.0,
         call_deadline_s: float = 10.0,
@@ -52,6 +54,8 @@ class EdgeStore:
         Args:
             path: Directory of the shard; made when it is absent.
             dimension: Length of every dense vector.
+            reserve_bytes: Disk that a compaction leaves free.
+            least_removed: Removed points that make a compaction worth its trouble.
             open_deadline_s: Loading a damaged shard can hang for ever.
             flush_deadline_s: Slow disks need seconds.
             call_deadline_s: Everything else takes milliseconds.
@@ -60,7 +64,8 @@ class EdgeStore:
         """
         self._path = path
         self._dimension = dimension
-        self._deadlines_s = {"open": open_deadline_s, "flush": flush_deadline_s, "close": flush_deadline_s}
+        self._reserve_bytes, self._least_removed = reserve_bytes, least_removed
+        self._deadlines_s = {"open": open_deadline_s} | dict.fromkeys(("flush", "compact", "close"), flush_deadline_s)
         self._call_deadline_s = call_deadline_s
         self._pause = _Pause(monotonic)
         self._turns = Turns()
@@ -68,6 +73,7 @@ class EdgeStore:
         self._child: Child | None = None
         self._instance = ""
         self._is_open = False
+        self._is_worn = False
         self._openings = 0
 
     @property
@@ -115,7 +121,22 @@ class EdgeStore:
 
     def flush(self) -> None:
         """Make everything before this call durable: only this syncs to disk."""
-        self._call("flush")
+        self._is_worn = self._call("flush")
+
+    def compact(self) -> bool:
+        """Do a bounded piece of giving back what removed points left, if that is much; tell whether there is more.
+
+        In between everything may be asked and written.
+
+        Raises:
+            StoreUnavailable: It does not go on, and is not tried again before the next flush; no point is lost.
+
+        """
+        if not self._is_worn:
+            return False
+        self._is_worn = False
+        self._is_worn = self._call("compact", self._reserve_bytes)
+        return self._is_worn
 
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
         """Nearest points by cosine, best first."""
@@ -164,7 +185,7 @@ class EdgeStore:
 
         """
         with self._turns:
-            self._is_open = False
+            self._is_open = self._is_worn = False
             try:
                 if self._child is not None:
                     self._ask("close")
@@ -221,7 +242,8 @@ class EdgeStore:
         self._openings += 1
 
     def _ask_open(self, instance: str, *, may_create: bool) -> None:
-        self._ask("open", str(self._path), instance, self._dimension, intake.INDEXES, may_create)
+        asked = str(self._path), instance, self._dimension, intake.INDEXES, self._least_removed, may_create
+        self._is_worn = self._ask("open", *asked)
 
     def _ask(self, operation: str, *arguments: Any) -> Any:
         """Put one request to the running child; every failure that leaves it in doubt ends it."""
@@ -304,7 +326,7 @@ def _owner(path: Path) -> object:
 
 
 def _matches(rows: list[Any]) -> list[Match]:
-    return [Match(ChunkId(id_), score, payload) for id_, score, payload in rows]
+    return [Match(ChunkId(id_), score) for id_, score in rows]
 
 
 def _stored(rows: list[Any]) -> list[StoredPoint]:

@@ -9,11 +9,11 @@ Loads only what it needs: it is started anew after every failure.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from qdrant_edge import (
-    CountRequest,
     EdgeShard,
     FieldCondition,
     Filter,
@@ -32,8 +32,10 @@ from qdrant_edge import (
 from freshd import faults
 from freshd.children import serving
 from freshd.children.frames import unpack
-from freshd.stores.edge_files import DENSE, SPARSE, EdgeFiles, Refusal
-from freshd.stores.wire import Verdict, pack_dense, unpack_dense
+from freshd.stores import edge_compaction
+from freshd.stores.edge_compaction import Compaction
+from freshd.stores.edge_files import DENSE, SPARSE, EdgeFiles, Refusal, delete_tree
+from freshd.stores.wire import LEAST_REMOVED, Verdict, pack_dense, unpack_dense
 
 _DAMAGED = (
     "freshd carries on by itself; if it happens again, stop it, move the store's directory away,"
@@ -48,19 +50,30 @@ class Shard:
         """Own nothing yet."""
         self._shard: EdgeShard | None = None
         self._files: EdgeFiles | None = None
+        self._compaction: Compaction | None = None
+        self._indexes: list[tuple[str, bool]] = []
+        self._least_removed = LEAST_REMOVED
 
     def open(
-        self, directory: str, instance: str, dimension: int, indexes: list[tuple[str, bool]], may_create: bool
-    ) -> None:
-        """Open the shard, creating it where there is none and that is allowed; idempotent."""
+        self,
+        directory: str,
+        instance: str,
+        dimension: int,
+        indexes: list[tuple[str, bool]],
+        least_removed: int,
+        may_create: bool,
+    ) -> bool:
+        """Open the shard, creating it where there is none and that is allowed; idempotent. Tells whether it is worn."""
         if self._files is not None:
             self._files.expect(instance, dimension)
-            return
+            return self._is_worn()
         files = EdgeFiles(directory, instance, dimension)
         files.prepare(indexes if may_create else None)
         self._shard = files.load()
+        delete_tree(files.other)  # what a compaction left that was cut off
         files.remember()
-        self._files = files
+        self._files, self._indexes, self._least_removed = files, indexes, least_removed
+        return self._is_worn()
 
     def ping(self) -> None:
         """Answer, having looked whether the directory is still ours."""
@@ -75,15 +88,36 @@ class Shard:
         self._files.expect_place()
         return self._shard
 
+    @contextmanager
+    def _writing(self) -> Iterator[list[EdgeShard]]:
+        """Give the shards that are written: the one in use first, then the one that is to take its place, if any.
+
+        A write that fails may have gone half way, another half in each: the one in use stays.
+        """
+        shards = [self._checked()]
+        compaction = self._compaction
+        if compaction is not None and compaction.fresh is not None and not compaction.is_switched:
+            shards.append(compaction.fresh)
+        try:
+            yield shards
+        except BaseException:
+            self._let_go()
+            raise
+
     def upsert(self, points: list[bytes]) -> None:
         """Write points whole."""
-        self._checked().update(UpdateOperation.upsert_points([_point(*unpack(point)) for point in points]))
+        operation = UpdateOperation.upsert_points([_point(*unpack(point)) for point in points])
+        with self._writing() as shards:
+            for shard in shards:
+                shard.update(operation)
 
     def relabel(self, labels: list[tuple[list[Any], dict[str, Any], str | None]]) -> None:
         """Set payload fields; a missing id is an error, yet the others are set."""
-        shard = self._checked()
-        for ids, payload, key in labels:
-            shard.update(UpdateOperation.set_payload(ids, payload, key))
+        with self._writing() as (shard, *fresh):
+            for ids, payload, key in labels:
+                shard.update(UpdateOperation.set_payload(ids, payload, key))
+                for one in fresh:  # which gets the others later, as they are then
+                    one.update(UpdateOperation.set_payload(_there(one, ids), payload, key))
 
     def remove(self, ids: list[Any]) -> None:
         """Delete points, emptying their sparse vectors first.
@@ -92,27 +126,68 @@ class Shard:
         but not those of a vector that was overwritten.
         Overwriting a missing point is an error, so only those that exist are.
         """
-        shard = self._checked()
         empty = SparseVector([], [])
-        there = [record.id for record in shard.retrieve(ids, False, False)]
-        shard.update(UpdateOperation.update_vectors([PointVectors(id_, {SPARSE: empty}) for id_ in there]))
-        shard.update(UpdateOperation.delete_points(ids))
+        with self._writing() as shards:
+            for shard in shards:
+                emptied = [PointVectors(id_, {SPARSE: empty}) for id_ in _there(shard, ids)]
+                shard.update(UpdateOperation.update_vectors(emptied))
+                shard.update(UpdateOperation.delete_points(ids))
 
-    def flush(self) -> None:
-        """Make everything so far durable."""
+    def flush(self) -> bool:
+        """Make everything so far durable; tells whether the shard is worn."""
         self._checked().flush()
+        return self._is_worn()
+
+    def compact(self, reserve_bytes: int) -> bool:
+        """Do a bounded piece of making a worn shard anew; tells whether there is more to do.
+
+        Where there is no room for another one, nothing is done.
+        """
+        self._checked()
+        if self._compaction is None:
+            self._compaction = self._begun(reserve_bytes)
+            return self._compaction is not None
+        has_more = self._compaction.step()
+        if self._compaction.is_switched:
+            self._shard = self._compaction.fresh
+        if not has_more:
+            self._compaction = None
+            edge_compaction.give_back_memory()
+        return has_more
+
+    def _begun(self, reserve_bytes: int) -> Compaction | None:
+        if self._shard is None or self._files is None or not self._is_worn():
+            return None
+        if not edge_compaction.has_room(self._files.shard, reserve_bytes):
+            return None
+        return Compaction(self._files, self._shard, self._indexes)
+
+    def _is_worn(self) -> bool:
+        if self._shard is None or self._files is None:
+            return False
+        if self._compaction is not None:
+            return True
+        return edge_compaction.is_worn(self._shard, self._files.shard, self._least_removed)
+
+    def _let_go(self) -> None:
+        """End a compaction without its result."""
+        compaction, self._compaction = self._compaction, None
+        if compaction is not None and self._files is not None:
+            with suppress(Exception):  # what is left of it counts for nothing, and the next one begins with deleting it
+                compaction.let_go()
+                delete_tree(self._files.other)
 
     def search_dense(self, vector: bytes, limit: int, conditions: list[Any]) -> list[Any]:
-        """Give `[id, score, payload]` of the nearest points, best first."""
+        """Give `[id, score]` of the nearest points, best first."""
         return self._search(Query.Nearest(_numbers(vector), DENSE), limit, conditions)
 
     def search_sparse(self, indices: list[int], values: list[float], limit: int, conditions: list[Any]) -> list[Any]:
-        """Give `[id, score, payload]` of the best points by BM25, best first."""
+        """Give `[id, score]` of the best points by BM25, best first."""
         return self._search(Query.Nearest(SparseVector(indices, values), SPARSE), limit, conditions)
 
     def _search(self, query: Query, limit: int, conditions: list[Any]) -> list[Any]:
-        request = QueryRequest(limit=limit, query=query, filter=_filter(conditions), with_payload=True)
-        return [[str(hit.id), hit.score, hit.payload] for hit in self._checked().query(request)]
+        request = QueryRequest(limit=limit, query=query, filter=_filter(conditions), with_payload=False)
+        return [[str(hit.id), hit.score] for hit in self._checked().query(request)]
 
     def retrieve(self, ids: list[Any], with_vectors: bool) -> list[Any]:
         """Give `[id, payload, dense, indices, values]` of the points that exist."""
@@ -126,10 +201,11 @@ class Shard:
 
     def count(self) -> int:
         """Count exactly."""
-        return self._checked().count(CountRequest(exact=True))
+        return edge_compaction.count(self._checked())
 
     def close(self) -> None:
         """Flush and let go."""
+        self._let_go()
         if self._shard is not None:
             self._shard.flush()
             self._shard.close()
@@ -138,6 +214,11 @@ class Shard:
 
 def _point(id_: Any, dense: bytes, indices: list[int], values: list[float], payload: dict[str, Any]) -> Point:
     return Point(id_, {DENSE: _numbers(dense), SPARSE: SparseVector(indices, values)}, payload)
+
+
+def _there(shard: EdgeShard, ids: list[Any]) -> list[Any]:
+    """Give those of some ids that exist."""
+    return [record.id for record in shard.retrieve(ids, False, False)]
 
 
 def _numbers(packed: bytes) -> list[float]:

@@ -2,11 +2,12 @@
 
     DIRECTORY/
     ├── lock              held while a process may write here
-    ├── identity.json     whose points these are; written last, durably
-    └── shard/            Qdrant Edge's own files, and a twin of identity.json
+    ├── identity.json     whose points these are, and which shard holds them; written last, durably
+    └── shard/            Qdrant Edge's own files, and a twin of identity.json; shard-2/ and back with every compaction
 
 The outer file says that there is a shard, so that a deleted one does not read as one never made;
 the twin says whose it is, so that another's put in its place is noticed.
+A shard that the outer file does not name is one that was being made, or that was left: it counts for nothing.
 A new shard is built as `shard.new`, which never holds a point, and renamed once it is whole:
 a crash at any moment leaves either nothing, or something that the next opening finishes.
 
@@ -32,7 +33,8 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
-from freshd.stores.wire import IDENTITY, Verdict
+from freshd import faults
+from freshd.stores.wire import IDENTITY, SHARDS, Verdict
 
 DENSE = ""
 """The dense vector has no name, which is what LangChain looks for."""
@@ -62,10 +64,17 @@ class EdgeFiles:
 
     def __init__(self, directory: str, instance: str, dimension: int) -> None:
         """Say what is expected; nothing is looked at yet."""
-        self.shard = os.path.join(directory, "shard")
+        self.shard, self.other = (os.path.join(directory, name) for name in SHARDS)
         self._directory = directory
         self._identity = _identity(instance, dimension)
         self._place: tuple[int, int] | None = None
+
+    def _choose(self, name: object) -> None:
+        """Take one of the two shards for the one that counts."""
+        if name not in SHARDS:
+            raise self._mismatch(f"its {IDENTITY} is damaged: names the shard {name!r:.40}")
+        if name != os.path.basename(self.shard):
+            self.shard, self.other = self.other, self.shard
 
     def prepare(self, indexes: Indexes | None) -> None:
         """Lock the directory and make sure that it holds a whole shard of this instance.
@@ -108,13 +117,18 @@ class EdgeFiles:
         """Tell whether a whole shard of ours is there, finishing what a crash left half done."""
         outer = self._said(self._directory)
         if outer is not None:
+            self._choose(outer.pop("shard", SHARDS[0]))
             self._expect(outer, self._identity)
             self.expect_twin()
             return True
-        if not os.path.isdir(self.shard):
+        there = [place for place in (self.shard, self.other) if os.path.isdir(place)]
+        if not there:
             return False
+        if len(there) > 1:
+            raise self._mismatch(f"holds two shards, but no {IDENTITY} that says which one counts")
+        self._choose(os.path.basename(there[0]))
         if self._said(self.shard) == self._identity:
-            _write(self._directory, self._identity)
+            self._say(self.shard)
             return True
         self._discard_if_empty()
         return False
@@ -126,20 +140,36 @@ class EdgeFiles:
         shard.close()
         if n_points:
             raise self._mismatch(f"holds a shard of {n_points} points, but no {IDENTITY} that says whose they are")
-        _delete_tree(self.shard)
+        delete_tree(self.shard)
 
     def _create(self, indexes: Indexes) -> None:
         """Build an empty shard beside its place, move it there whole, then say that it is there."""
         new = self.shard + ".new"
-        _delete_tree(new)
-        shard = EdgeShard.create(new, _config(self._identity["dimension"]))
+        self.make(new, indexes).close()
+        _write(new, self._identity)
+        os.rename(new, self.shard)
+        self._say(self.shard)
+
+    def make(self, place: str, indexes: Indexes) -> EdgeShard:
+        """Make an empty shard, in place of whatever stands there."""
+        delete_tree(place)
+        shard = EdgeShard.create(place, _config(self._identity["dimension"]))
         for key, has_prefixes in indexes:
             shard.update(UpdateOperation.create_field_index(key, KeywordIndexParams(prefix=has_prefixes)))
         shard.flush()
-        shard.close()
-        _write(new, self._identity)
-        os.rename(new, self.shard)
-        _write(self._directory, self._identity)
+        return shard
+
+    def switch(self) -> None:
+        """Have the other shard count, which is whole and on the disk: from one moment to the next, whatever happens."""
+        _write(self.other, self._identity)
+        faults.hit("before_compaction_switch")
+        self._say(self.other)
+        self.shard, self.other = self.other, self.shard
+        self.remember()
+        faults.hit("after_compaction_switch")
+
+    def _say(self, shard: str) -> None:
+        _write(self._directory, {**self._identity, "shard": os.path.basename(shard)})
 
     def _lock(self) -> None:
         """Hold the directory until this process ends; the descriptor stays open on purpose."""
@@ -181,7 +211,7 @@ class EdgeFiles:
         What a killed process left in memory alone is put on the disk first. The engine takes what it reads for durable:
         its log would keep a hole there when the power fails, and it ignores writes that it counts below what it holds.
         """
-        _sync_tree(self.shard)
+        sync_tree(self.shard)
         try:
             return EdgeShard.load(self.shard)
         except Exception as error:  # all that Edge raises is bare
@@ -225,14 +255,16 @@ def _try_lock(lock: int) -> bool:
     return True
 
 
-def _delete_tree(path: str) -> None:
+def delete_tree(path: str) -> None:
+    """Delete a folder with all that is in it; an absent one is no error."""
     import shutil  # slow to load, and rarely needed
 
     if os.path.isdir(path):
         shutil.rmtree(path)
 
 
-def _sync_tree(path: str) -> None:
+def sync_tree(path: str) -> None:
+    """Make a folder durable with all that is in it."""
     for folder, _, names in os.walk(path, topdown=False):
         for name in (*names, ""):
             descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -104,6 +104,10 @@ class ServerStore:
                 self._expect_alias(self._instance)
                 aliases.point(self._client, self._alias, self._collection)
 
+    def compact(self) -> bool:
+        """Do nothing: the server's optimiser does."""
+        return False
+
     def discard(self, instance: str) -> None:
         """Delete the collection; an absent one is no error.
 
@@ -146,8 +150,7 @@ class ServerStore:
     def remove(self, chunk_ids: Sequence[ChunkId]) -> None:
         """Delete points by id; absent ones are no error.
 
-        BM25's statistics count the deleted until the server's optimiser has swept its segments,
-        which it does by itself; the embedded store, which never does while it runs, empties vectors first.
+        BM25's statistics count the deleted until the server's optimiser has swept its segments, of its own accord.
         """
         from qdrant_client import models
 
@@ -181,9 +184,9 @@ class ServerStore:
     def _search(self, query: Any, using: str | None, limit: int, conditions: list[intake.Condition]) -> list[Match]:
         with self._guarded():
             answer = self._client.query_points(
-                self._collection, query, using=using, limit=limit, query_filter=_filter(conditions), with_payload=True
+                self._collection, query, using=using, limit=limit, query_filter=_filter(conditions), with_payload=False
             )
-        return [Match(ChunkId(str(hit.id)), hit.score, hit.payload or {}) for hit in answer.points]
+        return [Match(ChunkId(str(hit.id)), hit.score) for hit in answer.points]
 
     def retrieve(self, chunk_ids: Sequence[ChunkId], *, with_vectors: bool = False) -> list[StoredPoint]:
         """Read points by id; absent ones are left out."""
