@@ -27,6 +27,10 @@ class AppliedChunks(Protocol):
         """Give those that belong to an applied revision."""
         ...
 
+    def around(self, chunk_ids: Sequence[ChunkId], reach: int) -> dict[ChunkId, tuple[ChunkId, ...]]:
+        """Give each of those amid up to `reach` chunks before it and after it, in the order of its document."""
+        ...
+
 
 class Admission:
     """The ledger's applied chunks, overlaid with the switches under way. Safe to use from several threads."""
@@ -72,3 +76,11 @@ class Admission:
         for switch in switches:
             admitted |= switch.shown & asked
         return admitted
+
+    def around(self, chunk_ids: Sequence[ChunkId], reach: int) -> dict[ChunkId, tuple[ChunkId, ...]]:
+        """Give each chunk amid those beside it, as the ledger has them; none of a document that is being switched."""
+        with self._lock:
+            switches = list(self._switches.values())
+        changing = frozenset[ChunkId]().union(*(switch.shown | switch.hidden for switch in switches))
+        runs = self._ledger.around(chunk_ids, reach)
+        return {chunk_id: run for chunk_id, run in runs.items() if changing.isdisjoint(run)}

@@ -23,13 +23,18 @@ EVERYTHING = sorted(OLD | NEW)
 
 
 class Applied:
-    """The one question that admission asks a ledger."""
+    """What admission asks a ledger; here all chunks are of one document, in the order of their names."""
 
     def __init__(self, chunks: Collection[ChunkId] = ()) -> None:
         self.chunks = frozenset(chunks)
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         return set(chunk_ids) & self.chunks
+
+    def around(self, chunk_ids: Sequence[ChunkId], reach: int) -> dict[ChunkId, tuple[ChunkId, ...]]:
+        row = sorted(self.chunks)
+        places = {chunk_id: row.index(chunk_id) for chunk_id in chunk_ids if chunk_id in self.chunks}
+        return {chunk_id: tuple(row[max(0, at - reach) : at + reach + 1]) for chunk_id, at in places.items()}
 
 
 @pytest.fixture
@@ -101,6 +106,18 @@ def test_switches_of_other_documents_stay_when_one_is_settled(admission: Admissi
     admission.switch(other, frozenset({ChunkId("other")}), frozenset())
     admission.settle(*KEY)
     assert admission.admits([ChunkId("other"), ChunkId("new")]) == {"other"}
+
+
+def test_what_stands_around_a_chunk_is_told_but_not_while_its_document_is_switched(admission: Admission):
+    """The ledger still has the order of the revision before; what is shown already is of the next one."""
+    amid = {ChunkId("kept"): ("kept", "old"), ChunkId("old"): ("kept", "old")}
+    assert admission.around([*EVERYTHING, ChunkId("debris")], 1) == amid
+    admission.switch((SOURCE, "b.md"), frozenset({ChunkId("other")}), frozenset())
+    assert admission.around(EVERYTHING, 1) == amid
+    admission.switch(KEY, NEW, OLD)
+    assert admission.around(EVERYTHING, 1) == {}
+    admission.settle(*KEY)
+    assert admission.around(EVERYTHING, 1) == amid
 
 
 def test_every_switch_can_be_noticed(admission: Admission):

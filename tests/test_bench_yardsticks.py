@@ -7,6 +7,8 @@ import pytest
 
 from tests.bench.corpus import put, put_small_files
 from tests.bench.counting import CountingEmbedder
+from tests.bench.retrieval import baselines, questions, scores
+from tests.bench.scoring import MEASURES, document_rank, lead, measures, passage_rank
 from tests.bench.splitter import OVERLAP, SIZE, split, written
 from tests.bench.timing import Spread, percentile, ratios, take_turns, until
 from tests.bench.volume import BUDGETS, Reader, compare
@@ -155,3 +157,65 @@ def test_runs_are_compared_question_by_question(tmp_path: Path):
     lead = other[3]
     assert isinstance(lead, Spread)
     assert lead.low < lead.median == 0 < lead.high
+
+
+QUESTION = {"id": "q", **hit("a.txt", 3, 6)}
+
+
+def test_a_document_is_found_where_its_first_hit_stands_among_documents():
+    hits = [hit("b.txt", 1, 2), hit("b.txt", 3, 4), hit("a.txt", 90, 95), hit("a.txt", 3, 6)]
+    assert document_rank(QUESTION, hits) == 2
+    assert document_rank(QUESTION, hits[:2]) is document_rank(QUESTION, []) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "min_cover", "is_found"),
+    [
+        ((6, 9), 0.0, True),
+        ((7, 9), 0.0, False),
+        ((1, 2), 0.0, False),
+        ((5, 9), 0.5, True),
+        ((6, 9), 0.5, False),
+        ((1, 9), 1.0, True),
+        ((4, 9), 1.0, False),
+    ],
+)
+def test_a_passage_is_found_if_it_shares_enough_lines_with_the_answer(
+    lines: tuple[int, int], min_cover: float, is_found: bool
+):
+    hits = [hit("b.txt", 3, 6), hit("a.txt", *lines)]
+    assert passage_rank(QUESTION, hits, min_cover) == (2 if is_found else None)
+
+
+@pytest.mark.parametrize(
+    ("rank", "worth"),
+    [
+        (1, (1, 1, 1, 1, 1, 1)),
+        (3, (0, 1, 1, 1, 1 / 3, 0.5)),
+        (10, (0, 0, 0, 1, 0.1, 0.289)),
+        (11, (0, 0, 0, 0, 0, 0)),
+        (None, (0, 0, 0, 0, 0, 0)),
+    ],
+)
+def test_a_rank_is_worth_less_the_later_it_comes_and_nothing_after_the_tenth(
+    rank: int | None, worth: tuple[float, ...]
+):
+    assert measures(rank) == pytest.approx(worth, abs=0.0005)
+
+
+def test_a_lead_is_one_where_it_is_the_same_for_every_question():
+    assert lead([1.0, 1.0, 0.5], [0.5, 0.5, 0.0]) == Spread(0.5, 0.5, 0.5, 3)
+
+
+def test_the_baselines_score_as_their_page_says():
+    """Once they were scored by another program."""
+    by_run = {row[:2]: dict(zip(MEASURES, row[2:], strict=False)) for row in scores(questions(), baselines()).rows}
+    dense, hybrid = ("recursive-1000-200-dense", "recursive-1000-200-hybrid")
+    said = {
+        ("document", dense): (0.908, 0.786),
+        ("document", hybrid): (0.900, 0.813),
+        ("passage", dense): (0.675, 0.574),
+        ("passage", hybrid): (0.708, 0.598),
+    }
+    assert {key: (round(by_run[key]["R@5"], 3), round(by_run[key]["nDCG@10"], 3)) for key in said} == said
+    assert round(by_run["half a passage", hybrid]["R@5"], 3) == 0.633

@@ -98,7 +98,7 @@ def test_the_estimate_of_chunks_is_honest(tmp_path: Path):
                 parsed,
                 source=SourceName("documents"),
                 document_id=document_id,
-                limits=ChunkLimits(48, 256),
+                limits=ChunkLimits(24, 256),
                 count_tokens=embedder.count_tokens,
             )
         )

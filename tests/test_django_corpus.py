@@ -6,11 +6,14 @@ With hashes for vectors over the whole tree, and with the bundled model over a p
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from freshd.compose import generation
 from freshd.embedder import open_embedder
 from freshd.ports import Embedder
+from tests.bench.amplification import embedded_again
 from tests.bench.corpus import put
 from tests.kit.clock import ShiftedClock
 from tests.kit.django import documentation
@@ -85,6 +88,13 @@ def test_an_index_that_follows_releases_equals_one_made_from_scratch_and_goes_ba
     assert back.fates.embedded == 0, "every text was embedded before"
     assert back.fates.reused > 0
     assert manual.index.sources.state("docs").documents == first.documents["added"]
+
+
+def test_an_update_embeds_little_more_than_what_its_authors_wrote(releases: Callable[[str], Path]):
+    """Counted with the tokens of the bundled model: what is given to it for each character of a paragraph written."""
+    patch, release = embedded_again(SimpleNamespace(tree=releases), generation._MIN_TOKENS)
+    assert (round(patch.text, 2), round(release.text, 2)) == (1.09, 1.23)
+    assert (round(patch.shown, 2), round(release.shown, 2)) == (1.40, 1.59), "headings included"
 
 
 @pytest.fixture

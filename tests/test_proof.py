@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from freshd import search
 from freshd.admission import Admission
 from freshd.errors import StoreUnavailable
 from freshd.model import ChunkId, Digest, Match, Outcome, OutcomeKind, Pending, Point, SearchFilter, SourceName, Vector
 from freshd.parsers import Parsers
 from freshd.pipeline import Pipeline, Recipe
 from freshd.pipeline.plan import PROVED_BACKFILL, PROVED_URGENT
+from freshd.ports import StoredPoint
 from freshd.ports.proof import Divergent, Expected, Proof
 from freshd.search import Search, SearchProof
+from freshd.search import proof as search_proof
 from freshd.vectors import SqliteVectorCache
 from tests.kit.clock import ShiftedClock
 from tests.kit.embedder import HashEmbedder
@@ -34,7 +35,7 @@ class FaultyStore(WatchedStore):
     """The embedded store; loses what it took, keeps what it should remove, overlooks, remembers, falls silent."""
 
     loses: Callable[[Point], bool] = staticmethod(lambda _: False)
-    overlooks: Callable[[Match], bool] = staticmethod(lambda _: False)
+    overlooks: Callable[[StoredPoint], bool] = staticmethod(lambda _: False)
     ghosts: Sequence[Match] = ()
     is_silent = False
     keeps_everything = False
@@ -48,8 +49,9 @@ class FaultyStore(WatchedStore):
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
         if self.is_silent:
             raise StoreUnavailable("store: silent")
-        found = [match for match in super().search_dense(vector, limit + 10, where) if not self.overlooks(match)]
-        return [*self.ghosts, *found][:limit]
+        found = super().search_dense(vector, limit + 10, where)
+        hidden = {point.chunk_id for point in self.retrieve([one.chunk_id for one in found]) if self.overlooks(point)}
+        return [*self.ghosts, *(match for match in found if match.chunk_id not in hidden)][:limit]
 
 
 class Recording(Pipeline):
@@ -95,8 +97,8 @@ class Proved:
         )
 
     def write(self, name: str, *paragraphs: str) -> None:
-        """Write each paragraph as a section, so that it becomes a passage, equal to others of its text."""
-        (self.docs / name).write_text("\n".join(f"# Rule\n\n{text}\n" for text in paragraphs))
+        """Write each paragraph as a section of its own, so that it becomes a passage, equal to others of its text."""
+        (self.docs / name).write_text("\n".join(f"# {text.split()[0]}\n\n{text}\n" for text in paragraphs))
 
     def run(self) -> list[str]:
         """Look and apply, as after a pause in which whatever was put off became due; give what failed and why."""
@@ -212,7 +214,7 @@ def test_an_edit_whose_old_text_stays_in_the_store_is_no_success(proved: Proved)
 
 def test_a_passage_that_is_there_but_not_found_is_a_failure(proved: Proved):
     """To be read by its id is not to be found."""
-    proved.store.overlooks = lambda match: match.payload["page_content"] == LEAVE
+    proved.store.overlooks = lambda point: point.payload["page_content"] == LEAVE
     proved.write("a.md", KEYS, LEAVE, "Whoever is ill calls before nine.")
     for _ in range(2):  # what is written whole at the second time is still judged by what is new in it
         assert proved.run() == ["a.md: was written, but a search for its text does not find it"]
@@ -223,7 +225,7 @@ def test_a_passage_that_is_there_but_not_found_is_a_failure(proved: Proved):
 def test_a_deleted_passage_that_is_still_found_is_a_failure(proved: Proved):
     """A search that remembers what is gone, although no id leads to it."""
     point = proved.store.scroll(None, 1)[0]
-    proved.store.ghosts = [Match(point.chunk_id, 1.0, point.payload)]
+    proved.store.ghosts = [Match(point.chunk_id, 1.0)]
     (proved.docs / "a.md").unlink()
     assert proved.run() == ["a.md: what was removed of it is still found"]
 
@@ -287,13 +289,13 @@ def test_equal_texts_under_ids_that_begin_alike_are_no_false_alarm(alike: Proved
 
 
 def test_equal_texts_under_ids_that_begin_alike_do_not_stand_for_one_another(alike: Proved):
-    alike.store.overlooks = lambda match: match.payload["metadata"]["document_id"] == "b.md"
+    alike.store.overlooks = lambda point: point.payload["metadata"]["document_id"] == "b.md"
     alike.write("b.md", LEAVE)
     assert len(alike.run()) == 1
 
 
 def test_where_no_search_can_single_a_passage_out_its_id_does(proved: Proved, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(search, "_PROOF_DEPTHS", (1, 2))
+    monkeypatch.setattr(search_proof, "_DEPTHS", (1, 2))
     for n in range(8):
         proved.write("b.md" + f".{n}.md" * (n > 0), *[LEAVE] * 3)
     assert (proved.run(), proved.n_applied()) == ([], 8)

@@ -1,53 +1,142 @@
-"""Scores freshd's own search on a set of questions over a documentation tree.
+"""Scores freshd's own search on questions over a documentation tree, for one size of chunks or several.
 
-    python -m tests.bench.retrieval EVAL_FOLDER [--keep FOLDER]
+    python -m tests.bench.retrieval [--min-tokens N …] [--keep FOLDER]
 
-The folder holds `django-5.2.questions.jsonl`, `score.py` and baselines as `baseline-*.jsonl`;
-its own page says what they are. The scorer prints first, freshd alone, then paired differences;
-what is found within an equal volume of text comes last.
+Questions and baselines lie in `eval/`; its page says what they are. An index is made for every size, with the real
+model, which takes minutes each; what an update would embed again with it is counted beside.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from freshd.compose import Whole
+from freshd.compose import Whole, generation
+from tests.bench.amplification import embedded_again
 from tests.bench.corpus import DjangoDocs, put
 from tests.bench.instance import Instance, reindex
-from tests.bench.report import machine, say, show_machine
+from tests.bench.report import Cell, Table, machine, say, show_machine
+from tests.bench.scoring import LEVELS, MEASURES, Hits, Question, lead, mean, measures
 from tests.bench.volume import compare
 
-_QUESTIONS = "django-5.2.questions.jsonl"
+EVAL = Path(__file__).parent / "eval"
+RELEASE = "5.2"
+"""Which the questions are about."""
+
 _HITS = 50
-"""As many as the scorer wants, to fold repeated hits of one document and still have ten."""
+"""Repeated hits of one document are counted as one, and there should still be ten."""
+
+_R5, _NDCG = MEASURES.index("R@5"), MEASURES.index("nDCG@10")
+
+Run = Mapping[str, Hits]
+"""Hits by question id."""
 
 
 def main() -> None:
-    """Index, ask every question, score."""
+    """Index, ask every question, score; then set the sizes against each other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("eval_folder", type=Path)
-    parser.add_argument("--keep", type=Path, help="leave the index and the results in this folder; continue there")
+    parser.add_argument(
+        "--min-tokens", type=int, nargs="+", default=[generation._MIN_TOKENS], help="least size of a chunk"
+    )
+    parser.add_argument("--keep", type=Path, help="leave the indexes and the results in this folder; continue there")
     arguments = parser.parse_args()
     show_machine(machine())
     with _folder(arguments.keep) as root:
-        results = root / "results.jsonl"
-        instance = _instance(root)
-        with instance.open() as whole:
-            _index(whole)
-            questions = list(_rows(arguments.eval_folder / _QUESTIONS))
-            results.write_text("".join(f"{json.dumps(row)}\n" for row in _answers(whole, questions)))
-        for options in ([], ["--min-cover", "0.5"]):
-            _score(arguments.eval_folder, results, options)
-        runs = {"freshd": results} | {path.stem: path for path in _baselines(arguments.eval_folder)}
-        hits = {name: {row["id"]: row["hits"] for row in _rows(path)} for name, path in runs.items()}
-        compare(instance.docs, questions, hits).show()
+        docs = DjangoDocs(root / "corpus")
+        rows = [_measured(docs, root, least, *_asked(docs, root, least)) for least in arguments.min_tokens]
+        Table(
+            "frontier: what an update embeds again, and what search finds",
+            ("least tokens", "chunks", "again, 5.1 → 5.1.4", "again, 5.1.4 → 5.2", *LEVELS),
+            tuple(rows),
+            (
+                "again: characters embedded per character written; in brackets with the headings above them.",
+                "found: R@5 / nDCG@10.",
+            ),
+        ).show()
+
+
+def questions() -> list[Question]:
+    """Read the questions."""
+    return list(_rows(EVAL / f"django-{RELEASE}.questions.jsonl"))
+
+
+def baselines() -> dict[str, Run]:
+    """Read what others found."""
+    paths = sorted(EVAL.glob("recursive-*.jsonl"))
+    return {path.stem: {row["id"]: row["hits"] for row in _rows(path)} for path in paths}
+
+
+def _asked(docs: DjangoDocs, root: Path, least: int) -> tuple[int, Run]:
+    """Make an index of chunks of some size, ask it everything, and give its chunks and what it found."""
+    instance = Instance(root / f"least-{least}")
+    put(docs.tree(RELEASE), instance.docs)
+    with mock.patch.object(generation, "_MIN_TOKENS", least), instance.open() as whole:
+        _index(whole)
+        run = {question["id"]: _hits(whole, question["question"]) for question in questions()}
+        return whole.store.count(), run
+
+
+def _index(whole: Whole) -> None:
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
+    tally = reindex(whole)
+    elapsed_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+    say(f"{whole.store.count():,} chunks, {tally.fates.embedded:,} embedded now, {elapsed_s:.0f} s, {cpu_s:.0f} CPU s")
+
+
+def _hits(whole: Whole, query: str) -> Hits:
+    cited = [hit.citation for hit in whole.search.search(query, _HITS).hits]
+    return [{"path": hit.document_id, "start_line": hit.start_line, "end_line": hit.end_line} for hit in cited]
+
+
+def _measured(docs: DjangoDocs, root: Path, least: int, n_chunks: int, run: Run) -> tuple[Cell, ...]:
+    """Show how one size compares with the baselines, and sum it up in a row."""
+    asked = questions()
+    runs = {"freshd": run, **baselines()}
+    scores(asked, runs).show()
+    compare(docs.tree(RELEASE), asked, runs).show()
+    (root / f"least-{least}" / "results.jsonl").write_text(
+        "".join(f"{json.dumps({'id': id_, 'hits': list(hits)})}\n" for id_, hits in run.items())
+    )
+    again = (f"{cost.text:.2f} ({cost.shown:.2f})" for cost in embedded_again(docs, least))
+    found = (_means(asked, run, level) for level in LEVELS)
+    return least, n_chunks, *again, *(f"{means[_R5]:.3f} / {means[_NDCG]:.3f}" for means in found)
+
+
+def scores(asked: Sequence[Question], runs: Mapping[str, Run]) -> Table:
+    """Score runs at every level; the first one is compared with the others."""
+    rows: list[tuple[Cell, ...]] = []
+    own = next(iter(runs.values()))
+    for level in LEVELS:
+        for name, run in runs.items():
+            leads = (None, None) if run is own else (_lead(asked, own, run, level, n) for n in (_R5, _NDCG))
+            rows.append((level, name, *_means(asked, run, level), *leads))
+    return Table(
+        f"retrieval: {len(asked)} questions",
+        ("level", "run", *MEASURES, "freshd's lead, R@5", "nDCG@10"),
+        tuple(rows),
+        (
+            "passage: a hit shares a line with the answer; half a passage: it holds half of its lines.",
+            "lead: mean of paired differences [95 % of resamples].",
+        ),
+    )
+
+
+def _worth(asked: Sequence[Question], run: Run, level: str) -> list[tuple[float, ...]]:
+    return [measures(LEVELS[level](question, run.get(question["id"], ()))) for question in asked]
+
+
+def _means(asked: Sequence[Question], run: Run, level: str) -> tuple[float, ...]:
+    return tuple(map(mean, zip(*_worth(asked, run, level), strict=True)))
+
+
+def _lead(asked: Sequence[Question], own: Run, other: Run, level: str, measure: int) -> Any:
+    mine, theirs = (list(zip(*_worth(asked, run, level), strict=True))[measure] for run in (own, other))
+    return lead(mine, theirs)
 
 
 @contextmanager
@@ -60,50 +149,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def _instance(root: Path) -> Instance:
-    instance = Instance(root)
-    if not any(instance.docs.iterdir()):
-        with tempfile.TemporaryDirectory(prefix="freshd-bench-") as name:
-            put(DjangoDocs(Path(name)).tree("5.2"), instance.docs)
-    return instance
-
-
-def _index(whole: Whole) -> None:
-    began_s = time.perf_counter()
-    tally = reindex(whole)
-    elapsed_s = time.perf_counter() - began_s
-    say(f"{whole.store.count():,} chunks in the index, {tally.fates.embedded:,} embedded now, in {elapsed_s:.0f} s")
-
-
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     yield from map(json.loads, path.read_text().splitlines())
-
-
-def _baselines(eval_folder: Path) -> list[Path]:
-    return sorted(eval_folder.glob("baseline-*.jsonl"))
-
-
-def _answers(whole: Whole, questions: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for question in questions:
-        hits = [hit.citation for hit in whole.search.search(question["question"], _HITS).hits]
-        yield {
-            "id": question["id"],
-            "hits": [{"path": hit.document_id, "start_line": hit.start_line, "end_line": hit.end_line} for hit in hits],
-        }
-
-
-def _score(eval_folder: Path, results: Path, options: Sequence[str]) -> None:
-    """Let the scorer print: first what freshd finds, then how that differs from each baseline, question by question."""
-    command = [sys.executable, "-I", str(eval_folder / "score.py"), str(eval_folder / _QUESTIONS)]
-    for baseline in (None, *_baselines(eval_folder)):
-        title = "freshd" if baseline is None else f"freshd − {baseline.stem}"
-        against = [] if baseline is None else ["--against", str(baseline)]
-        say(" ".join([title, *options]))
-        scored = subprocess.run(
-            [*command, str(results), *against, *options], capture_output=True, text=True, check=True
-        )
-        sys.stdout.write(scored.stdout + "\n")
-        sys.stdout.flush()
 
 
 if __name__ == "__main__":

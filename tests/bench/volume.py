@@ -3,22 +3,17 @@
 A reader is given hits, best first, until so many characters are spent. Was the answer among them?
 """
 
-import random
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from tests.bench.report import Cell, Table
-from tests.bench.timing import Spread
+from tests.bench.scoring import Hits, Question, lead, mean, shared_lines
 
 BUDGETS = (1_500, 3_000, 6_000, 10_000)
 """In characters: from a short prompt to a long one."""
 
 _COVER = 0.5
-_RESAMPLES, _SEED = 2_000, 7
-
-Hits = Sequence[Mapping[str, Any]]
 
 
 class Reader:
@@ -28,20 +23,19 @@ class Reader:
         """Read documents below a folder."""
         self._lines = cache(lambda path: (docs / path).read_text().splitlines(keepends=True))
 
-    def finds(self, question: Mapping[str, Any], hits: Hits, budget: int) -> bool:
+    def finds(self, question: Question, hits: Hits, budget: int) -> bool:
         """Tell whether one of the hits that the budget pays for holds half of the answer's lines."""
         wanted = question["end_line"] - question["start_line"] + 1
         for hit in hits:
             budget -= sum(map(len, self._lines(hit["path"])[hit["start_line"] - 1 : hit["end_line"]]))
             if budget < 0:
                 return False
-            shared = min(hit["end_line"], question["end_line"]) - max(hit["start_line"], question["start_line"]) + 1
-            if hit["path"] == question["path"] and shared >= _COVER * wanted:
+            if shared_lines(question, hit) >= _COVER * wanted:
                 return True
         return False
 
 
-def compare(docs: Path, questions: Sequence[Mapping[str, Any]], runs: Mapping[str, Mapping[str, Hits]]) -> Table:
+def compare(docs: Path, questions: Sequence[Question], runs: Mapping[str, Mapping[str, Hits]]) -> Table:
     """Compare runs by what they find within each budget, question by question.
 
     Args:
@@ -59,19 +53,10 @@ def compare(docs: Path, questions: Sequence[Mapping[str, Any]], runs: Mapping[st
         }
         first, *_ = found.values()
         for name, finds in found.items():
-            share = sum(finds) / len(finds)
-            differences = [int(own) - int(other) for own, other in zip(first, finds, strict=True)]
-            rows.append((f"{budget:,} characters", name, share, None if finds is first else _interval(differences)))
+            rows.append((f"{budget:,} characters", name, mean(finds), None if finds is first else lead(first, finds)))
     return Table(
         f"equal volume: questions of {len(questions)} whose answer, half of it at least, lies in one hit that was read",
         ("read", "run", "share", "the first run's lead"),
         tuple(rows),
         ("lead: mean of paired differences [95 % of resamples].",),
     )
-
-
-def _interval(differences: Sequence[int]) -> Spread:
-    chance, n = random.Random(_SEED), len(differences)
-    means = sorted(sum(chance.choices(differences, k=n)) / n for _ in range(_RESAMPLES))
-    cut = round(0.025 * _RESAMPLES)
-    return Spread(sum(differences) / n, means[cut], means[-cut - 1], n)
