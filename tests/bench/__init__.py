@@ -4,10 +4,11 @@ Machines are noisy, so contenders take turns, each is measured several times, an
 Nothing here is a test: no figure is asserted, only that both sides did the same work.
 
     first-index    a first index               beside embedding the same texts and nothing else
-    rescan         a pass that finds nothing   beside `git status`, and beside a bare walk
+    rescan         a pass that finds nothing   beside `git status`, and beside `find`
     amplification  what an update re-embeds    beside a fixed-size splitter, and beside what was written
     latency        write → found by search     beside embedding one chunk
     answers        status, metrics, the page   while a first index runs, beside a daemon at rest
 
-`python -m tests.bench.retrieval` scores search against a set of questions, which lie outside this project.
+`python -m tests.bench.rescan N` does the second over N files, and asks the daemon meanwhile.
+`python -m tests.bench.retrieval` scores search on a set of questions, for one size of chunks or several; minutes each.
 """

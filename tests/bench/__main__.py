@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import amplification, answers, first_index, latency, rescan
+from tests.bench import amplification, answers, first_index, latency, pressure, rescan
 from tests.bench.corpus import DjangoDocs
 from tests.bench.report import Table, machine, say, show_machine
 
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[DjangoDocs, Path], Table]] = {
     "amplification": amplification.run,
     "latency": latency.run,
     "answers": answers.run,
+    "pressure": pressure.run,
 }
 
 

@@ -1,0 +1,231 @@
+"""What size costs: documents and chunks ten times as many, the same work each time, in a process of its own.
+
+Vectors are drawn, not computed, so that what is seen is freshd's own: everything but the model is the real thing.
+"""
+
+import hashlib
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from freshd.compose import Whole
+from freshd.embedder.bm25 import Bm25Terms
+from freshd.guard import Guard
+from freshd.model import Digest, SparseVector, Vector
+from freshd.scheduler import Scanner
+from tests.bench.corpus import DjangoDocs
+from tests.bench.instance import Instance, reindex
+from tests.bench.report import Table, say
+from tests.bench.timing import percentile
+from tests.torture.program import children
+
+SIZES = (1_000, 10_000, 100_000)
+"""Chunks; a million takes the best part of an hour: `python -m tests.bench.curve 1000000`."""
+
+_CHUNKS_A_DOCUMENT = 20
+_WORDS_A_CHUNK = 60
+_VOCABULARY = 20_000
+_EDITS = 20
+_QUERIES = 100
+_DIMENSION = 384
+_MIB = 1 << 20
+_SEED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one size cost.
+
+    Attributes:
+        index_cpu_s: Of this process and the store's, for the first index.
+        update_s: Median, from the hint to the durable end, one document of all.
+        open_s: Until the first search is answered.
+        search_s: Median and 99th percentile.
+        own_mib, store_mib: Largest resident memory of the two processes.
+        disk_bytes: Of ledger, cache and index together.
+
+    """
+
+    chunks: int
+    index_s: float
+    index_cpu_s: float
+    rescan_s: float
+    update_s: float
+    open_s: float
+    search_s: tuple[float, float]
+    own_mib: float
+    store_mib: float
+    disk_bytes: int
+
+
+def run(_: DjangoDocs, __: Path) -> Table:
+    """Measure every size."""
+    seen = [_measured_apart(size) for size in SIZES]
+    base = next((one for one in seen if one.chunks >= 10_000), seen[0])
+    return Table(
+        "curve: the same work on ever more chunks, drawn vectors of 384 dimensions, embedded Qdrant",
+        (
+            "chunks",
+            "first index s",
+            "CPU s / 1,000",
+            "rescan ms",
+            "update ms",
+            "update × 10,000",
+            "open s",
+            "search p50 ms",
+            "search p99 ms",
+            "freshd MiB",
+            "store MiB",
+            "disk B/chunk",
+        ),
+        tuple(
+            (
+                one.chunks,
+                one.index_s,
+                one.index_cpu_s / one.chunks * 1000,
+                one.rescan_s * 1000,
+                one.update_s * 1000,
+                one.update_s / base.update_s,
+                one.open_s,
+                one.search_s[0] * 1000,
+                one.search_s[1] * 1000,
+                one.own_mib,
+                one.store_mib,
+                one.disk_bytes / one.chunks,
+            )
+            for one in seen
+        ),
+        (
+            f"{_CHUNKS_A_DOCUMENT} chunks a document; update: one paragraph of one document, median of {_EDITS},"
+            " from the hint to the end of the ledger's transaction.",
+            f"search: the whole of it, {_QUERIES} queries of three words and a drawn vector each.",
+        ),
+    )
+
+
+def _measured_apart(size: int) -> Seen:
+    say(f"{size:,} chunks …")
+    done = subprocess.run([sys.executable, "-m", __name__, str(size)], stdout=subprocess.PIPE, check=True, text=True)
+    found = json.loads(done.stdout)
+    return Seen(**found | {"search_s": tuple(found["search_s"])})
+
+
+class DrawnEmbedder:
+    """A vector for each text, drawn by its hash; words are tokens. Implements `ports.Embedder`."""
+
+    dimension = _DIMENSION
+    max_tokens = 256
+    identity = Digest(hashlib.sha256(b"drawn/384").hexdigest())
+
+    def __init__(self) -> None:
+        self._bm25 = Bm25Terms()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Words of each text and two more."""
+        return [len(text.split()) + 2 for text in texts]
+
+    def embed_passages(self, texts: Sequence[str]) -> Iterator[tuple[int, Vector]]:
+        """Draw a vector for each."""
+        return ((index, self.embed_query(text)) for index, text in enumerate(texts))
+
+    def embed_query(self, text: str) -> Vector:
+        """Draw the vector of a text."""
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
+        drawn = np.random.default_rng(seed).standard_normal(_DIMENSION, dtype=np.float32)
+        return Vector((drawn / np.linalg.norm(drawn)).tobytes())
+
+    def sparse_passage(self, text: str) -> SparseVector:
+        """Weigh the terms of a passage."""
+        return self._bm25.passage(text)
+
+    def sparse_query(self, text: str) -> SparseVector:
+        """Weigh the terms of a query."""
+        return self._bm25.query(text)
+
+
+def _measure(size: int, folder: Path) -> Seen:
+    instance, embedder = Instance(folder), DrawnEmbedder()
+    chance = random.Random(_SEED)
+    words = [f"w{chance.randrange(36**5):x}" for _ in range(_VOCABULARY)]
+    for n in range(size // _CHUNKS_A_DOCUMENT):
+        path = instance.docs / f"{n // 500:04}" / f"{n:06}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(_page(n, words, chance))
+    with instance.open(embedder) as whole:
+        (store_pid,) = children(os.getpid())
+        before_s = _cpu_s(store_pid)
+        index_s = _took(lambda: reindex(whole))
+        index_cpu_s = _cpu_s(store_pid) - before_s
+        chunks = whole.store.count()
+        rescan_s = min(_took(lambda: reindex(whole)) for _ in range(3))
+        update_s = percentile([_updated(whole, instance, n, words, chance) for n in range(_EDITS)], 0.5)
+        queries = [" ".join(chance.sample(words, 3)) for _ in range(_QUERIES)]
+        searches = [_took(lambda q=query: whole.search.search(q, 10)) for query in queries]  # type: ignore[misc]
+        store_mib = _peak_mib(store_pid)
+    began_s = time.perf_counter()
+    with instance.open(embedder) as whole:
+        whole.search.search("first", 10)
+        open_s = time.perf_counter() - began_s
+    own_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    disk_bytes = sum(path.stat().st_blocks * 512 for path in instance.state_dir.rglob("*") if path.is_file())
+    search_s = percentile(searches, 0.5), percentile(searches, 0.99)
+    return Seen(chunks, index_s, index_cpu_s, rescan_s, update_s, open_s, search_s, own_mib, store_mib, disk_bytes)
+
+
+def _page(n: int, words: Sequence[str], chance: random.Random) -> str:
+    parts = (
+        f"## Part {part}\n\n{' '.join(chance.choices(words, k=_WORDS_A_CHUNK))}.\n"
+        for part in range(_CHUNKS_A_DOCUMENT)
+    )
+    return "\n".join([f"# Page {n}\n", *parts])
+
+
+def _updated(whole: Whole, instance: Instance, n: int, words: Sequence[str], chance: random.Random) -> float:
+    """Change one part of one document, and apply it as the daemon does."""
+    name = f"{0:04}/{n:06}.md"
+    path = instance.docs / name
+    head, mark, _ = path.read_text().partition("## Part 7\n")
+    path.write_text(f"{head}{mark}\n{' '.join(chance.choices(words, k=_WORDS_A_CHUNK))}.\n")
+    (target,) = whole.targets
+    scanner = Scanner(
+        target=target, ledger=whole.ledger, sources=whole.sources, guard=Guard(1_000, 1.0), clock=whole.clock
+    )
+
+    def apply() -> None:
+        scanner.look({name: whole.clock.now()})
+        batch = whole.ledger.take(whole.clock.now(), 64)
+        if len(batch) != 1 or not whole.search.run(batch):
+            raise RuntimeError(f"expected one change, got {len(batch)}")
+
+    return _took(apply)
+
+
+def _took(work: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    work()
+    return time.perf_counter() - began_s
+
+
+def _cpu_s(store_pid: int) -> float:
+    fields = Path(f"/proc/{store_pid}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / _MIB
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="freshd-curve-") as scratch:
+        print(json.dumps(asdict(_measure(int(sys.argv[1]), Path(scratch)))))  # noqa: T201
