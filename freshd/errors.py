@@ -14,6 +14,7 @@
     │   └── DocumentChanging         changed while it was read; retryable
     ├── ParseError                   the document is bad; its neighbours go on
     │   └── ParserDied               retryable; so may be what killed it
+    ├── DocumentBusy                 retryable; it is still being parsed and cut, or waits for its turn
     ├── NotEmbeddable                the model cannot take this one; its neighbours go on
     ├── EmbedderUnavailable          retryable
     └── StoreError
@@ -122,6 +123,22 @@ class ParserDied(ParseError):
     """The process that took the document apart was killed; by the document, or by something else."""
 
     retryable = True
+
+
+class DocumentBusy(FreshdError):
+    """Parsing and cutting the document goes on aside, or waits for its turn; no fault of the document.
+
+    Attributes:
+        is_at_it: It goes on now, rather than waiting.
+
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, is_at_it: bool) -> None:
+        """Keep beside the message whose turn it is."""
+        super().__init__(message)
+        self.is_at_it = is_at_it
 
 
 class NotEmbeddable(FreshdError):

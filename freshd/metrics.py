@@ -30,7 +30,6 @@ class Facts:
         status: As `/status` answers it at this moment, so that the two never tell two stories.
         heartbeat_at: Every thread the daemon lives by was seen alive.
         is_store_up: Open, and answering.
-        is_config_good: The newest config could be used.
         free_bytes: Where the state directory lies.
         reserve_bytes: Free bytes below which nothing is written.
         proofs: Changes that were read back, by source and by what became of that.
@@ -41,7 +40,6 @@ class Facts:
     status: StatusReport
     heartbeat_at: datetime
     is_store_up: bool
-    is_config_good: bool
     free_bytes: int
     reserve_bytes: int
     proofs: Mapping[tuple[SourceName, str], int] = field(default_factory=dict)
@@ -119,7 +117,8 @@ class _Gauges(Collector):
         heartbeat_s = facts.heartbeat_at.timestamp()
         yield _gauge("freshd_scheduler_heartbeat_timestamp_seconds", "Last seen alive.", {}, heartbeat_s)
         yield _gauge("freshd_store_up", "Whether the store answers.", {}, facts.is_store_up)
-        yield _gauge("freshd_config_last_reload_successful", "Whether the config is good.", {}, facts.is_config_good)
+        is_good = facts.status["config_error"] is None
+        yield _gauge("freshd_config_last_reload_successful", "Whether the config is good.", {}, is_good)
         yield _gauge("freshd_state_free_bytes", "Free where the state directory lies.", {}, facts.free_bytes)
         yield _gauge("freshd_state_reserve_bytes", "Nothing is written with less free.", {}, facts.reserve_bytes)
         yield from _proofs(facts)

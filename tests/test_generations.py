@@ -1,9 +1,6 @@
 """Another model or recipe: a generation is filled beside the live one, takes its place, and can be gone back to."""
 
 import io
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,15 +16,17 @@ from freshd import compose, faults
 from freshd.cli import show
 from freshd.compose import Whole, generation, open_dry_run, open_whole
 from freshd.config import Secrets, load
-from freshd.errors import CollectionMismatch, StateUnusable, StoreUnavailable
+from freshd.errors import CollectionMismatch, DocumentBusy, StateUnusable, StoreUnavailable
 from freshd.http.page.summary import facts
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.generations import SqliteGenerations
-from freshd.model import ChunkId, DocumentId, Point, SearchFilter, SourceName
+from freshd.model import ChunkId, Document, DocumentId, ParsedDocument, Point, SearchFilter, SourceName
+from freshd.parsers import Parsers
 from freshd.report import stored_status
 from freshd.scheduler import Observer, Tally
 from freshd.stores.edge import EdgeStore
 from freshd.stores.wire import unpack_dense
+from tests.kit import forked
 from tests.kit.models import NamedModel
 from tests.kit.world import without_times
 from tests.qdrant_standin import Standin, serving
@@ -275,6 +274,29 @@ def test_a_document_deleted_after_it_was_filled_in_is_in_neither_generation(worl
         assert world.dump(whole) == world.scratch(FIRST)
 
 
+def test_a_document_that_is_slow_to_parse_is_waited_for(world: World):
+    world.reindex(FIRST)
+    is_slow = True
+
+    class SlowParsers(Parsers):
+        def parse(self, document: Document) -> ParsedDocument:
+            if is_slow and document.ref.document_id == "keys.rst":
+                raise DocumentBusy("is still being parsed", is_at_it=True)
+            return super().parse(document)
+
+        def close(self) -> None:
+            pass
+
+    with mock.patch.object(compose, "LimitedParsers", return_value=SlowParsers()), world.whole(SECOND) as whole:
+        whole.reindexer(is_whole_run=False).run()
+        for _ in range(5):
+            whole.generations.advance(lambda: None)
+        assert whole.generations.is_under_way
+        is_slow = False
+        eventually(lambda: whole.generations.advance(lambda: None) is False and not whole.generations.is_under_way)
+        assert world.dump(whole) == world.scratch(SECOND)
+
+
 def test_what_cannot_be_read_as_the_index_has_it_is_carried_over(world: World):
     """A newer content that is no text is quarantined; the last good revision stays, under another model too."""
     world.reindex(FIRST)
@@ -518,16 +540,9 @@ def test_killed_anywhere_it_is_finished_by_the_next_run(world: World, point: str
     world.reindex(FIRST)
     world.reindex(SECOND)
     config = world.configure(THIRD)
-    command = [sys.executable, "-m", "tests.kit.models", "reindex", "--config", str(config)]
-    root = Path(__file__).parent.parent
-    done = subprocess.run(
-        command,
-        cwd=root,
-        env={**os.environ, "FRESHD_FAULTS": f"{point}:kill"},
-        capture_output=True,
-        check=False,
-        timeout=100,
-    )
+    armed = {"FRESHD_FAULTS": f"{point}:kill"}
+    how = {"folder": config.parent, "module": "tests.kit.models", "environment": armed}
+    done = forked.run("reindex", "--config", str(config), **how)
     assert done.returncode == -9, done.stderr
     world.reindex(THIRD)
     with world.whole(THIRD) as whole:

@@ -230,7 +230,7 @@ def edit(world: World, document: DocumentId) -> None:
     """Have an edit of a document wait to be applied."""
     now = world.clock.now()
     ref = next(ref for ref in world.index.target.connector.list() if ref.document_id == document)
-    change = Change(SOURCE, document, ChangeKind.MODIFIED, replace(ref, fingerprint="another"), now, now)
+    change = Change(SOURCE, document, ChangeKind.MODIFIED, ref._replace(fingerprint="another"), now, now)
     world.index.ledger.record([change], timedelta(minutes=1))
 
 

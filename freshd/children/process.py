@@ -96,6 +96,11 @@ class Child:
             return ChildFailed(f"died with {name}", name)
         return ChildFailed(f"exited with code {code}", exit_code=code)
 
+    def interrupt(self) -> None:
+        """Kill it from another thread than the one that asks, which then hears of its end."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """Kill it, with whatever it started, and reap; idempotent."""
         self._channel.close()

@@ -24,6 +24,7 @@ from freshd.ledger.proofs import Proofs
 from freshd.ledger.sources import SqliteSources
 from freshd.model import DocumentId, SourceName
 from freshd.parsers import LimitedParsers
+from freshd.pipeline.aside import Aside
 from freshd.pipeline.removal import Removal
 from freshd.ports import Connector, ConnectorContext, Embedder, Fetcher, Remote, Store, VectorCache
 from freshd.scheduler import Marks, ReadAhead, Target
@@ -37,7 +38,12 @@ __all__ = ["Whole", "disk_shortage", "open_dry_run", "open_whole"]
 
 @contextmanager
 def open_whole(
-    config: Config, secrets: Secrets, *, must_open_store: bool = True, must_have_room: bool = False
+    config: Config,
+    secrets: Secrets,
+    *,
+    must_open_store: bool = True,
+    must_have_room: bool = False,
+    parses_aside: bool = False,
 ) -> Iterator[Whole]:
     """Open the state directory and everything in it; close it all at the end.
 
@@ -46,6 +52,7 @@ def open_whole(
         secrets: For the store.
         must_open_store: False leaves that to `open_store`, so that a daemon can begin while the store is down.
         must_have_room: Refuse, before anything but the directory itself is made, where the disk is almost full.
+        parses_aside: What is slow to parse is come back for, so that nothing that is due meanwhile waits for it.
 
     Raises:
         StoreUnavailable: The store does not answer now, or there is too little room.
@@ -64,7 +71,8 @@ def open_whole(
         embedder = _open_model(state.models_dir, config, config.embedding.model)
         cache = SqliteVectorCache(state.vectors_path, clock=clock, max_bytes=config.cache.max_bytes)
         stack.enter_context(closing(cache))
-        parts = Parts(config, secrets, clock, database, cache, embedder, partial(_open_model, state.models_dir, config))
+        open_model = partial(_open_model, state.models_dir, config)
+        parts = Parts(config, secrets, clock, database, cache, embedder, open_model, parses_aside=parses_aside)
         whole = _connected(stack, parts)
         if must_open_store:
             whole.open_store()
@@ -114,6 +122,7 @@ class Parts:
         embedder: The one that the config names.
         open_model: Opens another one.
         is_kept: Whether anything is written at all.
+        parses_aside: See `open_whole`.
 
     """
 
@@ -125,6 +134,7 @@ class Parts:
     embedder: Embedder
     open_model: Callable[[str], Embedder]
     is_kept: bool = True
+    parses_aside: bool = False
 
 
 def _connected(stack: ExitStack, parts: Parts) -> Whole:
@@ -148,6 +158,7 @@ def _connected(stack: ExitStack, parts: Parts) -> Whole:
             canaries=canaries,
         )
 
+    aside = stack.enter_context(closing(Aside())) if parts.parses_aside else None
     workshop = Workshop(
         config=config,
         secrets=parts.secrets,
@@ -157,6 +168,7 @@ def _connected(stack: ExitStack, parts: Parts) -> Whole:
         cache=parts.cache,
         connectors={target.name: target.connector for target in targets},
         parser=stack.enter_context(closing(LimitedParsers())),
+        aside=aside,
         wanted_embedder=parts.embedder,
         open_model=parts.open_model,
         search_of=search_of,

@@ -23,6 +23,7 @@ from freshd.ledger.generations import Generation, Role, SqliteGenerations
 from freshd.model import Digest, Outcome, Pending, SearchFilter, SourceName
 from freshd.parsers import Parsers
 from freshd.pipeline import MAX_BATCH_CHUNKS, Pipeline, Recipe
+from freshd.pipeline.aside import Aside
 from freshd.pipeline.filling import Filler, Origin
 from freshd.pipeline.plan import Plan
 from freshd.pipeline.writing import Writer
@@ -31,8 +32,11 @@ from freshd.search import Answer, Search, SearchProof
 from freshd.state import StateDirectory
 from freshd.stores.edge import EdgeStore
 
-_MIN_TOKENS, _MAX_TOKENS = 48, 256
-"""Largest chunks that re-embed less than twice what changed between two releases of a large documentation tree."""
+_MIN_TOKENS, _MAX_TOKENS = 24, 256
+"""Larger chunks embed more again and find nothing more, since a hit is shown amid its neighbours.
+
+`python -m tests.bench.retrieval --min-tokens 24 48` measures both.
+"""
 
 _NAMED_DIGITS = 8
 """Of a recipe's identity, in a collection's name."""
@@ -104,6 +108,7 @@ class Workshop:
         wanted_embedder: The one that the config names.
         open_model: Opens another one by its lasting name.
         search_of: Makes the search of a generation.
+        aside: Does what may take long; None where it is waited for.
         is_kept: Whether anything is written at all.
         news: Who hears of what is filled in.
         proofs: Counts what was read back, in whichever generation.
@@ -121,6 +126,7 @@ class Workshop:
     wanted_embedder: Embedder
     open_model: Callable[[str], Embedder]
     search_of: Callable[[Embedder, Store, Admission], Search]
+    aside: Aside | None = None
     is_kept: bool = True
     news: News = field(default_factory=News)
     proofs: Counter[tuple[SourceName, str]] = field(default_factory=Counter)
@@ -153,7 +159,7 @@ class Workshop:
         """
         embedder, store = self._embedder(record), self.store(record)
         # As it takes documents apart today; what it holds already is as it was when it was filled.
-        recipe = replace(recipe_of(embedder, self.config.sources, self.parser), former=record.recipe)
+        recipe = replace(recipe_of(embedder, self.config.sources, self.parser), former=record.recipe, aside=self.aside)
         admission = Admission(GenerationChunks(self.database, record.name))
         proof = SearchProof(store, admission, embedder.dimension, self.proofs) if self.is_kept else None
         pipeline = Pipeline(
@@ -178,7 +184,8 @@ class Workshop:
         if not self.is_kept:
             return NullStore()
         if config.store.url is None:
-            return EdgeStore(StateDirectory(config.state_dir).index_dir / name, dimension)
+            path = StateDirectory(config.state_dir).index_dir / name
+            return EdgeStore(path, dimension, reserve_bytes=config.disk.reserve_bytes)
         from freshd.stores.server import ServerStore  # its client takes seconds to import
 
         check_store(config, secrets)

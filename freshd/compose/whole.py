@@ -14,7 +14,7 @@ from freshd.compose.recovering import caught_up
 from freshd.compose.verifying import Manner
 from freshd.config import Config
 from freshd.errors import FreshdError, StoreUnavailable
-from freshd.generations import Generations
+from freshd.generations import Generations, Upkeep
 from freshd.guard import Guard
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
@@ -148,7 +148,7 @@ class Whole:
         on_progress: Callable[[SourceName, int, int], None],
         tallies: Sequence[Tally],
     ) -> None:
-        """Fill the generation that the config asks for, and search that from then on."""
+        """Fill the generation that the config asks for, and search that from then on; give back room that it takes."""
         by_source = {tally.source: tally for tally in tallies}
 
         def count(outcomes: Sequence[Outcome]) -> None:
@@ -159,6 +159,9 @@ class Whole:
 
         self.news.on_filled = count
         self.generations.finish(cannot_write, on_progress)
+        upkeep = Upkeep(self.generations, self.clock)
+        while cannot_write() is None and upkeep.compact():
+            pass
 
     def open_store(self) -> None:
         """Open the store, where `open_whole` was told not to; idempotent.
@@ -263,7 +266,7 @@ class Whole:
             ledger=self.ledger,
             sources=self.sources,
             pipeline=self.search,
-            beside=self.generations,
+            beside=Upkeep(self.generations, self.clock),
             marks=self.marks,
             guard=self._guard,
             clock=self.clock,

@@ -47,17 +47,17 @@ class Live:
 
     """
 
-    def __init__(self, whole: Whole, *, is_config_good: bool = True, former_jobs: Jobs | None = None) -> None:
+    def __init__(self, whole: Whole, *, config_error: str | None = None, former_jobs: Jobs | None = None) -> None:
         """Put it together; nothing runs yet.
 
         Args:
             whole: Open; closed by whoever opened it, after `stop`.
-            is_config_good: False when this is the old config, kept because the new one is invalid.
+            config_error: Why a newer config was refused and this one is kept; None where none was.
             former_jobs: Of the config before, which may still be asked about.
 
         """
         self.config: Config = whole.config
-        self.is_config_good = is_config_good
+        self.config_error = config_error
         self._whole = whole
         self._clock = whole.clock
         self._state = StateDirectory(whole.config.state_dir)
@@ -158,6 +158,7 @@ class Live:
             store_error=str(trouble.error) if trouble else None,
             store_down_since=now - timedelta(seconds=down_s) if trouble else None,
             is_stalled=not self.is_alive(_STALLED),
+            config_error=self.config_error,
         )
         return status_report(self.config, self._whole.database, now, running)
 
@@ -266,7 +267,6 @@ class Live:
             status=self.status(),
             heartbeat_at=self._heartbeat_at,
             is_store_up=self._is_store_open and (trouble is None or not trouble.is_store),
-            is_config_good=self.is_config_good,
             free_bytes=self._state.free_bytes(),
             reserve_bytes=self.config.disk.reserve_bytes,
             proofs=self._whole.proof.counts if self._whole.proof else {},

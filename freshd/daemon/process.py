@@ -149,14 +149,14 @@ class _Daemon:
                 raise
             self._refuse(error)
             self._config, self._former = self._former, None
-            return self._serve(server, is_config_good=False)
+            return self._serve(server, config_error=str(error))
 
-    def _serve(self, server: "Server", *, is_first: bool = False, is_config_good: bool = True) -> int | None:
+    def _serve(self, server: "Server", *, is_first: bool = False, config_error: str | None = None) -> int | None:
         """Run under the present config; give the exit code, or None to go on under another one."""
         if is_first and not self._has_room(server):
             return 0
-        with open_whole(self._config, self._secrets, must_open_store=False) as whole:
-            live = Live(whole, is_config_good=is_config_good, former_jobs=self._control.jobs)
+        with open_whole(self._config, self._secrets, must_open_store=False, parses_aside=True) as whole:
+            live = Live(whole, config_error=config_error, former_jobs=self._control.jobs)
             self._control.jobs = live.jobs
             if not server.is_alive():
                 server.start()
@@ -234,7 +234,7 @@ class _Daemon:
                     hint="restart freshd to change them",
                 )
         except FreshdError as error:
-            live.is_config_good = False
+            live.config_error = str(error)
             self._refuse(error)
             return False
         self._config, self._former = config, self._config

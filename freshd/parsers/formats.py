@@ -121,6 +121,10 @@ class Parsers:
         decoded = encoding.decode(document.content, document.encoding)
         return Recognised(looking.look(decoded), decoded)
 
+    def may_take_long(self, _: Document) -> bool:
+        """Expect nothing; whoever does expects it of `LimitedParsers`."""
+        return False
+
     def take_apart(self, document: Document, recognised: Recognised) -> ParsedDocument:
         """Parse a document whose format is known; see `parse`."""
         document_id = document.ref.document_id

@@ -10,6 +10,8 @@ left alone for a while, it goes.
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from freshd.children import Child, ChildFailed, Starter
@@ -61,6 +63,7 @@ class LimitedParsers:
         self._starter: Starter | None = None
         self._child: Child | None = None
         self._n_documents = 0
+        self._is_closed = False
 
     @property
     def child_pid(self) -> int | None:
@@ -76,23 +79,24 @@ class LimitedParsers:
             ParserDied: The child was killed, maybe by something else.
 
         """
-        try:
+        with _faults_told(document):
             recognised = self._parsers.recognise(document)
             if recognised.format not in _RISKY and len(document.content) <= _LARGE_BYTES:
                 return self._parsers.take_apart(document, recognised)
-        except (ParseError, MemoryError):
-            raise
-        except Exception as error:  # a fault of ours or of a library: it costs the document, not the thread that writes
-            raise ParseError(
-                f"document {document.ref.document_id!r}: got {type(error).__name__} ({error}) while parsing it,"
-                " expected what can be taken apart",
-                hint=_LEAVE_OUT,
-            ) from error
         with self._turn:
             return _parsed(self._ask(document))
 
+    def may_take_long(self, document: Document) -> bool:
+        """Tell whether the child is asked, or more than a moment's work follows; see `ports.Parser`."""
+        with _faults_told(document):
+            return len(document.content) > _LARGE_BYTES or self._parsers.recognise(document).format in _RISKY
+
     def close(self) -> None:
-        """End the child; idempotent."""
+        """End the child, whatever it is at; idempotent."""
+        self._is_closed = True
+        child = self._child
+        if child is not None:
+            child.interrupt()
         with self._turn:
             self._drop()
             if self._starter is not None:
@@ -122,6 +126,8 @@ class LimitedParsers:
 
     def _answer(self, request: list[Any], document: Document) -> list[Any]:
         for _ in range(2):
+            if self._is_closed:
+                break
             child = self._child or self._start(document)
             try:
                 answer: list[Any] = child.ask(request, self._deadline_s)
@@ -152,6 +158,21 @@ class LimitedParsers:
         if self._child is not None:
             self._child.kill()
             self._child = None
+
+
+@contextmanager
+def _faults_told(document: Document) -> Iterator[None]:
+    """Have a fault of ours or of a library cost the document, not the thread that writes."""
+    try:
+        yield
+    except (ParseError, MemoryError):
+        raise
+    except Exception as error:
+        raise ParseError(
+            f"document {document.ref.document_id!r}: got {type(error).__name__} ({error}) while parsing it,"
+            " expected what can be taken apart",
+            hint=_LEAVE_OUT,
+        ) from error
 
 
 def _reason(document: Document, failure: ChildFailed, deadline_s: float) -> ParseError:

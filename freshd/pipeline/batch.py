@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from freshd.admission import Admission
 from freshd.delta import diff
-from freshd.errors import DocumentGone, DocumentRefused, FreshdError, SourceUnavailable, StoreError
+from freshd.errors import DocumentBusy, DocumentGone, DocumentRefused, FreshdError, SourceUnavailable, StoreError
 from freshd.model import (
     Change,
     ChangeKind,
@@ -31,6 +31,10 @@ MAX_BATCH_CHUNKS = 256
 
 _LONGEST_PLANNING_S = 5.0
 """A batch takes no further document after so long: what is planned does not wait for one that hangs its parser."""
+
+_BUSY_RETRY = timedelta(seconds=0.5)
+_TURN_RETRY = timedelta(seconds=3)
+"""For who waits for another's document: many may, and each is read again to ask."""
 
 _MAX_ATTEMPTS = 3
 _SOURCE_RETRY = timedelta(seconds=10)
@@ -105,6 +109,7 @@ class Pipeline:
     ) -> tuple[list[Plan], list[Outcome]]:
         plans: list[Plan] = []
         outcomes: list[Outcome] = []
+        busy: list[tuple[Pending, datetime]] = []
         ends_s = self._clock.monotonic() + _LONGEST_PLANNING_S
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move;
         # before them what has failed already, which may take as long again as a parser is given.
@@ -116,21 +121,39 @@ class Pipeline:
             moved_away = {(p.change.source, p.change.previous_id) for p in plans if p.previous}
             if (pending.change.source, pending.change.document_id) in moved_away:
                 continue
-            result = self._try_plan(pending)
+            try:
+                result = self._try_plan(pending, between)
+            except DocumentBusy as reason:
+                delay = _BUSY_RETRY if reason.is_at_it else _TURN_RETRY
+                busy.append((pending, self._clock.now() + delay))
+                continue
             if isinstance(result, Plan):
                 plans.append(result)
             else:
                 outcomes.append(result)
             between()
+        if busy:
+            self._ledger.put_off(busy)
         return plans, outcomes
 
-    def _try_plan(self, pending: Pending) -> Plan | Outcome:
-        try:
-            return self._plan(pending)
-        except DocumentGone:
-            return self._gone(pending)
-        except FreshdError as error:
-            return self._fail(pending, error)
+    def _try_plan(self, pending: Pending, between: Callable[[], None]) -> Plan | Outcome:
+        """Plan, or say why not.
+
+        Raises:
+            DocumentBusy: It has to wait, and what is due after it must not; backfill is waited for while it is parsed.
+
+        """
+        while True:
+            try:
+                return self._plan(pending)
+            except DocumentBusy as busy:
+                if pending.target is not None or not busy.is_at_it:
+                    raise
+            except DocumentGone:
+                return self._gone(pending)
+            except FreshdError as error:
+                return self._fail(pending, error)
+            between()
 
     def _gone(self, pending: Pending) -> Plan | Outcome:
         """Leave a vanished document to the next look; but nobody looks again for what rolled off a window.

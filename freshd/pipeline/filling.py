@@ -20,6 +20,7 @@ from freshd import faults
 from freshd.chunker import ChunkLimits
 from freshd.delta import diff
 from freshd.errors import (
+    DocumentBusy,
     DocumentChanging,
     DocumentGone,
     EmbedderUnavailable,
@@ -67,6 +68,9 @@ _FIRST_RETRY_S = 2.0
 _LONGEST_RETRY_S = 60.0
 _LONGEST_REST_S = 5.0
 """With nothing to do but wait, it is looked this often whether that is still so."""
+
+_BUSY_REST_S = 0.5
+"""After which a document is come back for whose parser takes long."""
 
 _Texts = tuple[DocumentFields, tuple[Chunk, ...]]
 
@@ -187,7 +191,7 @@ class Filler:
         if page:
             n_done = self._fill(page, between)
             if n_done < len(page):
-                self._cursor = page[n_done - 1].doc
+                self._cursor = page[n_done].doc - 1
             return True
         return self._end_pass()
 
@@ -243,13 +247,17 @@ class Filler:
     # What is done to one document
 
     def _fill(self, page: Sequence[Behind], between: Callable[[], None], max_chunks: int = MAX_BATCH_CHUNKS) -> int:
-        """Fill in documents, until they have too many chunks for one go; give how many were looked at."""
+        """Fill in documents until one is slow, or there are chunks enough for one go; give how many were looked at."""
         plans: list[Plan] = []
         n_looked = 0
         for one in page:
             if sum(len(plan.added) for plan in plans) >= max_chunks:
                 break
-            plan = self._plan(one) if self._is_due(one) else None
+            try:
+                plan = self._plan(one) if self._is_due(one) else None
+            except DocumentBusy:
+                self._rest_until_s = self._clock.monotonic() + _BUSY_REST_S
+                break
             if plan is None:
                 self._waiting.add(one.doc)
             else:
@@ -281,7 +289,7 @@ class Filler:
     def _texts(self, one: Behind, digest: Digest) -> _Texts | None:
         try:
             return self._read(one, digest)
-        except (StoreError, EmbedderUnavailable):
+        except (StoreError, EmbedderUnavailable, DocumentBusy):
             raise
         except FreshdError as error:
             key = one.source if isinstance(error, SourceUnavailable) else one.doc

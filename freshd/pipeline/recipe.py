@@ -1,11 +1,13 @@
 """How documents become points, as one thing with one identity."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from freshd.chunker import ChunkLimits, chunk
 from freshd.errors import DocumentUnreadable, ParseError
 from freshd.model import Chunk, Digest, Document, DocumentId, SourceName
 from freshd.payload import DocumentFields
+from freshd.pipeline.aside import Aside
 from freshd.ports import Embedder, Parser
 
 MAX_DOCUMENT_CHUNKS = 20_000
@@ -18,6 +20,7 @@ class Recipe:
 
     Attributes:
         identity: Changes with the parser, the chunker, its limits or the embedder.
+        aside: Does what may take long; None where it is waited for.
         former: Of another recipe whose points may stay until their document changes; None if there is none.
 
     """
@@ -27,6 +30,7 @@ class Recipe:
     embedder: Embedder
     identity: Digest
     former: Digest | None = None
+    aside: Aside | None = None
 
     def take_apart(
         self, document: Document, source: SourceName, document_id: DocumentId, digest: Digest
@@ -36,8 +40,17 @@ class Recipe:
         Raises:
             ParseError: Its bytes are not text, not what their type claims, or come to too many chunks.
             DocumentUnreadable: Memory does not suffice; it may another time.
+            DocumentBusy: It takes long, or waits until another one is through that does; ask again.
 
         """
+        work = partial(self._take_apart, document, source, document_id, digest)
+        if self.aside is None or not self.parser.may_take_long(document):
+            return work()
+        return self.aside.ask((self.identity, source, document), work, document_id)
+
+    def _take_apart(
+        self, document: Document, source: SourceName, document_id: DocumentId, digest: Digest
+    ) -> tuple[DocumentFields, tuple[Chunk, ...]]:
         try:
             parsed = self.parser.parse(document)
             chunks = chunk(

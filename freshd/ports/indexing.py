@@ -35,6 +35,15 @@ class Parser(Protocol):
         """
         ...
 
+    def may_take_long(self, document: Document) -> bool:
+        """Tell, at once, whether parsing and cutting it may take longer than a moment.
+
+        Raises:
+            ParseError: It would be refused.
+
+        """
+        ...
+
 
 class Embedder(Protocol):
     """Turns text into vectors. Deterministic on one machine; safe to call from several threads."""
@@ -168,11 +177,11 @@ class Store(Protocol):
         ...
 
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
-        """Nearest points by cosine, best first, with payload."""
+        """Nearest points by cosine, best first."""
         ...
 
     def search_sparse(self, vector: SparseVector, limit: int, where: SearchFilter) -> list[Match]:
-        """Best points by BM25, best first, with payload; none for an empty vector."""
+        """Best points by BM25, best first; none for an empty vector."""
         ...
 
     def retrieve(self, chunk_ids: Sequence[ChunkId], *, with_vectors: bool = False) -> list[StoredPoint]:

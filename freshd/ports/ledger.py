@@ -185,6 +185,10 @@ class Ledger(Protocol):
         """Put a failed change off; a newer recording of the document is left alone."""
         ...
 
+    def put_off(self, changes: Sequence[tuple[Pending, datetime]]) -> None:
+        """Leave changes alone until some instants, without anything having failed."""
+        ...
+
     def drop(self, pending: Pending) -> None:
         """Forget a recording that turned out to be none; the next look sees the document afresh.
 

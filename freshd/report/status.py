@@ -70,6 +70,7 @@ class Running:
         store_error: Why the store or the model does not answer; None while both do.
         store_down_since: Since when.
         is_stalled: The daemon does not do its rounds any more.
+        config_error: Why it refused the newest config; None while it did not.
 
     """
 
@@ -82,6 +83,7 @@ class Running:
     store_error: str | None = None
     store_down_since: datetime | None = None
     is_stalled: bool = False
+    config_error: str | None = None
 
 
 def status_report(config: Config, database: Database, now: datetime, running: Running | None = None) -> StatusReport:
@@ -131,6 +133,7 @@ def _status_report(
         "version": __version__,
         "at": rfc3339(now),
         "daemon": running.pid if running else None,
+        "config_error": printable(running.config_error) if running and running.config_error else None,
         "store": store,
         "generation": generation,
         "verify": verified.report,

@@ -191,13 +191,15 @@ class GenerationStatus(TypedDict):
 class StatusReport(TypedDict):
     """Every source, and the worst of them; `daemon` is its process id, None when none runs.
 
-    `at` is the instant all of it was computed for.
+    `at` is the instant all of it was computed for. `config_error` says why a running daemon refused the config that it
+    was told to read again, and goes on under the one before; None where it did not.
     """
 
     status: Literal["pass", "warn", "error", "unknown"]
     version: str
     at: str
     daemon: int | None
+    config_error: str | None
     store: StoreStatus
     generation: GenerationStatus
     verify: VerifyReport

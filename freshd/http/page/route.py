@@ -49,6 +49,8 @@ class Page:
         control = self._desk.control
         seen = control.dashboard()
         troubles = [] if control.is_alive() else ["A thread of the daemon stopped doing its rounds: restart freshd."]
+        if error := seen["status"]["config_error"]:
+            troubles.append(f"The newest config was refused, the one before is kept: {error}")
         reason = control.not_ready()
         if reason is not None:
             troubles.append(f"Not ready: {reason}")
