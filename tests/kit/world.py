@@ -263,7 +263,9 @@ def assert_same_index(kept_up: Index, scratch: Index, queries: Sequence[str], li
         assert_same_answer(ours[0], fresh[0], n_hits, f"by vector: {query}")
         assert_same_answer(ours[1], fresh[1], n_hits, f"by BM25: {query}")
         if limit is None:
-            assert kept_up.hits(query) == scratch.hits(query), f"fused: {query}"
+            shown, expected = kept_up.hits(query), scratch.hits(query)
+            assert [hit[:-1] for hit in shown] == [hit[:-1] for hit in expected], f"fused: {query}"
+            assert [hit[-1] for hit in shown] == pytest.approx([hit[-1] for hit in expected], abs=CLOSE)
     state, fresh_state = kept_up.sources.state(SOURCE), scratch.sources.state(SOURCE)
     assert (state.documents, state.chunks, state.pending) == (fresh_state.documents, fresh_state.chunks, 0)
     assert state.chunks == len(mine)
