@@ -32,7 +32,7 @@ QUERIES = (
 )
 N_HITS = 20
 
-SUBTREE = "faq", "topics/auth", "topics/i18n", "topics/templates.txt"
+SUBTREE = "topics/auth", "topics/templates.txt"
 """Few pages: each is embedded twice by a real model."""
 
 
