@@ -70,11 +70,11 @@ torture: install ## kill freshd N times, cut its power 200 times, and hold what 
 	@$(BIN)/python -m tests.torture --kills $(or $(N),1000) --cuts 200
 
 PURELIB = -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
-
 # An environment of its own over .venv, which stays as the lock says.
+over = $(BIN)/python -m venv $(1) && $(BIN)/python $(PURELIB) > "$$($(1)/bin/python $(PURELIB))/over.pth"
+
 mutants: install ## change the ledger in some 3,800 small ways and tell the ways that no test notices; an hour and more
-	@$(BIN)/python -m venv .mutants
-	@$(BIN)/python $(PURELIB) > "$$(.mutants/bin/python $(PURELIB))/over.pth"
+	@$(call over,.mutants)
 	@.mutants/bin/python -m pip --quiet --quiet --disable-pip-version-check --no-input install mutmut==3.8.1
 	@.mutants/bin/mutmut run --max-children 1 $(ONLY) > mutants.log 2>&1
 	@.mutants/bin/python -m tests.mutants
@@ -92,10 +92,8 @@ sbom: | $(BIN)/uv ## write what freshd is made of to dist/freshd.cdx.json (Cyclo
 bench: install ## measure, each figure beside a baseline of the same run
 	@$(BIN)/python -m tests.bench
 
-# An environment of its own over .venv, which stays as the lock says.
 bench-peers: install ## measure freshd beside what else keeps an index up to date; fetches those, takes half an hour
-	@$(BIN)/python -m venv .peers
-	@$(BIN)/python $(PURELIB) > "$$(.peers/bin/python $(PURELIB))/over.pth"
+	@$(call over,.peers)
 	@.peers/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -r tests/bench/peers/requirements.txt
 	@.peers/bin/python -m tests.bench.peers
 

@@ -165,9 +165,9 @@ class SqliteLedger(PendingChanges):
 
     def put_off(self, changes: Sequence[tuple[Pending, datetime]]) -> None:
         """Leave changes alone until some instants."""
-        rows = [(to_us(until), pending.seq) for pending, until in changes]
+        due = [(to_us(until), pending.seq) for pending, until in changes]
         with self._database.write() as tx:
-            tx.executemany("UPDATE pending SET due_at = ? WHERE seq = ?", rows)
+            tx.executemany("UPDATE pending SET due_at = ? WHERE seq = ?", due)
 
     def drop(self, pending: Pending) -> None:
         """Forget a recording; a fingerprint that equals no other makes the next look see the document afresh.

@@ -16,17 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from freshd.compose import Whole
 from freshd.embedder.bm25 import Bm25Terms
 from freshd.guard import Guard
 from freshd.model import Digest, SparseVector, Vector
 from freshd.scheduler import Scanner
 from tests.bench.corpus import DjangoDocs
+from tests.bench.drawn import DIMENSION, drawn
 from tests.bench.instance import Instance, reindex
 from tests.bench.report import Table, say
-from tests.bench.timing import percentile
+from tests.bench.timing import cpu_s, peak_bytes, percentile
 from tests.torture.program import children
 
 SIZES = (1_000, 10_000, 100_000)
@@ -37,7 +36,6 @@ _WORDS_A_CHUNK = 60
 _VOCABULARY = 20_000
 _EDITS = 20
 _QUERIES = 100
-_DIMENSION = 384
 _MIB = 1 << 20
 _SEED = 3
 
@@ -123,7 +121,7 @@ def _measured_apart(size: int) -> Seen:
 class DrawnEmbedder:
     """A vector for each text, drawn by its hash; words are tokens. Implements `ports.Embedder`."""
 
-    dimension = _DIMENSION
+    dimension = DIMENSION
     max_tokens = 256
     identity = Digest(hashlib.sha256(b"drawn/384").hexdigest())
 
@@ -140,9 +138,7 @@ class DrawnEmbedder:
 
     def embed_query(self, text: str) -> Vector:
         """Draw the vector of a text."""
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-        drawn = np.random.default_rng(seed).standard_normal(_DIMENSION, dtype=np.float32)
-        return Vector((drawn / np.linalg.norm(drawn)).tobytes())
+        return Vector(drawn(text).tobytes())
 
     def sparse_passage(self, text: str) -> SparseVector:
         """Weigh the terms of a passage."""
@@ -163,15 +159,15 @@ def _measure(size: int, folder: Path) -> Seen:
         path.write_text(_page(n, words, chance))
     with instance.open(embedder) as whole:
         (store_pid,) = children(os.getpid())
-        before_s = _cpu_s(store_pid)
+        before_s = time.process_time() + cpu_s(store_pid)
         index_s = _took(lambda: reindex(whole))
-        index_cpu_s = _cpu_s(store_pid) - before_s
+        index_cpu_s = time.process_time() + cpu_s(store_pid) - before_s
         chunks = whole.store.count()
         rescan_s = min(_took(lambda: reindex(whole)) for _ in range(3))
         update_s = percentile([_updated(whole, instance, n, words, chance) for n in range(_EDITS)], 0.5)
         queries = [" ".join(chance.sample(words, 3)) for _ in range(_QUERIES)]
         searches = [_took(lambda q=query: whole.search.search(q, 10)) for query in queries]  # type: ignore[misc]
-        store_mib = _peak_mib(store_pid)
+        store_mib = peak_bytes(store_pid) / _MIB
     began_s = time.perf_counter()
     with instance.open(embedder) as whole:
         whole.search.search("first", 10)
@@ -214,16 +210,6 @@ def _took(work: Callable[[], object]) -> float:
     began_s = time.perf_counter()
     work()
     return time.perf_counter() - began_s
-
-
-def _cpu_s(store_pid: int) -> float:
-    fields = Path(f"/proc/{store_pid}/stat").read_text().rpartition(")")[2].split()
-    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _peak_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / _MIB
 
 
 if __name__ == "__main__":

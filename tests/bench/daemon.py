@@ -5,14 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from freshd.state import DaemonRecord, StateDirectory
 from tests.bench.instance import Instance
-from tests.bench.timing import until
+from tests.bench.timing import peak_bytes, until
 
 _START_S = 60.0
 _ANSWER_S = 30.0
@@ -25,7 +24,7 @@ class Daemon:
     def __init__(self, client: httpx.Client, pid: int) -> None:
         """Ask through a client that keeps its connection; and the kernel about the process."""
         self._client = client
-        self._proc = Path("/proc") / str(pid)
+        self._pid = pid
 
     def source(self) -> Any:
         """Give the status of the one source."""
@@ -51,13 +50,7 @@ class Daemon:
 
     def peak_bytes(self) -> int:
         """Give the most memory that the process ever had, without its children."""
-        (line,) = (line for line in (self._proc / "status").read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-
-    def cpu_s(self) -> float:
-        """Give the CPU seconds that the process has spent, without its children."""
-        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return peak_bytes(self._pid)
 
     def _get(self, path: str, **parameters: str) -> Any:
         return self._client.get(path, params=parameters).raise_for_status().json()

@@ -1,9 +1,11 @@
 """Repeated measurements: contenders that take turns, and what is said of their times."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +70,15 @@ def until(condition: Callable[[], bool], what: str, *, patience_s: float, every_
         if time.monotonic() > give_up_at_s:
             raise TimeoutError(f"waited {patience_s:.0f} s until {what}")
         time.sleep(every_s)
+
+
+def peak_bytes(pid: int) -> int:
+    """Give the most memory that a process ever had, without its children."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Give the CPU seconds that a process has spent, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -32,6 +32,16 @@ def edit(bench: Bench, name: str, text: str = "# New\n\nNew text.\n") -> None:
     bench.scanner.look({name: bench.clock.now()})
 
 
+def edit_meanwhile(bench: Bench, gate: Gate, name: str, n_outcomes: int) -> None:
+    """Edit a document while the indexer stands before the gate, and wait until so many are applied."""
+    with bench.running() as indexer:
+        assert gate.arrived.wait(10)
+        edit(bench, name)
+        indexer.wake()
+        gate.opened.set()
+        eventually(lambda: len(bench.outcomes) == n_outcomes)
+
+
 def add_feed(bench: Bench, n_entries: int) -> MemorySource:
     """Put a source read ahead beside the other; everything in it is pending."""
     feed = RemoteSource(bench.clock)
@@ -69,12 +79,7 @@ def test_urgent_work_runs_in_the_middle_of_a_backfill_batch(bench: Bench):
     bench.ledger.record(_added(bench, names), None)
     gate = Gate()
     bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
-    with bench.running() as indexer:
-        assert gate.arrived.wait(10)
-        edit(bench, "live.md")
-        indexer.wake()
-        gate.opened.set()
-        eventually(lambda: len(bench.outcomes) == 61)
+    edit_meanwhile(bench, gate, "live.md", n_outcomes=61)
     assert finished(bench)[0] == "live.md"
     assert bench.store.documents() == {"live.md", *names}
 
@@ -123,12 +128,7 @@ def test_an_edit_does_not_wait_for_a_book_that_was_saved_before_it(bench: Bench,
 
     monkeypatch.setattr(bench.embedder, "embed_passages", embed_slowly)
     edit(bench, "book.md", BOOK)
-    with bench.running() as indexer:
-        assert gate.arrived.wait(10)
-        edit(bench, "live.md")
-        indexer.wake()
-        gate.opened.set()
-        eventually(lambda: len(bench.outcomes) == 2)
+    edit_meanwhile(bench, gate, "live.md", n_outcomes=2)
     assert finished(bench) == ["live.md", "book.md"]
     assert bench.store.documents() == {"book.md", "live.md"}
 

@@ -23,7 +23,8 @@ from cocoindex.resources.file import FileLike
 from cocoindex.resources.id import IdGenerator
 from qdrant_client import QdrantClient
 
-from tests.bench.peers.contract import DIMENSION, CountedEmbedder, relative
+from tests.bench.drawn import DIMENSION
+from tests.bench.peers.contract import CountedEmbedder, relative
 from tests.bench.peers.local_qdrant import scrolled
 from tests.bench.splitter import OVERLAP, SIZE
 

@@ -1,6 +1,5 @@
 """What a peer is asked for, and what it embeds with."""
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-DIMENSION = 384
+from tests.bench.drawn import drawn
 
 Vectors = list[NDArray[np.float32]]
 
@@ -23,6 +22,13 @@ class Peer(Protocol):
     def points(self) -> Iterable[tuple[str, str]]:
         """Give every indexed chunk: path relative to the source, text."""
 
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class Watching(Peer, Protocol):
+    """One that can follow its folder."""
+
     def watch(self, on_upsert: Callable[[Sequence[str]], None]) -> None:
         """Keep the index in line from now on, in threads of its own; returns once all is indexed.
 
@@ -30,9 +36,6 @@ class Peer(Protocol):
             on_upsert: Called with the texts of chunks as soon as they are searchable.
 
         """
-
-    def close(self) -> None:
-        """Let go of everything."""
 
 
 class CountedEmbedder:
@@ -67,13 +70,7 @@ class CountedEmbedder:
     def _vectors(self, texts: Sequence[str]) -> Iterator[NDArray[np.float32]]:
         if self._model is not None:
             return iter(self._model.passage_embed(list(texts), batch_size=32))
-        return map(_drawn, texts)
-
-
-def _drawn(text: str) -> NDArray[np.float32]:
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-    drawn = np.random.default_rng(seed).standard_normal(DIMENSION, dtype=np.float32)
-    return drawn / np.linalg.norm(drawn)
+        return map(drawn, texts)
 
 
 def relative(path: str, source: Path) -> str:

@@ -1,7 +1,7 @@
 """freshd by the same measure: what the others do in a process of theirs, it does in one of its own."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -59,9 +59,6 @@ class Freshd:
         while page := self._whole.store.scroll(last, 1_000):
             yield from ((p.payload["doc_id"].partition("/")[2], p.payload["page_content"]) for p in page)
             last = page[-1].chunk_id
-
-    def watch(self, on_upsert: Callable[[Sequence[str]], None]) -> None:
-        raise NotImplementedError("its daemon is asked; see `live`")
 
     def close(self) -> None:
         self._open.close()

@@ -1,6 +1,6 @@
 """LangChain's `index()` with its SQL record manager, the splitter of most tutorials, Qdrant's local mode."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from langchain_classic.indexes import SQLRecordManager
@@ -12,7 +12,8 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 from qdrant_client import QdrantClient
 from qdrant_client.models import Distance, VectorParams
 
-from tests.bench.peers.contract import DIMENSION, CountedEmbedder, relative
+from tests.bench.drawn import DIMENSION
+from tests.bench.peers.contract import CountedEmbedder, relative
 from tests.bench.peers.local_qdrant import scrolled
 from tests.bench.splitter import OVERLAP, SIZE
 
@@ -59,9 +60,6 @@ class Full:
     def points(self) -> Iterable[tuple[str, str]]:
         for payload in scrolled(self._client, _COLLECTION):
             yield relative(payload["metadata"]["source"], self._source), payload["page_content"]
-
-    def watch(self, on_upsert: Callable[[Sequence[str]], None]) -> None:
-        raise NotImplementedError("it has no way to watch")
 
     def close(self) -> None:
         self._client.close()

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from tests.bench.corpus import DjangoDocs, files, put
 from tests.bench.daemon import running
 from tests.bench.instance import Instance
-from tests.bench.peers.contract import CountedEmbedder
+from tests.bench.peers.contract import CountedEmbedder, Watching
 from tests.bench.report import Cell, Table
 from tests.bench.timing import percentile, until
 
@@ -100,7 +101,7 @@ def _main(name: str, folder: Path) -> None:
             if not told.wait_for(lambda: word in found, _PATIENCE_S):
                 raise TimeoutError(f"waited {_PATIENCE_S:.0f} s until {word} is found")
 
-    peer = opened(name, folder / "docs", folder / "state", CountedEmbedder(folder / "models"))
+    peer = cast(Watching, opened(name, folder / "docs", folder / "state", CountedEmbedder(folder / "models")))
     peer.watch(on_upsert)
     print(f"\n{json.dumps(list(edits(folder / 'docs', wait)))}", flush=True)  # noqa: T201
     os._exit(0)  # a live update of some has no end

@@ -1,7 +1,7 @@
 """LlamaIndex' ingestion pipeline: docstore with upserts and deletes, its splitter's defaults, Qdrant's local mode."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,6 @@ class LlamaIndex:
         for payload in scrolled(self._client, _COLLECTION):
             text = json.loads(payload["_node_content"]).get("text") or payload.get("text", "")
             yield relative(payload["file_path"], self._source), text
-
-    def watch(self, on_upsert: Callable[[Sequence[str]], None]) -> None:
-        raise NotImplementedError("it has no way to watch")
 
     def close(self) -> None:
         self._client.close()
