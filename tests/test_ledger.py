@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from freshd.freshness import Tried
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.documents import Waiting
 from freshd.ledger.history import Lags
-from freshd.model import Change, ChangeKind, DocumentId, Known, OutcomeKind
+from freshd.model import Change, ChangeKind, DocumentId, Known, OutcomeKind, SourceName
 from freshd.ports import Intent, SourceState
 from tests.ledger.books import (
     ADDED,
@@ -59,6 +59,21 @@ def test_what_is_due_goes_by_deadline_and_backfill_fills_what_is_left(books: Boo
     assert books.taken() == ["sooner", "later", "relaxed", "backfill 1", "backfill 2"]
     assert books.taken(urgent=True) == ["sooner", "later", "relaxed"]
     assert [p.change.document_id for p in books.ledger.take(NOON, 4)] == ["sooner", "later", "relaxed", "backfill 1"]
+
+
+def test_what_changed_last_is_given_source_by_source_deletions_and_backfill_left_out(books: Books):
+    books.index("gone", 1)
+    books.ledger.record([change("backfill", at=NOON + timedelta(hours=1))], None)
+    books.ledger.record([change(f"a{n}", at=NOON + n * MINUTE) for n in range(4)], MINUTE)
+    books.ledger.record([change("b", at=NOON - MINUTE, source=OTHER), change("gone", DELETED, at=NOON)], MINUTE)
+    later, a3 = NOON + timedelta(hours=2), books.pending("a3").seq
+
+    def latest(*sources: SourceName, skip: Sequence[int] = ()) -> list[str]:
+        return [p.change.document_id for p in books.ledger.latest(later, 2, sources=sources, skip=skip)]
+
+    assert latest(SOURCE, OTHER) == ["a3", "b", "a2"]
+    assert latest(SOURCE, skip=[a3]) == ["a2", "a1"]
+    assert latest(OTHER) == ["b"]
 
 
 def test_taking_leaves_out_other_sources_and_what_is_being_worked_on(books: Books):

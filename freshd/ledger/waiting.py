@@ -1,12 +1,14 @@
 """What waits to be applied, and what of it is due: the questions, which change nothing.
 
 pending ─▶ due? ─▶ not held, not put off, nobody still writes it ─▶ first by deadline, then backfill
+                                                                 └▶ or what changed last
 """
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from freshd.ledger import rows
 from freshd.ledger.database import Database, to_us
@@ -64,6 +66,34 @@ class PendingChanges:
         if not urgent and len(taken) < limit:
             taken += self._taken("p.deadline IS NULL", "p.seq", values, limit - len(taken))
         return taken
+
+    def latest(
+        self, now: datetime, limit: int, *, sources: Sequence[SourceName], skip: Collection[int] = ()
+    ) -> list[Pending]:
+        """Read what changed last and is due, backfill and deletions left out: the last of each source, and so on.
+
+        A deletion waits for its deadline, so that what its document moved to is seen before it.
+
+        Args:
+            now: Changes put off until later are left out.
+            limit: At most so many of each source.
+            sources: Only these.
+            skip: Sequence numbers to leave out.
+
+        """
+        where = (
+            "p.source = :source AND p.is_quarantined = 0 AND p.target_us IS NOT NULL AND p.deadline IS NOT NULL"
+            " AND p.kind != 'deleted'"
+        )
+        values = {"now": to_us(now), "sources": None, "skip": json.dumps([*skip, *self._spared(now)])}
+        found = [
+            (place, pending)
+            for source in sources
+            for place, pending in enumerate(
+                self._taken(where, "p.changed_at DESC", {**values, "source": source}, limit)
+            )
+        ]
+        return [pending for _, pending in sorted(found, key=itemgetter(0))]
 
     def _taken(self, where: str, order: str, values: Mapping[str, object], limit: int) -> list[Pending]:
         found = self._database.read(_PENDING.format(where=where, order=order), {**values, "limit": limit})

@@ -1,7 +1,8 @@
 """The one thread that writes the store: pending changes, earliest deadline first, then backfill.
 
     urgent changes   in small batches, so that the first of many is searchable at once;
-                     one that takes long, such as a book, lets others through
+                     one that takes long, such as a book, lets others through;
+                     of more than a batch, every other one is of what changed last
     backfill         in large ones, interrupted between two steps whenever something urgent comes
     what is beside   another generation, in the same way, while neither is due
 
@@ -28,6 +29,9 @@ from freshd.scheduler.readahead import ReadAhead
 T = TypeVar("T")
 
 _BATCH_DOCUMENTS = 64
+_LATEST_DOCUMENTS = 8
+"""Of each source; see `_due`."""
+
 _URGENT_CHUNKS = 64
 """New chunks in an urgent batch: about a second of embedding, beside some 30 ms for intent, flush and commit."""
 
@@ -152,6 +156,7 @@ class Indexer:
         self._trouble: Trouble | None = None
         self._pause_s = 0.0
         self._set_by = timedelta(0)
+        self._is_turn_of_latest = False
 
     @property
     def trouble(self) -> Trouble | None:
@@ -266,21 +271,27 @@ class Indexer:
     def _take(self, *, is_urgent: bool, skip: Sequence[Pending] = ()) -> list[Pending]:
         """Take what is due and at hand; what has to be read from afar is begun, and taken once it is there."""
         free = [name for name in self._sources if name not in self._readers or not self._readers[name].is_full]
-        taken = self._ledger.take(
-            self._clock.now(),
-            _BATCH_DOCUMENTS,
-            urgent=is_urgent,
-            sources=free,
-            skip=[*self._reading, *(pending.seq for pending in skip)],
-        )
         batch = []
-        for pending in taken:
+        for pending in self._due(free, [*self._reading, *(pending.seq for pending in skip)], is_urgent=is_urgent):
             reader = self._readers.get(pending.change.source)
             if reader is None or pending.change.ref is None:
                 batch.append(pending)
             else:
                 self._begin_reading(reader, pending, pending.change.ref)
         return batch + self._at_hand(is_urgent)
+
+    def _due(self, sources: Sequence[SourceName], skip: Sequence[int], *, is_urgent: bool) -> list[Pending]:
+        """Look up what goes next.
+
+        By deadline alone, an edit made after ten thousand files changed at once would wait for all of them,
+        which may have missed their target already; so every other batch of a backlog is of what changed last.
+        """
+        now = self._clock.now()
+        due = self._ledger.take(now, _BATCH_DOCUMENTS, urgent=is_urgent, sources=sources, skip=skip)
+        self._is_turn_of_latest = is_urgent and len(due) == _BATCH_DOCUMENTS and not self._is_turn_of_latest
+        if self._is_turn_of_latest:
+            return self._ledger.latest(now, _LATEST_DOCUMENTS, sources=sources, skip=skip) or due
+        return due
 
     def _begin_reading(self, reader: ReadAhead, pending: Pending, ref: DocumentRef) -> None:
         """Begin a read; one of an earlier recording of the document is not waited for any more."""

@@ -104,6 +104,33 @@ def test_a_live_edit_of_a_document_in_the_batch_at_hand_wins(bench: Bench):
     assert texts == ["The newest text."]
 
 
+def test_an_edit_made_after_very_many_files_changed_at_once_does_not_wait_for_all_of_them(bench: Bench):
+    """Somebody switches branches, and then saves a file."""
+    names = [f"{n:03}.md" for n in range(300)]
+    bench.index_all(["live.md", *names])
+    for name in names:
+        bench.source.write(name, f"# Of the other branch\n\n{name}\n")
+    bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
+    gate = Gate()
+    bench.source.before_read = lambda ref: gate() if not gate.opened.is_set() else None
+    bench.clock.advance(timedelta(seconds=1))
+    edit_meanwhile(bench, gate, "live.md", n_outcomes=301)
+    assert finished(bench).index("live.md") < 150
+    assert bench.store.documents() == {"live.md", *names}
+
+
+def test_what_should_be_searchable_first_does_not_starve_while_newer_edits_come(bench: Bench):
+    names = [f"{n:03}.md" for n in range(300)]
+    bench.index_all(names)
+    edit(bench, "000.md")
+    for name in names[1:]:
+        bench.clock.advance(timedelta(milliseconds=1))
+        edit(bench, name, f"# Later\n\n{name}\n")
+    with bench.running():
+        eventually(lambda: len(bench.outcomes) == len(names))
+    assert finished(bench).index("000.md") < 10
+
+
 def test_the_first_of_many_urgent_changes_does_not_wait_for_the_last(bench: Bench):
     """Each adds as many chunks as an urgent batch may have."""
     bench.index_all(["a.md"])
