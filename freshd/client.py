@@ -38,6 +38,9 @@ _SILENCE_S = 45.0
 _LONGEST_TARGET = 60_000
 """Characters of an address; the daemon takes 64 KiB of it and the headers."""
 
+_STARTING_S = 3.0
+"""Twice what a daemon takes to begin on 10,000 documents: a script may start it and ask at once."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 """Between two looks at a job: short jobs are answered at once, long ones ask little."""
 
@@ -239,7 +242,7 @@ def _told(lines: Iterable[str]) -> Iterator[Told]:
 
 
 def demand(state: StateDirectory, purpose: str) -> Client:
-    """Find the daemon that works in a state directory.
+    """Find the daemon that works in a state directory; one that is just being started is waited for.
 
     Args:
         state: The directory.
@@ -249,7 +252,9 @@ def demand(state: StateDirectory, purpose: str) -> Client:
         FreshdError: None runs.
 
     """
-    daemon = connect(state)
+    ends_s = time.monotonic() + _STARTING_S
+    while (daemon := connect(state)) is None and time.monotonic() < ends_s:
+        time.sleep(_LONGEST_PAUSE_S / 4)
     if daemon is None:
         what = f"no daemon runs over this state directory, and only one can be {purpose}"
         raise FreshdError(what, hint="freshd run")

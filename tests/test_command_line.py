@@ -371,6 +371,17 @@ def test_progress_begins_with_the_true_total_and_leaves_room_for_figures_beside_
     assert not [frame for frame in frames if "100" in frame]
 
 
+def test_what_is_left_is_told_by_the_pace_since_the_work_went_on(monkeypatch: pytest.MonkeyPatch):
+    """A run that was broken off begins with most of it done; nothing is said of the first look."""
+    now = iter([100.0, 103.0, 112.0])
+    monkeypatch.setattr("freshd.cli.progress.time.monotonic", lambda: next(now))
+    written = io.StringIO()
+    with ProgressTalk(Console(file=written, width=80, legacy_windows=False), "steps") as progress:
+        for done in (9_000, 9_001, 9_010):
+            progress("compare", done, 10_000)
+    assert written.getvalue() == "compare: 9,010 of 10,000 steps, about 20 min left\n"
+
+
 @pytest.mark.parametrize(("n", "says"), [(0, "0 points"), (1, "1 point"), (2_000, "2,000 points")])
 def test_one_is_not_many(n: int, says: str):
     assert show.counted(n, "point") == says

@@ -99,6 +99,15 @@ def test_a_forgotten_document_stays_out_although_the_source_still_shows_it(home:
     assert rows_with(home, SECRET) == []
 
 
+@pytest.mark.parametrize("name", ["people", "people/"])
+def test_a_folder_is_no_document_and_is_not_taken_for_an_unknown_one(home: Home, name: str):
+    with pytest.raises(ConfigError, match=r"got 'docs/people', expected a document: 1 of them lie below it") as caught:
+        forget(home, (DOCS, "page0.md"), (DOCS, name))
+    assert "people/**" in caught.value.hint
+    assert len(shown(home.whole)) == 8 + 1, "nothing was done"
+    assert forget(home, (DOCS, "peopl"), (DOCS, "page")).unknown == ("docs/peopl", "docs/page")
+
+
 def test_a_hint_at_a_forgotten_document_brings_nothing_back(home: Home):
     forget(home, (DOCS, SECRET))
     whole = home.whole

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from freshd.wording import duration
+
 _LINE_EVERY_S = 5.0
 _NAME_CELLS, _BAR_CELLS = 22, 16
 
@@ -39,7 +41,7 @@ class ProgressTalk:
             disable=not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._began_s: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}
         self._said_s: dict[str, float] = {}
 
     def __enter__(self) -> "ProgressTalk":
@@ -54,7 +56,7 @@ class ProgressTalk:
     def __call__(self, name: str, done: int, total: int) -> None:
         """Hear how far the work called `name` is."""
         now_s = time.monotonic()
-        self._began_s.setdefault(name, now_s)
+        began_s, began_with = self._began.setdefault(name, (now_s, done))
         if self._console.is_terminal:
             if name not in self._tasks and total:
                 self._tasks[name] = self._bars.add_task(name, total=total, completed=done)
@@ -62,9 +64,6 @@ class ProgressTalk:
                 self._bars.update(self._tasks[name], completed=done, total=total)
         elif now_s - self._said_s.setdefault(name, now_s) >= _LINE_EVERY_S:
             self._said_s[name] = now_s
-            line = self._line(name, done, total, now_s - self._began_s[name])
-            self._console.print(line, markup=False, soft_wrap=True)
-
-    def _line(self, name: str, done: int, total: int, elapsed_s: float) -> str:
-        left = f", about {elapsed_s / done * (total - done):.0f} s left" if done else ""
-        return f"{name}: {done:,} of {total:,} {self._unit}{left}"
+            pace_s = (now_s - began_s) / (done - began_with) if done > began_with else None
+            left = f", about {duration(pace_s * (total - done))} left" if pace_s else ""
+            self._console.print(f"{name}: {done:,} of {total:,} {self._unit}{left}", markup=False, soft_wrap=True)

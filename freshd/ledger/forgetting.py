@@ -159,6 +159,13 @@ class SqliteForgetting:
         sql = f"SELECT 1 FROM documents WHERE {where} UNION ALL SELECT 1 FROM history WHERE {where} LIMIT 1"
         return bool(self._database.read(sql, (source, document_id)))
 
+    def below(self, source: SourceName, folder: DocumentId) -> int:
+        """Count the documents of a source whose ids begin with this one and a slash."""
+        start = f"{folder.rstrip('/')}/"
+        after = f"{start[:-1]}{chr(ord('/') + 1)}"
+        sql = "SELECT count(*) AS n FROM documents WHERE source = ? AND document_id >= ? AND document_id < ?"
+        return int(self._database.read(sql, (source, start, after))[0]["n"])
+
     # What leaves, page by page
 
     def being_forgotten(self, limit: int, most_chunks: int) -> list[int]:

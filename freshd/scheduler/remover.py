@@ -80,7 +80,7 @@ class Remover:
         """Take documents out of everything that freshd keeps, at once and unguarded, and keep them out.
 
         Raises:
-            ConfigError: A source is unknown, or a document is a canary; nothing was done.
+            ConfigError: A source is unknown, or a document is a canary or none but a folder; nothing was done.
             StoreUnavailable: It is noted and out of search; the store gives it up once it answers.
 
         """
@@ -190,4 +190,16 @@ class Remover:
             raise ConfigError(
                 f"forget: {source}/{document_id} is the canary that freshd writes itself, expected another document",
                 hint="take `canary` out of the source's config: it is deleted then",
+            )
+        if document_id is not None and not self._forgetting.is_known(source, document_id):
+            self._check_is_no_folder(source, document_id)
+
+    def _check_is_no_folder(self, source: SourceName, document_id: DocumentId) -> None:
+        """Refuse what would keep out a document that is none, and leave those it was meant for."""
+        n_below = self._forgetting.below(source, document_id)
+        if n_below:
+            name = printable(f"{source}/{document_id}".rstrip("/"))
+            raise ConfigError(
+                f"forget: got '{name}', expected a document: {n_below:,} of them lie below it",
+                hint=f"name each of them; or leave '{printable(document_id.rstrip('/'))}/**' out of the source",
             )

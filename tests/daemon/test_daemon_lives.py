@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.instance import FILES, Instance, eventually, instance
+from tests.kit import forked
 from tests.scripted_server import Reply, ScriptedServer
 
 MANY = 150
@@ -268,3 +269,16 @@ def test_a_daemon_can_be_asked_from_its_first_moment(one: Instance):
     assert answers <= {200, 503}
     one.settled()
     assert one.get("/readyz").status_code == 200
+
+
+def test_what_only_a_daemon_can_do_waits_for_one_that_is_just_being_started(one: Instance):
+    """As in a script: `freshd run & freshd wait --all`."""
+    one.write("leave.md", "# Leave\n\nEverybody has 28 days.\n")
+    waiting = forked.start("wait", "--all", "--timeout", "30s", folder=one.root)
+    try:
+        one.start()
+        assert waiting.wait(30) == 0
+        assert one.places("28 days")
+    finally:
+        waiting.kill()
+        waiting.wait()
