@@ -89,6 +89,14 @@ def machine() -> str:
     return f"{processor}, {len(os.sched_getaffinity(0))} cores, {gib:.0f} GiB of memory"
 
 
+def processor_flags() -> frozenset[str]:
+    """Give what the processor says it can do, in the system's words; nothing where the system does not tell."""
+    with suppress(OSError):
+        if found := re.search(r"(?m)^flags\s*:\s*(.+)$", (_PROC / "cpuinfo").read_text()):
+            return frozenset(found[1].split())
+    return frozenset()
+
+
 def _cpu_s(pid: int) -> float:
     """Read the CPU seconds of another process; 0 where it is gone or the system does not tell."""
     try:

@@ -53,7 +53,7 @@ class Plan:
 
     Attributes:
         learning_rates: Tried on development facts before the change, the best is used for every training.
-        epochs: At most, for every training alike.
+        epochs: At most, for every training alike; in as many every sentence is asked for in every way.
         patience: Epochs without any gain on development facts, after which a training ends.
         k: Passages shown.
         answer_tokens: At most, of a greedy answer.
@@ -64,7 +64,7 @@ class Plan:
     arms: tuple[Arm, ...] = tuple(WAYS)
     seeds: tuple[int, ...] = (0, 1, 2)
     learning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
-    epochs: int = 10
+    epochs: int = 6
     patience: int = 3
     k: int = 3
     answer_tokens: int = 10
@@ -114,7 +114,6 @@ QUICK: Final = Plan(
     ),
     seeds=(0,),
     learning_rates=(2e-3,),
-    epochs=6,
     n_changed=6,
     recipe=Recipe(n_reading=24),
 )

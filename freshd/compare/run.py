@@ -10,7 +10,7 @@ from freshd.compare.arms import Arms
 from freshd.compare.effort import machine
 from freshd.compare.indexing import OnProgress, Versions, index_both
 from freshd.compare.journal import Journal
-from freshd.compare.language import BUNDLED, find_model, load_model
+from freshd.compare.language import BUNDLED, find_model, load_model, precision
 from freshd.compare.plan import Plan, asked_of, documents_for
 from freshd.compare.records import SAMPLED, SAMPLED_DOCUMENTS, Fact, FactKind, Results, Setup, Update
 from freshd.compare.sampling import Sample, taught
@@ -104,5 +104,5 @@ def _setup(model: str, versions: Versions, facts: Sequence[Fact], plan: Plan, bo
         n_vanished=kinds[FactKind.VANISHED],
         seeds=plan.seeds,
         is_quick=plan.is_quick,
-        settings={**plan.settings, **bounds},
+        settings={**plan.settings, "trained_in": precision(), **bounds},
     )

@@ -148,7 +148,8 @@ def test_the_best_epoch_is_kept_and_training_ends_when_told(model):
     assert [score for _, score in tuning.curve] == [0.2, 0.9, 0.5]
     assert [second for second, _ in tuning.curve] == sorted(second for second, _ in tuning.curve)
     with model.wearing(tuning.adapters):
-        assert scores(model) == pytest.approx(seen[2], abs=1e-3)
+        # Merged into single precision, whatever it was trained in.
+        assert scores(model) == pytest.approx(seen[2], rel=0.01)
 
 
 @NEEDS_TORCH

@@ -10,6 +10,7 @@ Heavy libraries are imported when they are needed, so that nothing else of fresh
 from freshd.compare.language.loading import BUNDLED, Found, find_model, load_model
 from freshd.compare.language.model import LanguageModel, Said
 from freshd.compare.language.saving import load_adapters, save_adapters
+from freshd.compare.language.student import precision
 from freshd.compare.language.training import Adapters, Tuning, TuningSettings
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "find_model",
     "load_adapters",
     "load_model",
+    "precision",
     "save_adapters",
 ]

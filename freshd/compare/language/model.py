@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from freshd.compare.effort import Stopwatch
 from freshd.compare.language.memory import memory_told
+from freshd.compare.language.student import student_of
 from freshd.compare.language.training import Adapters, Tuning, TuningSettings, train
 from freshd.compare.lessons import Lesson
 
@@ -46,7 +47,7 @@ def sentence(text: str) -> str:
 
 
 class LanguageModel:
-    """A causal language model with its tokenizer, on the CPU, in single precision. For one thread.
+    """A causal language model with its tokenizer, on the CPU, answering in single precision. For one thread.
 
     Attributes:
         name: As a reader knows it.
@@ -116,7 +117,7 @@ class LanguageModel:
             padded = torch.tensor([tail + [0] * (longest - len(tail)) for tail in tails])
             cache.batch_repeat_interleave(len(tails))
             rest = self._model(input_ids=padded, cache=cache).logits
-            chances = torch.cat([logits.expand(len(tails), 1, -1), rest[:, :-1]], dim=1).log_softmax(-1)
+            chances = torch.cat([logits.expand(len(tails), 1, -1), rest[:, :-1]], dim=1).float().log_softmax(-1)
             found = chances.gather(-1, padded.unsqueeze(-1)).squeeze(-1)
         return tuple(float(row[: len(tail)].sum()) for row, tail in zip(found, tails, strict=True))
 
@@ -127,13 +128,13 @@ class LanguageModel:
         on_epoch: Callable[[int], tuple[float, bool]] = lambda _: (0.0, True),
         start: Adapters | None = None,
     ) -> Tuning:
-        """Train adapters on lessons; the loss is that of the answers alone. Takes them off again.
+        """Train adapters on lessons, beside a copy; the loss is that of the answers alone.
 
         Args:
             rounds: What each epoch goes over, at least one lesson each; after the last comes the first again.
             settings: Equal ones give equal adapters on the same machine.
-            on_epoch: Hears how many epochs are over, with the adapters on; answers how good the model is now,
-                and whether to go on. The adapters of the best epoch are kept, of equally good ones the latest.
+            on_epoch: Hears how many epochs are over, while the copy answers with its adapters; tells how good
+                it is now, and whether to go on. The best epoch's adapters are kept, of equally good ones the latest.
             start: Go on from these; None begins anew.
 
         Raises:
@@ -151,15 +152,15 @@ class LanguageModel:
             return on_epoch(epoch)
 
         torch.manual_seed(settings.seed)
+        kept = self._model
         with memory_told("train"):
-            adapted = self._with_adapters(settings.rank, settings.alpha, start)
             try:
+                self._model = student_of(kept)
+                adapted = self._with_adapters(settings.rank, settings.alpha, start)
                 encoded = [[self._encoded(lesson) for lesson in one] for one in rounds]
                 return train(adapted, encoded, settings, hear)
             finally:
-                self._prefilled = None
-                adapted.unload()
-                self._model.eval()
+                self._prefilled, self._model = None, kept
 
     @contextmanager
     def wearing(self, adapters: Adapters | None) -> Iterator[None]:

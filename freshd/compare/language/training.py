@@ -101,7 +101,9 @@ def train(
         adapted.train()
         with watch:
             for batch in _batches(lessons, settings.batch, order):
-                _loss(adapted, batch).backward()
+                with torch.autocast("cpu", adapted.dtype, enabled=adapted.dtype != torch.float32):
+                    loss = _loss(adapted, batch)
+                loss.backward()
                 torch.nn.utils.clip_grad_norm_(trainable, _LONGEST_STEP)
                 optimiser.step()
                 schedule.step()
@@ -149,7 +151,8 @@ def _loss(adapted: Any, batch: Sequence[Encoded]) -> Any:
         use_cache=False,
     )
     labels = torch.tensor([[_IGNORED] * (n_kept - n) + ids[-n:] for ids, n in batch])
-    return torch.nn.functional.cross_entropy(read.logits[:, :-1].transpose(1, 2), labels, ignore_index=_IGNORED)
+    said = read.logits[:, :-1].float().flatten(0, 1)
+    return torch.nn.functional.cross_entropy(said, labels.flatten(), ignore_index=_IGNORED)
 
 
 def _adapters(adapted: Any, settings: TuningSettings) -> Adapters:
