@@ -5,6 +5,8 @@
 
 Talking never fails: a stream that is closed, broken or full loses lines and raises nothing.
 Nor does it ever wait, where it is told not to: a reader that stalls costs lines, which are counted, and no work.
+
+structlog is loaded with the first logger: a command that has nothing to log starts a fifth faster without it.
 """
 
 import json
@@ -16,13 +18,15 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 from urllib.parse import quote
 
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
-
 from freshd.redaction import MASK, is_secret_key, printable, without_url_secrets
+
+if TYPE_CHECKING:
+    from structlog.dev import ConsoleRenderer
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
@@ -227,6 +231,10 @@ class _Waiting:
 
 
 _waiting: _Waiting | None = None
+_pending: Callable[[], None] | None = None
+"""What `configure` asked for last, until the first logger is given."""
+
+_is_in_use = False
 
 
 class _FromLibraries(logging.Handler):
@@ -242,8 +250,13 @@ class _FromLibraries(logging.Handler):
         speak(Event.LIBRARY_LOGGED, logger=record.name, message=text, exc_info=record.exc_info)
 
 
-def get_logger() -> FilteringBoundLogger:
+def get_logger() -> "FilteringBoundLogger":
     """Give a logger; works from import time on, and follows `configure` whenever it comes."""
+    global _is_in_use
+    import structlog
+
+    _is_in_use = True
+    _set_up()
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
 
@@ -251,6 +264,13 @@ def get_logger() -> FilteringBoundLogger:
 def hide(*secrets: str) -> None:
     """Mask these values wherever they turn up from now on; those under 4 characters would mask words."""
     _hidden.add(secrets)
+
+
+def _set_up() -> None:
+    global _pending
+    pending, _pending = _pending, None
+    if pending is not None:
+        pending()
 
 
 def configure(
@@ -275,13 +295,33 @@ def configure(
     is_terminal = _is_terminal(stream)
     is_console = format == "console" or (format == "auto" and is_terminal)
     outlet = _waiting_for(stream) if never_waits else _Outlet(stream)
+    colours = is_terminal if is_console else None
+    global _pending
+    _pending = partial(_configure, outlet, LEVELS[level], RepeatLimit(MAX_REPEATS_PER_MINUTE, 60.0, monotonic), colours)
+    if _is_in_use:
+        _set_up()
+    _listen_to_libraries()
+
+
+def _configure(outlet: object, level: int, limit: RepeatLimit, colours: bool | None) -> None:
+    """Have structlog write to an outlet: with colours or without, or JSON for None."""
+    import structlog
+
     structlog.configure(
-        processors=_processors(is_console=is_console, colours=is_terminal, monotonic=monotonic),
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _limiting(limit),
+            _with_lost_lines,
+            structlog.processors.format_exc_info,
+            _without_secrets,
+            *([structlog.processors.JSONRenderer()] if colours is None else [_escape, _console(colours=colours)]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: outlet,
         cache_logger_on_first_use=False,
     )
-    _listen_to_libraries()
 
 
 def finish(timeout_s: float = 1.0) -> None:
@@ -298,24 +338,10 @@ def _waiting_for(stream: TextIO) -> _Waiting:
     return _waiting
 
 
-def _processors(*, is_console: bool, colours: bool, monotonic: Callable[[], float]) -> list[Processor]:
-    limit = RepeatLimit(MAX_REPEATS_PER_MINUTE, 60.0, monotonic)
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _limiting(limit),
-        _with_lost_lines,
-        structlog.processors.format_exc_info,
-        _without_secrets,
-        *([_escape, _console(colours=colours)] if is_console else [structlog.processors.JSONRenderer()]),
-    ]
+def _console(*, colours: bool) -> "ConsoleRenderer":
+    from structlog.dev import ConsoleRenderer, plain_traceback
 
-
-def _console(*, colours: bool) -> structlog.dev.ConsoleRenderer:
-    return structlog.dev.ConsoleRenderer(
-        colors=colours, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
-    )
+    return ConsoleRenderer(colors=colours, sort_keys=False, exception_formatter=plain_traceback)
 
 
 def _is_terminal(stream: TextIO) -> bool:
@@ -335,13 +361,15 @@ def _listen_to_libraries() -> None:
     logging.getLogger("uvicorn.access").disabled = True
 
 
-def _limiting(limit: RepeatLimit) -> Processor:
-    def process(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def _limiting(limit: RepeatLimit) -> "Processor":
+    from structlog import DropEvent
+
+    def process(_: "WrappedLogger", method: str, event: "EventDict") -> "EventDict":
         if LEVELS.get(method, logging.ERROR) < logging.WARNING:
             return event
         suppressed = limit.admit((event.get("event"), event.get("source"), event.get("logger")))
         if suppressed is None:
-            raise structlog.DropEvent
+            raise DropEvent
         if suppressed:
             event["repeated"] = suppressed
         return event
@@ -349,14 +377,14 @@ def _limiting(limit: RepeatLimit) -> Processor:
     return process
 
 
-def _with_lost_lines(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _with_lost_lines(_: "WrappedLogger", __: str, event: "EventDict") -> "EventDict":
     """Say on the first line that gets through again how many did not."""
     if _waiting is not None and (lost := _waiting.take_lost()):
         event["lost_lines"] = lost
     return event
 
 
-def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _without_secrets(_: "WrappedLogger", __: str, event: "EventDict") -> "EventDict":
     # What a reader looks for first stands first.
     in_order = {key: event[key] for key in ("timestamp", "level", "event") if key in event} | dict(event)
     return {_hidden.mask(key): _shown(key, value) for key, value in in_order.items()}
@@ -382,7 +410,7 @@ def _shown(key: str, value: object, depth: int = 0) -> Any:
             return _hidden.mask(str(value))
 
 
-def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _escape(_: "WrappedLogger", __: str, event: "EventDict") -> "EventDict":
     """Let no value begin a line of its own; a traceback keeps its lines, indented so that none looks like an event."""
     return {key: _indented(value) if key == "exception" else _escaped(value) for key, value in event.items()}
 

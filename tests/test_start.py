@@ -13,7 +13,17 @@ from tests.daemon.instance import Instance, eventually, instance
 
 ROOT = Path(__file__).parent.parent
 
-HEAVY = ("httpx", "numpy", "fastembed", "onnxruntime", "qdrant_client", "qdrant_edge", "fastapi", "apscheduler")
+HEAVY = (
+    "structlog",
+    "httpx",
+    "numpy",
+    "fastembed",
+    "onnxruntime",
+    "qdrant_client",
+    "qdrant_edge",
+    "fastapi",
+    "apscheduler",
+)
 
 PROGRAM = f"""
 import atexit, runpy, sys
