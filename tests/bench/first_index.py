@@ -2,6 +2,7 @@
 
 Both are whole processes, from start to exit, model loading included:
 `freshd reindex --json` on the one side, this module run with a file of texts on the other.
+Beside it, over some of the texts, how long the same model takes as fastembed batches them by itself.
 """
 
 import json
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from freshd.embedder import open_embedder
+from freshd.embedder.bundled import open_bundled
+from freshd.embedder.dense import load_model
 from tests.bench.corpus import DjangoDocs, files, put
 from tests.bench.instance import Instance, chunks_of
 from tests.bench.report import Table
@@ -24,6 +27,8 @@ PART = "howto"
 """Folder of the documentation that is indexed: all of it would take minutes a round."""
 
 _ROUNDS = 5
+_SOME_TEXTS, _SOME_ROUNDS = 200, 3
+"""As fastembed batches them, all texts would take minutes a round."""
 
 
 def run(docs: DjangoDocs, scratch: Path) -> Table:
@@ -43,6 +48,15 @@ def run(docs: DjangoDocs, scratch: Path) -> Table:
         },
         _ROUNDS,
     )
+    few_file = scratch / "few.json"
+    few_file.write_text(json.dumps(texts[:: max(1, len(texts) // _SOME_TEXTS)][:_SOME_TEXTS]))
+    few = take_turns(
+        {
+            "ours": lambda: _embed(few_file, scratch / "models"),
+            "defaults": lambda: _embed(few_file, scratch / "models", "defaults"),
+        },
+        _SOME_ROUNDS,
+    )
     within = [report["elapsed_seconds"] for report in reports]
     rate = [len(texts) / seconds for seconds in within]
     return Table(
@@ -52,9 +66,16 @@ def run(docs: DjangoDocs, scratch: Path) -> Table:
         (
             ("freshd reindex", Spread.of(times["freshd"]), ratios(times["freshd"], times["embedding"])),
             ("embedding alone", Spread.of(times["embedding"]), None),
+            (f"embedding {_SOME_TEXTS} of the texts", Spread.of(few["ours"]), None),
+            (
+                f"the same {_SOME_TEXTS} by fastembed's defaults",
+                Spread.of(few["defaults"]),
+                ratios(few["defaults"], few["ours"]),
+            ),
         ),
         (
-            f"median [lowest … highest] of {_ROUNDS} rounds, in turn; both are processes, start and model included.",
+            f"median [lowest … highest] of {_ROUNDS} rounds, of {_SOME_ROUNDS} for {_SOME_TEXTS} texts, in turn; "
+            "all are processes, start and model included.",
             f"within freshd, from the first look to the last applied: {Spread.of(within).median:.3g} s, "
             f"{Spread.of(rate).median:.0f} chunks/s.",
         ),
@@ -74,8 +95,8 @@ def _reindex(instance: Instance, n_chunks: int, reports: list[dict[str, Any]]) -
     return elapsed_s
 
 
-def _embed(texts_file: Path, models_dir: Path) -> float:
-    command = [sys.executable, "-m", __name__, os.fspath(texts_file), os.fspath(models_dir)]
+def _embed(texts_file: Path, models_dir: Path, *how: str) -> float:
+    command = [sys.executable, "-m", __name__, os.fspath(texts_file), os.fspath(models_dir), *how]
     began_s = time.perf_counter()
     subprocess.run(command, check=True)
     return time.perf_counter() - began_s
@@ -87,6 +108,14 @@ def _embed_all(texts_file: Path, models_dir: Path) -> Iterator[int]:
     yield from (index for index, _ in embedder.embed_passages(texts))
 
 
+def _embed_by_defaults(texts_file: Path, models_dir: Path) -> Iterator[int]:
+    """Leave batches to fastembed: 256 texts each, as they come, padded to the longest."""
+    texts = json.loads(texts_file.read_text())
+    model = load_model(open_bundled(models_dir))
+    yield from (index for index, _ in enumerate(model.passage_embed(texts)))
+
+
 if __name__ == "__main__":
-    _, texts_argument, models_argument = sys.argv
-    sum(1 for _ in _embed_all(Path(texts_argument), Path(models_argument)))
+    _, texts_argument, models_argument, *how_argument = sys.argv
+    embed = _embed_by_defaults if how_argument else _embed_all
+    sum(1 for _ in embed(Path(texts_argument), Path(models_argument)))
