@@ -73,7 +73,7 @@ PURELIB = -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 # An environment of its own over .venv, which stays as the lock says.
 over = $(BIN)/python -m venv $(1) && $(BIN)/python $(PURELIB) > "$$($(1)/bin/python $(PURELIB))/over.pth"
 
-mutants: install ## change the ledger in some 3,800 small ways and tell the ways that no test notices; an hour and more
+mutants: install ## change ledger, delta, changes and guard in some 4,000 small ways and tell those that no test notices; hours
 	@$(call over,.mutants)
 	@.mutants/bin/python -m pip --quiet --quiet --disable-pip-version-check --no-input install mutmut==3.8.1
 	@.mutants/bin/mutmut run --max-children 1 $(ONLY) > mutants.log 2>&1

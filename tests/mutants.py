@@ -83,4 +83,4 @@ def _line(name: str, counts: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in told(Path("mutants/freshd/ledger"), sys.argv[1:]))
+    sys.stdout.writelines(f"{line}\n" for line in told(Path("mutants/freshd"), sys.argv[1:]))

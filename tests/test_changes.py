@@ -117,6 +117,8 @@ def test_of_an_unchanged_document_nothing_but_id_and_fingerprint_is_asked():
         (None, LOOK, (NOON, True)),
         (NOON - timedelta(days=900), FIRST_LOOK, (NOON - timedelta(days=900), False)),
         (NOON + timedelta(days=900), FIRST_LOOK, (NOON, True)),
+        (NOON - HOUR, Look(LOOK.source, NOON, NOON), (NOON, True)),
+        (NOON - HOUR, Look(LOOK.source, NOON + HOUR, NOON), (NOON - HOUR, False)),
     ],
     ids=[
         "between the looks",
@@ -127,6 +129,8 @@ def test_of_an_unchanged_document_nothing_but_id_and_fingerprint_is_asked():
         "none",
         "long ago at first sight",
         "in the future at first sight",
+        "before two looks in one instant",
+        "the clock was set back since the last look",
     ],
 )
 def test_an_instant_is_believed_only_between_two_looks(claimed: datetime | None, look: Look, believed: tuple):
@@ -184,12 +188,20 @@ def test_absence_proves_deletion_only_where_everything_was_seen(
         (NOON - timedelta(minutes=1), LOOK, (NOON - timedelta(minutes=1), False)),
         (None, LOOK, (NOON - HOUR, False)),
         (NOON + HOUR, LOOK, (NOON, True)),
+        (NOON - 2 * HOUR, LOOK, (NOON - HOUR, True)),
         (None, FIRST_LOOK, (NOON, True)),
     ],
-    ids=["an event", "no event: the last look still showed it", "an event from the future", "nothing known"],
+    ids=[
+        "an event",
+        "no event: the last look still showed it",
+        "an event from the future",
+        "an event before the last look, which still showed it",
+        "nothing known",
+    ],
 )
 def test_a_deletion_happened_at_its_event_or_as_early_as_may_be(event_at: datetime | None, look: Look, believed: tuple):
     change = deletion_of(known(), look, event_at)
-    assert (change.kind, change.ref, change.document_id) == (ChangeKind.DELETED, None, "a.md")
+    assert (change.source, change.document_id) == (look.source, "a.md")
+    assert (change.kind, change.ref) == (ChangeKind.DELETED, None)
     assert (change.changed_at, change.is_clamped) == believed
     assert change.first_seen_at == NOON
