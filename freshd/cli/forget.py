@@ -32,7 +32,11 @@ _SHOWN = 20
 
 def forget(
     names: Annotated[
-        list[str], typer.Argument(metavar="SOURCE|SOURCE/ID...", help="Documents, or everything known of a source.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE|SOURCE/ID|SOURCE/FOLDER/...",
+            help="Documents, or everything known of a source, or below a folder of it.",
+        ),
     ],
     undo: Annotated[bool, typer.Option("--undo", help="Let forgotten documents in again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -93,7 +97,8 @@ def _ask(names: list[str]) -> None:
             hint=f"freshd forget --yes {printable(names[0])}{' …' if len(names) > 1 else ''}",
         )
     for name in names[:_SHOWN]:
-        talk.print(Text(f"  {printable(name)}" + ("" if "/" in name else "  (everything known of it)")))
+        what = "  (everything known below it)" if name.endswith("/") else "  (everything known of it)"
+        talk.print(Text(f"  {printable(name)}" + ("" if "/" in name[:-1] and not name.endswith("/") else what)))
     if len(names) > _SHOWN:
         talk.print(f"  … and {len(names) - _SHOWN:,} more")
     if not typer.confirm("Forget this? It leaves index, history and cache at once, and stays out", err=True):

@@ -159,12 +159,12 @@ class SqliteForgetting:
         sql = f"SELECT 1 FROM documents WHERE {where} UNION ALL SELECT 1 FROM history WHERE {where} LIMIT 1"
         return bool(self._database.read(sql, (source, document_id)))
 
-    def below(self, source: SourceName, folder: DocumentId) -> int:
-        """Count the documents of a source whose ids begin with this one and a slash."""
+    def below(self, source: SourceName, folder: str) -> list[DocumentId]:
+        """List the documents of a source whose ids begin with this one and a slash."""
         start = f"{folder.rstrip('/')}/"
         after = f"{start[:-1]}{chr(ord('/') + 1)}"
-        sql = "SELECT count(*) AS n FROM documents WHERE source = ? AND document_id >= ? AND document_id < ?"
-        return int(self._database.read(sql, (source, start, after))[0]["n"])
+        sql = "SELECT document_id FROM documents WHERE source = ? AND document_id >= ? AND document_id < ?"
+        return [DocumentId(row["document_id"]) for row in self._database.read(sql, (source, start, after))]
 
     # What leaves, page by page
 

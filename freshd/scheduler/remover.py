@@ -79,6 +79,8 @@ class Remover:
     def forget(self, names: Sequence[Named], on_progress: OnProgress = lambda *_: None) -> Forgotten:
         """Take documents out of everything that freshd keeps, at once and unguarded, and keep them out.
 
+        A name that ends with a slash, and is none of a document, means all that are known below it.
+
         Raises:
             ConfigError: A source is unknown, or a document is a canary or none but a folder; nothing was done.
             StoreUnavailable: It is noted and out of search; the store gives it up once it answers.
@@ -92,9 +94,10 @@ class Remover:
                 spare = next((canary for of, canary in self._canaries if of == source), None)
                 n_known += self._forgetting.forget_source(source, spare=spare)
                 continue
-            if not self._forgetting.is_known(source, document_id):
+            below = self._below(source, document_id)
+            if not (below or self._forgetting.is_known(source, document_id)):
                 unknown.append(f"{source}/{document_id}")
-            n_known += self._forgetting.forget(source, [document_id])
+            n_known += self._forgetting.forget(source, below or [document_id])
         faults.hit("after_forget_intent")
         return Forgotten(self._finish(n_known, on_progress), tuple(unknown))
 
@@ -191,15 +194,18 @@ class Remover:
                 f"forget: {source}/{document_id} is the canary that freshd writes itself, expected another document",
                 hint="take `canary` out of the source's config: it is deleted then",
             )
-        if document_id is not None and not self._forgetting.is_known(source, document_id):
-            self._check_is_no_folder(source, document_id)
+        if document_id is None or document_id.endswith("/") or self._forgetting.is_known(source, document_id):
+            return
+        if below := self._forgetting.below(
+            source, document_id
+        ):  # else it would stay, and a name of nothing be kept out
+            name = printable(f"{source}/{document_id}")
+            what = f"forget: got '{name}', expected a document: {len(below):,} of them lie below it"
+            raise ConfigError(what, hint=f"freshd forget {name}/   (forgets those)")
 
-    def _check_is_no_folder(self, source: SourceName, document_id: DocumentId) -> None:
-        """Refuse what would keep out a document that is none, and leave those it was meant for."""
-        n_below = self._forgetting.below(source, document_id)
-        if n_below:
-            name = printable(f"{source}/{document_id}".rstrip("/"))
-            raise ConfigError(
-                f"forget: got '{name}', expected a document: {n_below:,} of them lie below it",
-                hint=f"name each of them; or leave '{printable(document_id.rstrip('/'))}/**' out of the source",
-            )
+    def _below(self, source: SourceName, document_id: DocumentId) -> list[DocumentId]:
+        """List what a folder's name means; nothing for that of a document."""
+        if not document_id.endswith("/") or self._forgetting.is_known(source, document_id):
+            return []
+        spared = {canary for of, canary in self._canaries if of == source}
+        return [name for name in self._forgetting.below(source, document_id) if name not in spared]
