@@ -97,8 +97,8 @@ def _ask(names: list[str]) -> None:
             hint=f"freshd forget --yes {printable(names[0])}{' …' if len(names) > 1 else ''}",
         )
     for name in names[:_SHOWN]:
-        what = "  (everything known below it)" if name.endswith("/") else "  (everything known of it)"
-        talk.print(Text(f"  {printable(name)}" + ("" if "/" in name[:-1] and not name.endswith("/") else what)))
+        what = "" if "/" in name else "  (everything known of it)"
+        talk.print(Text(f"  {printable(name)}" + ("  (everything known below it)" if name.endswith("/") else what)))
     if len(names) > _SHOWN:
         talk.print(f"  … and {len(names) - _SHOWN:,} more")
     if not typer.confirm("Forget this? It leaves index, history and cache at once, and stays out", err=True):

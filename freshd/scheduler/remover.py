@@ -196,9 +196,8 @@ class Remover:
             )
         if document_id is None or document_id.endswith("/") or self._forgetting.is_known(source, document_id):
             return
-        if below := self._forgetting.below(
-            source, document_id
-        ):  # else it would stay, and a name of nothing be kept out
+        below = self._forgetting.below(source, document_id)
+        if below:  # they would stay, and the name of nothing be kept out
             name = printable(f"{source}/{document_id}")
             what = f"forget: got '{name}', expected a document: {len(below):,} of them lie below it"
             raise ConfigError(what, hint=f"freshd forget {name}/   (forgets those)")
