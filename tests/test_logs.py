@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from freshd import logs
 from freshd.logs import MAX_WAITING_LINES, Event, RepeatLimit
+from freshd.logs import talk as talk_room
 from freshd.redaction import is_secret_key, printable, without_url_secrets
 
 SECRET = 'c4nary "5ecret" \\ÜÑ/?#x'
@@ -26,11 +27,11 @@ SECRET = 'c4nary "5ecret" \\ÜÑ/?#x'
 def _logging_is_put_back(monkeypatch):
     root = logging.getLogger()
     level, disabled = root.level, logging.getLogger("uvicorn.access").disabled
-    monkeypatch.setattr(logs, "_hidden", logs._Hidden())
+    monkeypatch.setattr(talk_room, "_hidden", talk_room._Hidden())
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
-    for handler in [one for one in root.handlers if isinstance(one, logs._FromLibraries)]:
+    for handler in [one for one in root.handlers if isinstance(one, talk_room._FromLibraries)]:
         root.removeHandler(handler)
     root.setLevel(level)
     logging.getLogger("uvicorn.access").disabled = disabled
@@ -264,7 +265,7 @@ def test_libraries_are_heard_from_warning_up_as_events():
 
 def test_library_whose_arguments_do_not_fit_its_format_is_heard_all_the_same(monkeypatch):
     stream = talk()
-    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, logs._FromLibraries)]
+    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, talk_room._FromLibraries)]
     monkeypatch.setattr(logging.getLogger(), "handlers", ours)  # pytest's own handler would raise
     logging.getLogger("careless").error("%d of %d", "one")
     assert events(stream)[0]["message"] == "%d of %d"

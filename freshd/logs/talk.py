@@ -1,27 +1,18 @@
-"""How freshd talks to its operator: events with facts as keys, one line each, on one stream.
-
-    event ─ context, level, time ─▶ rate limit ─▶ without secrets ─▶ console │ JSON ─▶ stream
-    libraries' own logging, from WARNING up ─▶ the same way, as `library_logged`
-
-Talking never fails: a stream that is closed, broken or full loses lines and raises nothing.
-Nor does it ever wait, where it is told not to: a reader that stalls costs lines, which are counted, and no work.
-
-structlog is loaded with the first logger: a command that has nothing to log starts a fifth faster without it.
-"""
+"""Sets how freshd talks, and gives loggers: structlog behind our own rules."""
 
 import json
 import logging
 import sys
-import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 from urllib.parse import quote
 
+from freshd.logs.event import Event
+from freshd.logs.outlet import Outlet, Waiting
+from freshd.logs.repeats import RepeatLimit
 from freshd.redaction import MASK, is_secret_key, printable, without_url_secrets
 
 if TYPE_CHECKING:
@@ -38,92 +29,8 @@ LEVELS: Mapping[str, int] = {
 MAX_REPEATS_PER_MINUTE = 10
 """Warnings and errors of one kind and source that are shown in a minute; the next one shown counts the rest."""
 
-MAX_WAITING_LINES = 2_000
-"""Kept for a reader that stalls, about a megabyte; what comes when there are so many is lost, and counted."""
-
 _MIN_HIDDEN_CHARACTERS = 4
 _MAX_DEPTH = 6
-
-
-class Event(StrEnum):
-    """Everything that can happen, as it is called in the log: `noun_verbed`."""
-
-    DAEMON_STARTED = "daemon_started"
-    DAEMON_STOPPED = "daemon_stopped"
-    CONFIG_RELOADED = "config_reloaded"
-    CONFIG_REFUSED = "config_refused"
-    SOURCE_SCANNED = "source_scanned"
-    SOURCE_FAILED = "source_failed"
-    SOURCE_RECOVERED = "source_recovered"
-    WATCHER_DEGRADED = "watcher_degraded"
-    WATCHER_RECOVERED = "watcher_recovered"
-    CLOCK_JUMPED = "clock_jumped"
-    DOCUMENT_INDEXED = "document_indexed"
-    DOCUMENT_TOUCHED = "document_touched"
-    DOCUMENT_DELETED = "document_deleted"
-    DOCUMENT_FAILED = "document_failed"
-    DELETIONS_HELD = "deletions_held"
-    BATCH_RETRIED = "batch_retried"
-    FRESHNESS_CHANGED = "freshness_changed"
-    STORE_LOST = "store_lost"
-    STORE_DOUBTED = "store_doubted"
-    LEDGER_RECONCILED = "ledger_reconciled"
-    STORE_RECOVERED = "store_recovered"
-    STORE_COMPACTED = "store_compacted"
-    COMPACTION_DELAYED = "compaction_delayed"
-    GENERATION_STARTED = "generation_started"
-    GENERATION_SWITCHED = "generation_switched"
-    GENERATION_DISCARDED = "generation_discarded"
-    GENERATION_DELAYED = "generation_delayed"
-    REQUEST_FAILED = "request_failed"
-    VERIFY_PASSED = "verify_passed"
-    VERIFY_DIVERGED = "verify_diverged"
-    VERIFY_FAILED = "verify_failed"
-    VERIFY_REPAIRED = "verify_repaired"
-    DOCUMENTS_FORGOTTEN = "documents_forgotten"
-    SOURCE_PRUNED = "source_pruned"
-    PRUNE_DELAYED = "prune_delayed"
-    CANARY_FAILED = "canary_failed"
-    CANARY_RECOVERED = "canary_recovered"
-    JOB_FAILED = "job_failed"
-    THREAD_DIED = "thread_died"
-    LIBRARY_LOGGED = "library_logged"
-
-
-class RepeatLimit:
-    """Lets the first few of a kind pass in each period, and counts the others. Safe to share between threads."""
-
-    def __init__(self, limit: int, period_s: float, monotonic: Callable[[], float], *, max_kinds: int = 1_000) -> None:
-        """Start with nothing seen.
-
-        Args:
-            limit: How many of one kind pass in a period.
-            period_s: Begins with the first of a kind, and again with the first after its end.
-            monotonic: Seconds since some moment.
-            max_kinds: How many kinds are remembered; beyond it the one seen first is forgotten.
-
-        """
-        self._limit, self._period_s, self._monotonic, self._max_kinds = limit, period_s, monotonic, max_kinds
-        self._seen: OrderedDict[object, tuple[float, int]] = OrderedDict()
-        self._lock = threading.RLock()  # a signal handler may speak while its own thread does
-
-    def admit(self, kind: object) -> int | None:
-        """Count one more of its kind.
-
-        Returns:
-            None if it is one too many; else how many were suppressed since the last that passed, mostly 0.
-
-        """
-        now_s = self._monotonic()
-        with self._lock:
-            began_s, count = self._seen.get(kind, (now_s, 0))
-            suppressed = 0
-            if now_s - began_s >= self._period_s:
-                began_s, count, suppressed = now_s, 0, max(0, count - self._limit)
-            self._seen[kind] = began_s, count + 1
-            while len(self._seen) > self._max_kinds:
-                self._seen.popitem(last=False)
-        return suppressed if count < self._limit else None
 
 
 class _Hidden:
@@ -150,87 +57,7 @@ class _Hidden:
 _hidden = _Hidden()
 
 
-class _Outlet:
-    """A text stream on which writing cannot fail; what cannot be written is lost."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.RLock()  # a signal handler may speak while its own thread does
-
-    def line(self, text: str) -> None:
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
-        with self._lock:
-            try:
-                self._stream.write(text + "\n")
-                self._stream.flush()
-            except (OSError, ValueError, RuntimeError):  # closed on our side; re-entered by a signal handler
-                return
-
-    # structlog calls the method named after the level.
-    msg = debug = info = warning = warn = error = critical = fatal = exception = failure = log = line
-
-
-class _Waiting:
-    """An outlet that never waits for its stream: a thread of its own writes, however long the reader takes.
-
-    What a stream is decides nothing: a pipe whose reader stalls, a journal that hangs, a file on a dead mount.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self._outlet = _Outlet(stream)
-        self._lines: deque[str] = deque()
-        self._changed = threading.Condition(threading.RLock())  # a signal handler may speak while its own thread does
-        self._is_over = False
-        self._lost = 0
-        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
-        self._thread.start()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its thread is to end, or has."""
-        return self._is_over
-
-    def line(self, text: str) -> None:
-        with self._changed:
-            if self._is_over and not self._thread.is_alive():
-                self._outlet.line(text)
-                return
-            if len(self._lines) >= MAX_WAITING_LINES:
-                self._lost += 1
-                return
-            self._lines.append(text)
-            self._changed.notify_all()
-
-    msg = debug = info = warning = warn = error = critical = fatal = exception = failure = log = line
-
-    def take_lost(self) -> int:
-        """Give how many lines were lost since this was last asked; 0 while the next one would be lost as well."""
-        with self._changed:
-            if len(self._lines) >= MAX_WAITING_LINES:
-                return 0
-            lost, self._lost = self._lost, 0
-            return lost
-
-    def finish(self, timeout_s: float) -> None:
-        """Have the thread end once all is written, and wait some time for that; from then on lines are waited for."""
-        with self._changed:
-            self._is_over = True
-            self._changed.notify_all()
-        self._thread.join(timeout_s)
-
-    def _write(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._lines or self._is_over)
-                if not self._lines:
-                    return
-                text = self._lines.popleft()
-            self._outlet.line(text)
-
-
-_waiting: _Waiting | None = None
+_waiting: Waiting | None = None
 _pending: Callable[[], None] | None = None
 """What `configure` asked for last, until the first logger is given."""
 
@@ -294,7 +121,7 @@ def configure(
     stream = sys.stderr if stream is None else stream
     is_terminal = _is_terminal(stream)
     is_console = format == "console" or (format == "auto" and is_terminal)
-    outlet = _waiting_for(stream) if never_waits else _Outlet(stream)
+    outlet = _waiting_for(stream) if never_waits else Outlet(stream)
     colours = is_terminal if is_console else None
     global _pending
     _pending = partial(_configure, outlet, LEVELS[level], RepeatLimit(MAX_REPEATS_PER_MINUTE, 60.0, monotonic), colours)
@@ -330,11 +157,11 @@ def finish(timeout_s: float = 1.0) -> None:
         _waiting.finish(timeout_s)
 
 
-def _waiting_for(stream: TextIO) -> _Waiting:
+def _waiting_for(stream: TextIO) -> Waiting:
     """Give the one outlet of a stream: two would mix up the order of lines."""
     global _waiting
     if _waiting is None or _waiting.is_over or _waiting.stream is not stream:
-        _waiting = _Waiting(stream)
+        _waiting = Waiting(stream)
     return _waiting
 
 
