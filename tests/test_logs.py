@@ -381,7 +381,7 @@ class Stalled(io.StringIO):
 
 @pytest.fixture
 def stalled(monkeypatch) -> Stalled:
-    monkeypatch.setattr(logs, "_waiting", None)
+    monkeypatch.setattr(talk_room, "_waiting", None)
     return Stalled()
 
 
