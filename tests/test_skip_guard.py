@@ -17,6 +17,7 @@ EXPECTED_FAILURE = 'import pytest\n@pytest.mark.xfail(reason="not yet")\ndef tes
 
 def run_pytest(folder: Path, test: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_bytes(CONFTEST.read_bytes())
+    (folder / "pytest.ini").write_text("[pytest]\n")  # or one of a folder above would count
     (folder / "test_it.py").write_text(test)
     (folder / "test_passing.py").write_text("def test_passing(): ...\n")
     return subprocess.run(
