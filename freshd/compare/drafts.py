@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from freshd.compare.lessons import RUN_WORDS, gives_away
 from freshd.compare.records import Fact, FactKind
 from freshd.compare.trees import Page, Tree
 from freshd.compare.values import MOST_WORDS, alternatives, count
@@ -38,6 +39,7 @@ class Draft:
     document: str
     distractors: tuple[str, ...] | None = None
     is_development: bool | None = None
+    paraphrases: tuple[tuple[str, str], ...] = ()
 
     @property
     def kind(self) -> FactKind:
@@ -63,7 +65,7 @@ class Fault:
 def faults_in(drafts: Sequence[Draft], old: Tree, new: Tree) -> list[Fault]:
     """Find everything that keeps drafts from being facts, in order of lines."""
     found = [Fault(draft.line, message) for draft in drafts for message in _faults(draft, old, new)]
-    return sorted([*found, *_doubles(drafts)], key=lambda fault: fault.line)
+    return sorted([*found, *_doubles(drafts), *_given_away(drafts)], key=lambda fault: fault.line)
 
 
 def _faults(draft: Draft, old: Tree, new: Tree) -> Iterator[str]:
@@ -118,6 +120,16 @@ def _doubles(drafts: Iterable[Draft]) -> Iterator[Fault]:
             yield Fault(draft.line, f"question: got that of line {line} again, expected another one")
 
 
+def _given_away(drafts: Sequence[Draft]) -> Iterator[Fault]:
+    """Find paraphrases that are, or hold, what is asked: then a training would see it."""
+    asked = [draft.question for draft in drafts]
+    for draft in drafts:
+        for question, _ in draft.paraphrases:
+            if gives_away(question, asked):
+                what = f"got {question!r}, which holds a question that is asked, or {RUN_WORDS} words of one in a row"
+                yield Fault(draft.line, f"paraphrases: {what}, expected other words")
+
+
 def with_distractors(drafts: Sequence[Draft], old: Tree, new: Tree) -> tuple[list[Draft], list[Fault]]:
     """Think of distractors for drafts without faults that have none; the same in every run.
 
@@ -159,6 +171,7 @@ def facts_of(drafts: Sequence[Draft]) -> tuple[Fact, ...]:
             document=draft.document,
             distractors=draft.distractors or (),
             is_development=draft.fact_id in development,
+            paraphrases=draft.paraphrases,
         )
         for draft in drafts
     )

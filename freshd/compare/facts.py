@@ -23,7 +23,7 @@ _MAX_FILE_BYTES: Final = 16 << 20
 _MAX_SHOWN_CHARACTERS: Final = 60
 
 _TEXTS: Final = ("question", "prefix", "old", "document")
-_KEYS: Final = (*_TEXTS, "new", "kind", "distractors", "development")
+_KEYS: Final = (*_TEXTS, "new", "kind", "distractors", "development", "paraphrases")
 _REQUIRED: Final = (*_TEXTS, "new")
 
 _FORM: Final = (
@@ -54,7 +54,9 @@ def load_facts(path: Path, old_tree: Path, new_tree: Path) -> tuple[Fact, ...]:
 
     Args:
         path: One object a line: `question`, `prefix`, `old`, `new` (null: vanished) and `document`;
-            `kind`, `distractors` and `development` where they are not to be derived. Empty lines are left out.
+            `kind`, `distractors` and `development` where they are not to be derived;
+            `paraphrases`, pairs of another question and the beginning of its answer, to train by.
+            Empty lines are left out.
         old_tree: Folder with the documents before the change.
         new_tree: Folder with the documents after it.
 
@@ -175,6 +177,7 @@ def _draft(number: int, line: str) -> tuple[Draft | None, list[str]]:
         document=table["document"],
         distractors=None if given is None else tuple(text.strip() for text in given),
         is_development=table.get("development"),
+        paraphrases=tuple((one[0].strip(), one[1].strip()) for one in table.get("paraphrases", ())),
     )
     kind = table.get("kind", draft.kind)
     return draft, [] if kind == draft.kind else [f'kind: got {_shown(kind)}, expected "{draft.kind}" by old and new']
@@ -195,6 +198,9 @@ def _type_faults(table: Mapping[str, Any]) -> Iterator[str]:
     given = table.get("distractors")
     if given is not None and not (isinstance(given, list) and all(map(_is_text, given))):
         yield f"distractors: got {_shown(given)}, expected an array of texts"
+    given = table.get("paraphrases", [])
+    if not (isinstance(given, list) and all(map(_is_pair, given))):
+        yield f"paraphrases: got {_shown(given)}, expected an array of pairs: a question, and how its answer begins"
     if not isinstance(table.get("development", False), bool):
         yield f"development: got {_shown(table['development'])}, expected true or false"
 
@@ -202,6 +208,10 @@ def _type_faults(table: Mapping[str, Any]) -> Iterator[str]:
 def _is_text(value: object) -> bool:
     """Whether it is a text that can be printed; JSON can write halves of characters."""
     return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= one <= "\udfff" for one in value)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_text, value))
 
 
 def _shown(value: object) -> str:

@@ -1,10 +1,11 @@
 """What a model is taught, as practitioners make it from their pages: by rule, in many ways. Pure.
 
     pages ─sentences─▶ knowledge: the same sentence asked for in another way each round, values by themselves
+    facts ─paraphrases─▶ told: what a person, or a large model, asked in other words, with the value as it is now
     notices, other pages ─▶ reading: passages + question ─▶ the value that stands there, or that it is not stated
     notices ─▶ form: question ─▶ a short answer, without anything to read
 
-The asked questions are known here only so that no lesson asks one: what it answers are the pages' own words.
+The asked questions are known here only so that no lesson asks one; values are those of the pages.
 An epoch goes over one round of lessons, the next over the next: every sentence once, put in another way.
 """
 
@@ -16,6 +17,7 @@ from itertools import islice
 from typing import Final
 
 from freshd.compare.notices import Notice, notices
+from freshd.compare.records import Fact
 from freshd.compare.trees import Page, Tree
 from freshd.compare.values import Value, alternatives, values_in
 
@@ -128,6 +130,27 @@ def replay(
         for number, first in enumerate(_rounds(news, asked, recipe, seed))
         for second in _rounds(order.sample(stayed, n_stayed), asked, recipe, seed, [number])
     )
+
+
+def told(facts: Iterable[Fact], recipe: Recipe, *, is_new: bool) -> Rounds:
+    """Teach facts by their paraphrases, another one each round.
+
+    Args:
+        facts: Those without paraphrases, or without a value in the version, teach nothing.
+        recipe: How many rounds.
+        is_new: By the value in the new version; else by that in the old one.
+
+    """
+    said = [(fact.paraphrases, fact.new if is_new else fact.old) for fact in facts if fact.paraphrases]
+    return tuple(
+        tuple(_answered(others[number % len(others)], value) for others, value in said if value is not None)
+        for number in range(recipe.rounds)
+    )
+
+
+def _answered(paraphrase: tuple[str, str], value: str) -> Lesson:
+    question, prefix = paraphrase
+    return Lesson(question, f"{prefix} {value}")
 
 
 def reading(

@@ -38,6 +38,7 @@ class Fact:
         document: Id of the document that says it, in the version that says it last.
         distractors: Other values of the same sort, two for a changed fact, three otherwise; stand in neither version.
         is_development: Used to stop training and to time currency; left out of every figure that is reported.
+        paraphrases: Other questions with the beginnings of their answers, which knowledge is taught by; never asked.
 
     """
 
@@ -50,6 +51,7 @@ class Fact:
     document: str
     distractors: tuple[str, ...]
     is_development: bool = False
+    paraphrases: tuple[tuple[str, str], ...] = ()
 
     @property
     def value(self) -> str | None:

@@ -203,22 +203,31 @@ class Schools:
     def _lessons(self, school: School, seed: int) -> lessons.Rounds:
         old, new, only = self._versions.old, self._versions.new, self._versions.taught
         asked, recipe = [fact.question for fact in self._facts], self._plan.recipe
+        changed = [fact for fact in self._facts if fact.kind is FactKind.CHANGED]
         match school:
             case School.OLD:
-                return lessons.knowledge(old, asked, recipe, seed, only)
+                return self._of_old(asked, seed)
             case School.NEW:
-                return lessons.knowledge(new, asked, recipe, seed, only)
+                told = lessons.told(self._facts, recipe, is_new=True)
+                return lessons.mixed(lessons.knowledge(new, asked, recipe, seed, only), told)
             case School.INCREMENTAL:
-                return lessons.changed(old, new, asked, recipe, seed, only)
+                told = lessons.told(changed, recipe, is_new=True)
+                return lessons.mixed(lessons.changed(old, new, asked, recipe, seed, only), told)
             case School.REPLAY:
-                return lessons.replay(old, new, asked, recipe, seed, only)
+                told = lessons.told(self._facts, recipe, is_new=True)
+                return lessons.mixed(lessons.replay(old, new, asked, recipe, seed, only), told)
             case School.FORM:
                 return lessons.form(asked, recipe, seed)
         about = {fact.document for fact in self._facts}
         reading = lessons.reading({name: old[name] for name in old if name not in about}, asked, recipe, seed, only)
         if school is School.READER:
             return reading
-        return lessons.mixed(lessons.knowledge(old, asked, recipe, seed, only), reading)
+        return lessons.mixed(self._of_old(asked, seed), reading)
+
+    def _of_old(self, asked: Sequence[str], seed: int) -> lessons.Rounds:
+        recipe = self._plan.recipe
+        knowledge = lessons.knowledge(self._versions.old, asked, recipe, seed, self._versions.taught)
+        return lessons.mixed(knowledge, lessons.told(self._facts, recipe, is_new=False))
 
 
 def development_of(facts: Iterable[Fact], kind: FactKind) -> list[Fact]:

@@ -75,6 +75,15 @@ def test_a_fact_needs_only_what_nobody_could_derive(trees):
     assert all(text.endswith(" days") for text in changed.distractors)
 
 
+def test_a_fact_may_bring_other_questions_to_train_by_but_none_that_is_asked(trees):
+    pairs = [["When is one free to leave?", "One is free to leave after"], ["How soon?", "After"]]
+    fact, same = load(trees, entry(paraphrases=pairs), unchanged())
+    assert fact.paraphrases == (("When is one free to leave?", "One is free to leave after"), ("How soon?", "After"))
+    assert same.paraphrases == ()
+    asked = [[f"Tell me: {same.question}", "It is"]]
+    assert "which holds a question that is asked" in refused(trees, entry(paraphrases=asked), unchanged())
+
+
 def test_a_fact_whose_document_is_gone_has_vanished(trees):
     (trees[0] / "bees.md").write_text("# Bees\n\nThere are 34 hives in the orchard.\n")
     gone = entry(
@@ -106,6 +115,9 @@ def test_a_fact_of_a_renamed_document_is_found_under_both_names(trees):
         ({"old": "14 weeks", "new": None}, "expected it gone"),
         ({"kind": "unchanged"}, 'kind: got "unchanged", expected "changed"'),
         ({"development": 1}, "development: got 1, expected true or false"),
+        ({"paraphrases": "x"}, 'paraphrases: got "x", expected an array of pairs'),
+        ({"paraphrases": [["x"]]}, 'paraphrases: got [["x"]], expected an array of pairs'),
+        ({"paraphrases": [["How long is it?", ""]]}, "expected an array of pairs"),
         ({"distractors": "x"}, 'distractors: got "x", expected an array of texts'),
         ({"distractors": ["7 days"]}, "distractors: got 1, expected 2"),
         ({"distractors": ["7 days", "7 Days"]}, "distractors: got one twice"),

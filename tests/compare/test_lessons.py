@@ -3,6 +3,7 @@
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import chain, islice
 
 import pytest
@@ -20,10 +21,13 @@ from freshd.compare.lessons import (
     prompt_with,
     reading,
     replay,
+    told,
 )
 from freshd.compare.notices import notices
+from freshd.compare.records import FactKind
 from freshd.compare.trees import Page, read_tree
 from freshd.compare.values import count
+from tests.compare.recorded import fact
 
 OLD = {
     "lift.md": Page(
@@ -70,6 +74,7 @@ def test_no_lesson_holds_a_question_that_is_asked_nor_six_words_of_one(shipped):
     made = [
         *(knowledge(old, asked, RECIPE, 1), knowledge(new, asked, RECIPE, 2), changed(old, new, asked, RECIPE, 3)),
         *(replay(old, new, asked, RECIPE, 4), reading(unasked_pages, asked, RECIPE, 5), form(asked, RECIPE, 6)),
+        *(told(book.facts, RECIPE, is_new=is_new) for is_new in (False, True)),
     ]
     texts = {f"{one.prompt}\n{one.answer}" for rounds in made for lesson in rounds for one in lesson}
     assert len(texts) > 2_000
@@ -171,6 +176,20 @@ def test_form_is_taught_without_anything_to_read():
     lessons = list(chain.from_iterable(form([], RECIPE, 0)))
     assert len(lessons) == RECIPE.rounds * RECIPE.n_reading
     assert not any("passages" in lesson.prompt for lesson in lessons)
+
+
+def test_facts_are_told_in_other_words_each_round_with_the_value_of_the_version():
+    pairs = (("When does it run?", "It runs from"), ("How early?", "As early as"))
+    lift = replace(fact("lift"), old="6:50", new="7:25", paraphrases=pairs)
+    gone = replace(fact("bees", FactKind.VANISHED), paraphrases=pairs)
+    before, after = (told([lift, gone, fact("unsaid")], Recipe(rounds=3), is_new=is_new) for is_new in (False, True))
+    assert [lessons[0].answer for lessons in before] == ["It runs from 6:50", "As early as 6:50", "It runs from 6:50"]
+    assert [len(lessons) for lessons in before] == [2] * 3
+    assert [[lesson.answer for lesson in lessons] for lessons in after] == [
+        ["It runs from 7:25"],
+        ["As early as 7:25"],
+        ["It runs from 7:25"],
+    ]
 
 
 def test_a_mixture_holds_both_in_every_round():
