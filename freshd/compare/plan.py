@@ -63,7 +63,7 @@ class Plan:
 
     arms: tuple[Arm, ...] = tuple(WAYS)
     seeds: tuple[int, ...] = (0, 1, 2)
-    learning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
+    learning_rates: tuple[float, ...] = (2e-3, 4e-3, 8e-3)
     epochs: int = 6
     patience: int = 3
     k: int = 3
@@ -113,7 +113,7 @@ QUICK: Final = Plan(
         Arm.READER_RAG,
     ),
     seeds=(0,),
-    learning_rates=(2e-3,),
+    learning_rates=(4e-3,),
     n_changed=6,
     recipe=Recipe(n_reading=24),
 )

@@ -35,7 +35,7 @@ class TuningSettings:
     learning_rate: float
     epochs: int
     seed: int = 0
-    batch: int = 4
+    batch: int = 8
     rank: int = 16
     alpha: int = 32
     warm_up: float = 0.05
