@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from freshd.compare.lessons import RUN_WORDS, gives_away
+from freshd.compare.lessons import RUN_WORDS, giving_away
 from freshd.compare.records import Fact, FactKind
 from freshd.compare.trees import Page, Tree
 from freshd.compare.values import MOST_WORDS, alternatives, count
@@ -122,10 +122,11 @@ def _doubles(drafts: Iterable[Draft]) -> Iterator[Fault]:
 
 def _given_away(drafts: Sequence[Draft]) -> Iterator[Fault]:
     """Find paraphrases that are, or hold, what is asked: then a training would see it."""
-    asked = [draft.question for draft in drafts]
+    others = [question for draft in drafts for question, _ in draft.paraphrases]
+    wrong = giving_away(others, [draft.question for draft in drafts])
     for draft in drafts:
         for question, _ in draft.paraphrases:
-            if gives_away(question, asked):
+            if question in wrong:
                 what = f"got {question!r}, which holds a question that is asked, or {RUN_WORDS} words of one in a row"
                 yield Fault(draft.line, f"paraphrases: {what}, expected other words")
 

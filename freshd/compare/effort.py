@@ -80,21 +80,21 @@ def _peak_bytes(name: str) -> int | None:
 
 def machine() -> str:
     """Describe this machine: processor, cores that may be used, memory."""
-    try:
-        named = re.search(r"(?m)^model name\s*:\s*(.+)$", (_PROC / "cpuinfo").read_text())
-    except OSError:
-        named = None
-    processor = named[1].strip() if named else platform.processor() or platform.machine()
+    processor = _processor_says("model name") or platform.processor() or platform.machine()
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     return f"{processor}, {len(os.sched_getaffinity(0))} cores, {gib:.0f} GiB of memory"
 
 
 def processor_flags() -> frozenset[str]:
     """Give what the processor says it can do, in the system's words; nothing where the system does not tell."""
+    return frozenset(_processor_says("flags").split())
+
+
+def _processor_says(key: str) -> str:
     with suppress(OSError):
-        if found := re.search(r"(?m)^flags\s*:\s*(.+)$", (_PROC / "cpuinfo").read_text()):
-            return frozenset(found[1].split())
-    return frozenset()
+        if found := re.search(rf"(?m)^{key}\s*:\s*(.+)$", (_PROC / "cpuinfo").read_text()):
+            return found[1].strip()
+    return ""
 
 
 def _cpu_s(pid: int) -> float:

@@ -194,7 +194,13 @@ def mixed(one: Rounds, other: Rounds) -> Rounds:
 
 def gives_away(text: str, asked: Iterable[str]) -> bool:
     """Tell whether a text holds a question, or `RUN_WORDS` words of it in a row."""
-    return _holds_any(text, _forbidden(asked))
+    return bool(giving_away([text], asked))
+
+
+def giving_away(texts: Iterable[str], asked: Iterable[str]) -> frozenset[str]:
+    """Give the texts that do."""
+    forbidden = _forbidden(asked)
+    return frozenset(text for text in texts if _holds_any(text, forbidden))
 
 
 def _forbidden(asked: Iterable[str]) -> _Forbidden:

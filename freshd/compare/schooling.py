@@ -203,14 +203,15 @@ class Schools:
     def _lessons(self, school: School, seed: int) -> lessons.Rounds:
         old, new, only = self._versions.old, self._versions.new, self._versions.taught
         asked, recipe = [fact.question for fact in self._facts], self._plan.recipe
-        changed = [fact for fact in self._facts if fact.kind is FactKind.CHANGED]
         match school:
             case School.OLD:
-                return self._of_old(asked, seed)
+                told = lessons.told(self._facts, recipe, is_new=False)
+                return lessons.mixed(lessons.knowledge(old, asked, recipe, seed, only), told)
             case School.NEW:
                 told = lessons.told(self._facts, recipe, is_new=True)
                 return lessons.mixed(lessons.knowledge(new, asked, recipe, seed, only), told)
             case School.INCREMENTAL:
+                changed = (fact for fact in self._facts if fact.kind is FactKind.CHANGED)
                 told = lessons.told(changed, recipe, is_new=True)
                 return lessons.mixed(lessons.changed(old, new, asked, recipe, seed, only), told)
             case School.REPLAY:
@@ -222,12 +223,7 @@ class Schools:
         reading = lessons.reading({name: old[name] for name in old if name not in about}, asked, recipe, seed, only)
         if school is School.READER:
             return reading
-        return lessons.mixed(self._of_old(asked, seed), reading)
-
-    def _of_old(self, asked: Sequence[str], seed: int) -> lessons.Rounds:
-        recipe = self._plan.recipe
-        knowledge = lessons.knowledge(self._versions.old, asked, recipe, seed, self._versions.taught)
-        return lessons.mixed(knowledge, lessons.told(self._facts, recipe, is_new=False))
+        return lessons.mixed(self._lessons(School.OLD, seed), reading)
 
 
 def development_of(facts: Iterable[Fact], kind: FactKind) -> list[Fact]:

@@ -55,13 +55,9 @@ class _Hidden:
 
 
 _hidden = _Hidden()
-
-
 _waiting: Waiting | None = None
 _pending: Callable[[], None] | None = None
-"""What `configure` asked for last, until the first logger is given."""
-
-_is_in_use = False
+"""What `configure` asked for last, until structlog is loaded."""
 
 
 class _FromLibraries(logging.Handler):
@@ -79,10 +75,8 @@ class _FromLibraries(logging.Handler):
 
 def get_logger() -> "FilteringBoundLogger":
     """Give a logger; works from import time on, and follows `configure` whenever it comes."""
-    global _is_in_use
     import structlog
 
-    _is_in_use = True
     _set_up()
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
@@ -125,7 +119,7 @@ def configure(
     colours = is_terminal if is_console else None
     global _pending
     _pending = partial(_configure, outlet, LEVELS[level], RepeatLimit(MAX_REPEATS_PER_MINUTE, 60.0, monotonic), colours)
-    if _is_in_use:
+    if "structlog" in sys.modules:
         _set_up()
     _listen_to_libraries()
 

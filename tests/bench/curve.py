@@ -108,11 +108,11 @@ def run(_: DjangoDocs, __: Path) -> Table:
             " from the hint to the end of the ledger's transaction.",
             f"search: the whole of it, {_QUERIES} queries of three words and a drawn vector each.",
         ),
-        tuple(line for title, unit, values in _drawn(seen) for line in bars(title, unit, values)),
+        tuple(line for title, unit, values in _plotted(seen) for line in bars(title, unit, values)),
     )
 
 
-def _drawn(seen: Sequence[Seen]) -> Iterator[tuple[str, str, list[tuple[str, float]]]]:
+def _plotted(seen: Sequence[Seen]) -> Iterator[tuple[str, str, list[tuple[str, float]]]]:
     """Give what is plotted against the number of chunks: a title, a unit, and the values."""
     quantities: tuple[tuple[str, str, Callable[[Seen], float]], ...] = (
         ("first index beside the model, CPU", "s", lambda one: one.index_cpu_s),
