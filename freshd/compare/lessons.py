@@ -192,13 +192,8 @@ def mixed(one: Rounds, other: Rounds) -> Rounds:
     return tuple(first + second for first, second in zip(one, other, strict=True))
 
 
-def gives_away(text: str, asked: Iterable[str]) -> bool:
-    """Tell whether a text holds a question, or `RUN_WORDS` words of it in a row."""
-    return bool(giving_away([text], asked))
-
-
 def giving_away(texts: Iterable[str], asked: Iterable[str]) -> frozenset[str]:
-    """Give the texts that do."""
+    """Give the texts that hold a question, or `RUN_WORDS` words of one in a row."""
     forbidden = _forbidden(asked)
     return frozenset(text for text in texts if _holds_any(text, forbidden))
 

@@ -161,10 +161,10 @@ class SqliteForgetting:
 
     def below(self, source: SourceName, folder: str) -> list[DocumentId]:
         """List the documents of a source whose ids begin with this one and a slash."""
-        start = f"{folder.rstrip('/')}/"
-        after = f"{start[:-1]}{chr(ord('/') + 1)}"
-        sql = "SELECT document_id FROM documents WHERE source = ? AND document_id >= ? AND document_id < ?"
-        return [DocumentId(row["document_id"]) for row in self._database.read(sql, (source, start, after))]
+        place = folder.rstrip("/")
+        sql = "SELECT document_id FROM documents WHERE source = ? AND document_id > ? AND document_id < ?"
+        found = self._database.read(sql, (source, place + "/", place + "0"))
+        return [DocumentId(row["document_id"]) for row in found]
 
     # What leaves, page by page
 

@@ -81,10 +81,7 @@ class PendingChanges:
             skip: Sequence numbers to leave out.
 
         """
-        where = (
-            "p.source = :source AND p.is_quarantined = 0 AND p.target_us IS NOT NULL AND p.deadline IS NOT NULL"
-            " AND p.kind != 'deleted'"
-        )
+        where = "p.source = :source AND p.is_quarantined = 0 AND p.target_us IS NOT NULL AND p.kind != 'deleted'"
         values = {"now": to_us(now), "sources": None, "skip": json.dumps([*skip, *self._spared(now)])}
         found = [
             (place, pending)

@@ -82,7 +82,8 @@ class Remover:
         A name that ends with a slash, and is none of a document, means all that are known below it.
 
         Raises:
-            ConfigError: A source is unknown, or a document is a canary or none but a folder; nothing was done.
+            ConfigError: A source is unknown, a document is a canary, or a folder is named without its slash;
+                nothing was done.
             StoreUnavailable: It is noted and out of search; the store gives it up once it answers.
 
         """
