@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -38,6 +38,9 @@ def compare(
     quick: Annotated[bool, typer.Option("--quick", help="A subset of facts and arms, in minutes.")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, max=100, help="How many trainings of each kind.")] = None,
     model: Annotated[str, typer.Option(help="Folder, GGUF file or hub name of a language model.")] = "bundled",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model computes; auto is a GPU if torch has one.")
+    ] = "auto",
     changes: Annotated[
         Path | None, typer.Option(metavar="PATH", help="A git folder or a freshd.toml whose history is the timeline.")
     ] = None,
@@ -51,11 +54,12 @@ def compare(
     """Measure what an update costs: the index against retraining a language model, and both together."""
     from freshd.compare import FULL, QUICK, run_comparison
     from freshd.compare.indexing import STAGES
-    from freshd.compare.language import find_model
+    from freshd.compare.language import Device, find_model, gpu_for
     from freshd.compare.report import build_report, report_view
 
     prices, plan = _prices(price or []), _with_seeds(QUICK if quick else FULL, seeds)
     find_model(model)  # or be refused before anything is asked or made
+    gpu_for(Device(device))
     stream = None if changes is None else _stream(changes)
     old_tree, new_tree, chosen = _subject(old, new, demo, facts, yes)
     _make(folder)
@@ -66,7 +70,9 @@ def compare(
             progress(name if name in STAGES else "compare", done, total)
 
         journal = folder / "journal.jsonl"
-        results = run_comparison(old_tree, new_tree, chosen, journal, plan, model=model, on_progress=hear)
+        results = run_comparison(
+            old_tree, new_tree, chosen, journal, plan, model=model, device=Device(device), on_progress=hear
+        )
     report = build_report(results, prices, stream=stream)
     page = _write(folder, report)
     if as_json:

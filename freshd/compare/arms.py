@@ -7,14 +7,15 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from freshd.compare import lessons
-from freshd.compare.effort import Stopwatch
 from freshd.compare.indexing import Indexed, OnProgress, Versions
-from freshd.compare.language import LanguageModel
-from freshd.compare.plan import WAYS, Plan, Way
+from freshd.compare.language import Asked, LanguageModel, Said
+from freshd.compare.plan import WAYS, Plan, Way, timed_of
 from freshd.compare.records import Answer, Arm, Fact, FactKind, School, Update
 from freshd.compare.retrieval import Retrieved
-from freshd.compare.schooling import NoShelf, Schooling, Schools, Shelf, development_of, examined
+from freshd.compare.schooling import NoShelf, Schooling, Schools, Shelf, development_of, examined, question
+
+_AT_ONCE: Final = 16
+"""Questions between two signs of progress."""
 
 _NOTHING: Final = Retrieved((), 0.0, 0.0)
 
@@ -47,6 +48,7 @@ class Arms:
         self._model = model
         self._facts = facts
         self._asked = [fact for fact in facts if not fact.is_development]
+        self._timed = {fact.fact_id for fact in timed_of(self._asked, plan.n_timed)}
         self._indexed = indexed
         self._plan = plan
         self._on_progress = on_progress
@@ -80,9 +82,8 @@ class Arms:
         update = self._schools.give(way.update, seed) if way.update else None
         worn = update or before
         with self._model.wearing(worn.tuning.adapters if worn else None):
-            for fact in self._asked:
-                yield self._answer(arm, seed, fact, self._passages(way, fact))
-                self._tell(f"{arm}, seed {seed}", 1)
+            for start in range(0, len(self._asked), _AT_ONCE):
+                yield from self._answers(arm, seed, self._asked[start : start + _AT_ONCE])
             curve = self._reading_curve(way) if way.reads else update.curve if update else ()
         yield self._update(arm, seed, before, update, curve)
 
@@ -91,27 +92,33 @@ class Arms:
             return None
         return (self._indexed.stale if way.is_stale else self._indexed.fresh)[fact.fact_id]
 
-    def _answer(self, arm: Arm, seed: int, fact: Fact, retrieved: Retrieved | None) -> Answer:
+    def _answers(self, arm: Arm, seed: int, facts: Sequence[Fact]) -> Iterator[Answer]:
+        found = [self._passages(WAYS[arm], fact) for fact in facts]
+        asked = [question(fact, passages) for fact, passages in zip(facts, found, strict=True)]
+        said = self._model.answers(asked, self._plan.answer_tokens)
+        for each in zip(facts, found, asked, said, strict=True):
+            yield self._answer(arm, seed, *each)
+            self._tell(f"{arm}, seed {seed}", 1)
+
+    def _answer(self, arm: Arm, seed: int, fact: Fact, retrieved: Retrieved | None, asked: Asked, said: Said) -> Answer:
         found = retrieved or _NOTHING
-        prompt = lessons.prompt_with(found.texts, fact.question)
-        watch = Stopwatch()
-        with watch:
-            said = self._model.answer(prompt, fact.prefix, self._plan.answer_tokens)
         best = found.passages[0] if found.passages else None
+        is_timed = fact.fact_id in self._timed
+        timing = self._model.timed(asked, self._plan.answer_tokens) if is_timed else None
         return Answer(
             arm=arm,
             seed=seed,
             fact_id=fact.fact_id,
-            scores=self._model.score(prompt, fact.prefix, fact.options),
+            scores=said.scores,
             text=said.text,
             confidence=said.confidence,
             cited=best.document if best else None,
             is_grounded=None if retrieved is None else best is not None and best.holds(fact.value),
             prompt_tokens=said.prompt_tokens,
             retrieval_s=found.wall_s,
-            prefill_s=said.prefill_s,
-            generation_s=said.generation_s,
-            cpu_s=found.cpu_s + watch.cpu_s,
+            prefill_s=timing.prefill_s if timing else None,
+            generation_s=timing.generation_s if timing else None,
+            cpu_s=found.cpu_s + timing.cpu_s if timing else None,
             answer_tokens=said.n_tokens,
         )
 

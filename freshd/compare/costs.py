@@ -34,8 +34,8 @@ class Prices:
     Attributes:
         machine_hour: Of the machine that this ran on, all its cores busy.
         machine_cores: How many those are.
-        gpu_hour: Of a rented GPU.
-        gpu_speedup: How many times as fast as this machine it trains; assumed, not measured.
+        gpu_hour: Of a rented GPU, the machine around it included.
+        gpu_speedup: How many times as fast as this machine it trains; assumed, and not used where the model was on one.
         input_million, output_million: Tokens of a hosted model, prompt and answer;
             a tuned one is taken to cost the same.
 
@@ -67,11 +67,13 @@ class Basis(StrEnum):
 class Cost:
     """What one arm costs, in the prices' currency; None where it was not measured.
 
+    What was on a GPU costs what renting it for as long would; what was not, what this machine costs.
+
     Attributes:
-        before: Once, before any change, on this machine.
-        update: On this machine; None for an arm that follows no change.
+        before: Once, before any change.
+        update: As measured; None for an arm that follows no change.
         update_gpu: On the rented GPU; None for an arm that trains nothing when it follows a change.
-        query: On this machine.
+        query: As measured.
         query_tokens: By the token, retrieval on this machine.
 
     """
@@ -90,20 +92,45 @@ def machine_cost(cpu_s: float, prices: Prices) -> float:
 
 def gpu_cost(cpu_s: float, prices: Prices) -> float:
     """Give what training costs on the rented GPU that took these CPU seconds here."""
-    return cpu_s / prices.machine_cores / prices.gpu_speedup / _HOUR_S * prices.gpu_hour
+    return rent(cpu_s / prices.machine_cores / prices.gpu_speedup, prices)
+
+
+def rent(held_s: float, prices: Prices) -> float:
+    """Give what a GPU costs that is held so long."""
+    return held_s / _HOUR_S * prices.gpu_hour
 
 
 def cost(measured: Measures, prices: Prices) -> Cost:
     """Give what an arm costs, from what was measured of it."""
-    effort, query = measured.effort, measured.query
+    effort, query, trains = measured.effort, measured.query, measured.arm in TRAINED
     tokens = (query.prompt_tokens * prices.input_million + query.answer_tokens * prices.output_million) / _MILLION
     return Cost(
-        before=machine_cost(effort.before_s, prices) if effort else None,
-        update=machine_cost(effort.cpu_s, prices) if effort and measured.arm not in UNMOVED else None,
-        update_gpu=gpu_cost(effort.cpu_s, prices) if effort and measured.arm in TRAINED else None,
-        query=machine_cost(query.cpu_s, prices),
+        before=_before(measured, prices),
+        update=_update(measured, prices) if measured.arm not in UNMOVED else None,
+        update_gpu=(_update(measured, prices) if measured.on_gpu else gpu_cost(effort.cpu_s, prices))
+        if effort and trains
+        else None,
+        query=rent(query.prefill_s + query.generation_s, prices) + machine_cost(query.retrieval_s, prices)
+        if measured.on_gpu
+        else machine_cost(query.cpu_s, prices),
         query_tokens=tokens + machine_cost(query.retrieval_s, prices),
     )
+
+
+def _before(measured: Measures, prices: Prices) -> float | None:
+    """A core waits awake for a GPU, so that its seconds are those for which the GPU was held."""
+    if (effort := measured.effort) is None:
+        return None
+    was_trained = effort.sweep_s is not None
+    return (rent if measured.on_gpu and was_trained else machine_cost)(effort.before_s, prices)
+
+
+def _update(measured: Measures, prices: Prices) -> float | None:
+    if (effort := measured.effort) is None:
+        return None
+    if measured.on_gpu and measured.arm in TRAINED:
+        return rent(effort.wall_s, prices)
+    return machine_cost(effort.cpu_s, prices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Medians over all questions and seeds of what one query takes: seconds by the wall, CPU seconds, tokens."""
+    """Medians over questions and seeds of what a query takes: seconds by the wall and of the CPU, tokens."""
 
     retrieval_s: float
     prefill_s: float
@@ -114,6 +114,7 @@ class Measures:
     """One arm's figures; None where nothing was asked that could tell.
 
     Attributes:
+        on_gpu: The model was on a GPU; retrieval never is.
         currency: Changed facts whose new value is the likeliest of four.
         exact: Changed facts answered with the new value.
         stale: Changed facts whose old value is the likeliest of four.
@@ -130,6 +131,7 @@ class Measures:
 
     arm: Arm
     seeds: tuple[int, ...]
+    on_gpu: bool
     currency: Estimate | None
     exact: Estimate | None
     stale: Estimate | None
@@ -168,12 +170,17 @@ def measure(results: Results, *, confident: float = CONFIDENT, known: float = KN
     efforts = {arm: _effort([one for one in results.updates if one.arm == arm], known) for arm in Arm}
     measured: dict[Arm, Measures] = {}
     for arm in sorted(asked, key=list(Arm).index):
-        measured[arm] = _measures(arm, asked, efforts[arm], confident)
+        measured[arm] = _measures(arm, asked, efforts[arm], confident, on_gpu=results.setup.gpu is not None)
     return measured
 
 
 def _measures(
-    arm: Arm, asked: Mapping[Arm, Sequence[tuple[Fact, Answer]]], effort: Effort | None, confident: float
+    arm: Arm,
+    asked: Mapping[Arm, Sequence[tuple[Fact, Answer]]],
+    effort: Effort | None,
+    confident: float,
+    *,
+    on_gpu: bool,
 ) -> Measures:
     own, before = asked[arm], asked.get(BEFORE[arm], ()) if arm in BEFORE else ()
     changed, unchanged, vanished = FactKind.CHANGED, FactKind.UNCHANGED, FactKind.VANISHED
@@ -185,6 +192,7 @@ def _measures(
     return Measures(
         arm=arm,
         seeds=tuple(sorted({answer.seed for _, answer in own})),
+        on_gpu=on_gpu,
         currency=_share(own, likeliest, changed),
         exact=_share(own, is_exact, changed),
         stale=_share(own, likeliest_old, changed),
@@ -234,8 +242,10 @@ def is_grounded(fact: Fact, answer: Answer) -> bool:
     return answer.is_grounded is True
 
 
-def seconds(answer: Answer) -> float:
-    """Wall seconds of one query in all."""
+def seconds(answer: Answer) -> float | None:
+    """Wall seconds of one query in all; None where it was not timed."""
+    if answer.prefill_s is None or answer.generation_s is None:
+        return None
     return answer.retrieval_s + answer.prefill_s + answer.generation_s
 
 
@@ -306,10 +316,11 @@ def _share(asked: Sequence[tuple[Fact, Answer]], tells: Tells, *kinds: FactKind)
     return estimate({key: Fraction(sum(hits), len(hits)) for key, hits in told.items()})
 
 
-def _by_fact(asked: Sequence[tuple[Fact, Answer]], taken: Callable[[Answer], float]) -> dict[str, float]:
+def _by_fact(asked: Sequence[tuple[Fact, Answer]], taken: Callable[[Answer], float | None]) -> dict[str, float]:
     amounts: dict[str, list[float]] = defaultdict(list)
     for fact, answer in asked:
-        amounts[fact.fact_id].append(taken(answer))
+        if (amount := taken(answer)) is not None:
+            amounts[fact.fact_id].append(amount)
     return {key: median(values) for key, values in amounts.items()}
 
 
@@ -355,8 +366,8 @@ def _quantile(chances: Sequence[float]) -> int:
 
 
 def _query(answers: Sequence[Answer]) -> Query:
-    def middle(taken: Callable[[Answer], float]) -> float:
-        return float(median(map(taken, answers)))
+    def middle(taken: Callable[[Answer], float | None]) -> float:
+        return float(median(value for answer in answers if (value := taken(answer)) is not None))
 
     return Query(
         retrieval_s=middle(lambda answer: answer.retrieval_s),

@@ -57,6 +57,7 @@ class Plan:
         patience: Epochs without any gain on development facts, after which a training ends.
         k: Passages shown.
         answer_tokens: At most, of a greedy answer.
+        n_timed: Questions that each arm is timed with, one at a time; it answers all, but several at once.
         n_changed: Changed facts of a quick run, from as few documents as hold so many; all for None.
 
     """
@@ -68,6 +69,7 @@ class Plan:
     patience: int = 3
     k: int = 3
     answer_tokens: int = 10
+    n_timed: int = 20
     threads: int = 2
     n_changed: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
@@ -94,6 +96,7 @@ class Plan:
             "patience": self.patience,
             "passages": self.k,
             "answer_tokens": self.answer_tokens,
+            "timed_questions": self.n_timed,
             "threads": self.threads,
             "rounds": self.recipe.rounds,
             "reading_lessons": self.recipe.n_reading,
@@ -135,6 +138,11 @@ def documents_for(facts: Sequence[Fact], n_changed: int) -> frozenset[str]:
             break
         chosen.add(document)
     return frozenset(chosen)
+
+
+def timed_of(facts: Sequence[Fact], n: int) -> tuple[Fact, ...]:
+    """Choose so many facts, all over the list; all of them where there are fewer."""
+    return tuple(facts[place * len(facts) // n] for place in range(n)) if n < len(facts) else tuple(facts)
 
 
 def asked_of(facts: Sequence[Fact], documents: Collection[str]) -> tuple[Fact, ...]:

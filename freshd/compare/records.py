@@ -190,7 +190,7 @@ class Answer:
         is_grounded: The cited passage holds the right value; None without retrieval.
         prompt_tokens: Context and template included.
         retrieval_s, prefill_s, generation_s: Wall seconds of one query's parts.
-        cpu_s: CPU seconds of the query in all.
+        cpu_s: CPU seconds of the query in all; None, as are the last two, where it was answered beside others.
         answer_tokens: Generated ones, by the model's own tokenizer; None if they were not counted.
 
     """
@@ -205,9 +205,9 @@ class Answer:
     is_grounded: bool | None = None
     prompt_tokens: int = 0
     retrieval_s: float = 0.0
-    prefill_s: float = 0.0
-    generation_s: float = 0.0
-    cpu_s: float = 0.0
+    prefill_s: float | None = 0.0
+    generation_s: float | None = 0.0
+    cpu_s: float | None = 0.0
     answer_tokens: int | None = None
 
 
@@ -220,6 +220,7 @@ class Setup:
         machine: Cores, processor, memory.
         n_documents: In the new version.
         is_quick: A subset of facts and arms.
+        gpu: Name of the one that the model was on; None where it was on the processor.
 
     """
 
@@ -232,6 +233,7 @@ class Setup:
     seeds: tuple[int, ...]
     is_quick: bool
     settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    gpu: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from freshd.compare.arms import Arms
 from freshd.compare.effort import machine
 from freshd.compare.indexing import OnProgress, Versions, index_both
 from freshd.compare.journal import Journal
-from freshd.compare.language import BUNDLED, find_model, load_model, precision
+from freshd.compare.language import BUNDLED, Device, find_model, gpu_for, load_model, precision
 from freshd.compare.plan import Plan, asked_of, documents_for
 from freshd.compare.records import SAMPLED, SAMPLED_DOCUMENTS, Fact, FactKind, Results, Setup, Update
 from freshd.compare.sampling import Sample, taught
@@ -27,6 +27,7 @@ def run_comparison(
     plan: Plan,
     *,
     model: str = BUNDLED,
+    device: Device = Device.CPU,
     on_progress: OnProgress = lambda *_: None,
     clock: Clock | None = None,
 ) -> Results:
@@ -39,21 +40,22 @@ def run_comparison(
         journal: File that every record is kept in, what was trained beside it;
             a run that was broken off goes on from both.
         plan: Arms, seeds, settings.
-        model: See `load_model`.
+        model: See `find_model`.
+        device: Where the model shall compute; freshd itself always does on the processor.
         on_progress: Hears what goes on, steps done, and steps in all; their number is an estimate.
         clock: Says when an arm is through.
 
     Raises:
-        FreshdError: The extra is not installed, the model cannot be loaded, or memory is short.
+        FreshdError: The extra is not installed, the model cannot be loaded, there is no GPU, or memory is short.
         ConfigError: The journal is that of another setup, or the versions cannot be compared.
         StateInUse: Another process writes to the journal.
 
     """
-    found = find_model(model)
+    found, gpu = find_model(model), gpu_for(device)
     trees = read_trees(old_tree, new_tree, {fact.document for fact in facts})
     versions, facts = versions_of(old_tree, new_tree, trees, facts, plan)
     sample = taught(versions.old, versions.new, facts, plan.recipe.most_sentences)
-    setup = _setup(f"{found.name}, SHA-256 {found.identity}", versions, facts, plan, _bounds(trees, sample))
+    setup = _setup(f"{found.name}, SHA-256 {found.identity}", gpu, versions, facts, plan, _bounds(trees, sample))
     versions = replace(versions, taught=sample.sentences if sample else None)
     clock = clock or SystemClock()
     with Journal(journal, setup, facts) as kept:
@@ -61,7 +63,7 @@ def run_comparison(
             return kept.results
         indexed = index_both(versions, facts, plan, on_progress)
         on_progress("loading the model", 0, 1)
-        loaded = load_model(found, threads=plan.threads)
+        loaded = load_model(found, threads=plan.threads, on_gpu=gpu is not None)
         shelf = FileShelf(kept, adapters_beside(journal))
         arms = Arms(loaded, versions, facts, indexed, plan, on_progress, shelf)
         for record in arms.run(kept.results.updates):
@@ -93,7 +95,9 @@ def _bounds(trees: Trees, sample: Sample | None) -> dict[str, str]:
     return documents | ({SAMPLED: f"{len(sample.sentences):,} of {sample.n_all:,}"} if sample else {})
 
 
-def _setup(model: str, versions: Versions, facts: Sequence[Fact], plan: Plan, bounds: Mapping[str, str]) -> Setup:
+def _setup(
+    model: str, gpu: str | None, versions: Versions, facts: Sequence[Fact], plan: Plan, bounds: Mapping[str, str]
+) -> Setup:
     kinds = Counter(fact.kind for fact in facts)
     return Setup(
         model=model,
@@ -104,5 +108,6 @@ def _setup(model: str, versions: Versions, facts: Sequence[Fact], plan: Plan, bo
         n_vanished=kinds[FactKind.VANISHED],
         seeds=plan.seeds,
         is_quick=plan.is_quick,
-        settings={**plan.settings, "trained_in": precision(), **bounds},
+        settings={**plan.settings, "trained_in": precision(on_gpu=gpu is not None), **bounds},
+        gpu=gpu,
     )

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from freshd.compare import lessons
 from freshd.compare.effort import forget_peak, peak_bytes
 from freshd.compare.indexing import Indexed, Versions
-from freshd.compare.language import LanguageModel, Tuning, TuningSettings
+from freshd.compare.language import Asked, LanguageModel, Tuning, TuningSettings
 from freshd.compare.plan import Plan
 from freshd.compare.records import Fact, FactKind, School
 from freshd.compare.retrieval import Retrieved
@@ -178,7 +178,7 @@ class Schools:
 
         forget_peak()
         tuning = self._model.tune(rounds, settings, on_epoch, start)
-        peak = peak_bytes()
+        peak = peak_bytes() + tuning.gpu_bytes
         self._tell(name, n_steps * (self._plan.epochs - n_told))
         schooling = Schooling(school, seed, learning_rate, taught, len(rounds[0]), tuning, peak, tuple(known))
         self._shelf.put(schooling)
@@ -231,6 +231,11 @@ def development_of(facts: Iterable[Fact], kind: FactKind) -> list[Fact]:
     return [fact for fact in facts if fact.is_development and fact.kind is kind]
 
 
+def question(fact: Fact, found: Retrieved | None) -> Asked:
+    """Ask for a fact, with what was found for it."""
+    return Asked(lessons.prompt_with(found.texts if found else (), fact.question), fact.prefix, fact.options)
+
+
 def examined(
     model: LanguageModel, facts: Sequence[Fact], found: Mapping[str, Retrieved] | None, *, is_new: bool
 ) -> tuple[float, list[float]]:
@@ -244,12 +249,10 @@ def examined(
 
     """
     n_known, chances = 0, []
-    for fact in facts:
-        texts = found[fact.fact_id].texts if found else ()
-        scores = model.score(lessons.prompt_with(texts, fact.question), fact.prefix, fact.options)
-        right = scores[0 if is_new else 1]
-        n_known += right == max(scores)
-        chances.append(1 / sum(math.exp(score - right) for score in scores))
+    for said in model.answers([question(fact, found[fact.fact_id] if found else None) for fact in facts]):
+        right = said.scores[0 if is_new else 1]
+        n_known += right == max(said.scores)
+        chances.append(1 / sum(math.exp(score - right) for score in said.scores))
     return n_known / len(facts) if facts else 0.0, chances
 
 

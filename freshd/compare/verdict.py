@@ -331,7 +331,11 @@ def _stale(courses: Sequence[Course]) -> Iterator[str]:
 def _caveats(results: Results, measured: Mapping[Arm, Measures]) -> Iterator[str]:
     setup, facts = results.setup, [fact for fact in results.facts if not fact.is_development]
     yield f"One model, {shortened(setup.model)}: nothing here says how another does."
-    yield f"One machine, {setup.machine}: seconds are its own, and on a GPU nothing was timed."
+    if setup.gpu is None:
+        yield f"One machine, {setup.machine}: seconds are its own, and on a GPU nothing was timed."
+    else:
+        yield f"One machine, {setup.machine}, the model on its {setup.gpu}: seconds are its own."
+        yield "CPU seconds leave out those of the GPU, for which a core waits awake: they are about as many."
     if any(update.learning_rate for update in results.updates):
         yield "Fine-tuning here is LoRA, with the settings that the report lists: other ways to train were not tried."
     counts = ", ".join(f"{sum(fact.kind == kind for fact in facts)} {kind}" for kind in FactKind)

@@ -13,7 +13,7 @@ import pytest
 
 from freshd.compare.arms import Arms
 from freshd.compare.indexing import Versions, index_both
-from freshd.compare.language import Adapters, Said, Tuning
+from freshd.compare.language import Adapters, Said, Timing, Tuning
 from freshd.compare.lessons import Recipe
 from freshd.compare.plan import FULL, QUICK, WAYS, Plan, asked_of, documents_for
 from freshd.compare.records import Answer, Arm, Fact, FactKind, School, Update
@@ -64,13 +64,16 @@ class Pupil:
         self.judged_by = []
         self.is_training = False
 
-    def answer(self, prompt, prefix, max_tokens=16):
-        return Said("something", 0.5, len(prompt.split()), 1, 0.001, 0.002)
-
-    def score(self, prompt, prefix, options):
+    def answers(self, asked, max_tokens=0):
         if self.is_training:
-            self.judged_by[-1].add(prompt)
-        return tuple(self._belief(prompt, option) for option in options)
+            self.judged_by[-1].update(one.prompt for one in asked)
+        return [Said("something", 0.5, self._scores(one), len(one.prompt.split()), 1) for one in asked]
+
+    def timed(self, one, max_tokens):
+        return Timing(0.001, 0.002, 0.003)
+
+    def _scores(self, one):
+        return tuple(self._belief(one.prompt, option) for option in one.options)
 
     def _belief(self, prompt, option):
         shown = prompt.partition("\n\nQuestion: ")[0] if "passages" in prompt else ""

@@ -4,12 +4,14 @@ import importlib.util
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from freshd.compare.language import (
     Adapters,
+    Asked,
     TuningSettings,
     find_model,
     load_adapters,
@@ -29,8 +31,8 @@ LESSONS = (
     Lesson("Who keeps the bees?", "The bees are kept by Ottmar"),
     Lesson("What is asked about at much greater length than that?", "It is a short thing"),
 )
-ASKED = ("When does the lift start?", "The lift starts at")
 OPTIONS = ("6:50", "7:25", "8:00 in the morning", "9")
+ASKED = Asked("When does the lift start?", "The lift starts at", OPTIONS)
 SETTINGS = TuningSettings(learning_rate=1e-2, epochs=40, batch=2, rank=8)
 
 
@@ -50,32 +52,54 @@ def tuned(model):
     return model.tune([LESSONS], SETTINGS)
 
 
+def said(model, *asked, max_tokens=16):
+    return model.answers(asked or [ASKED], max_tokens)
+
+
 def scores(model):
-    return model.score(*ASKED, OPTIONS)
+    return said(model)[0].scores
 
 
 @NEEDS_TORCH
-def test_what_was_asked_last_scores_as_if_it_were_read_anew(model):
-    fresh = scores(model)
-    model.answer(*ASKED)
-    assert scores(model) == fresh
-    model.answer("Something else?", "It is")
-    assert scores(model) == fresh
+def test_a_question_is_answered_the_same_in_whatever_company(model, tuned):
+    """Shorter prompts are padded on the left, shorter options on the right; neither may count."""
+    others = [Asked(f"{'Something else? ' * n}", "It is", OPTIONS[: n % 4]) for n in range(1, 20)]
+    for adapters in (None, tuned.adapters):
+        with model.wearing(adapters):
+            alone = [said(model, one)[0] for one in (ASKED, *others)]
+            together = said(model, ASKED, *others)
+        for one, other in zip(alone, together, strict=True):
+            assert (one.text, one.prompt_tokens, one.n_tokens) == (other.text, other.prompt_tokens, other.n_tokens)
+            assert one.scores == pytest.approx(other.scores, abs=1e-3)
+            assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
 
 
 @NEEDS_TORCH
-def test_an_option_scores_the_same_in_whatever_company(model):
-    """Shorter options are padded to the longest; the padding must not count."""
-    alone = [model.score(*ASKED, [option])[0] for option in OPTIONS]
+def test_an_option_scores_the_same_beside_whatever_others(model):
+    alone = [said(model, replace(ASKED, options=(option,)))[0].scores[0] for option in OPTIONS]
     assert list(scores(model)) == pytest.approx(alone, abs=1e-4)
     assert all(score < 0 for score in alone)
+
+
+@NEEDS_TORCH
+def test_scores_are_the_same_whether_or_not_an_answer_is_wanted(model):
+    assert said(model, max_tokens=0)[0] == replace(said(model)[0], text="", confidence=0.0, n_tokens=0)
+    assert model.answers([]) == []
+
+
+@NEEDS_TORCH
+def test_timing_a_question_takes_time_and_changes_nothing(model):
+    before = said(model)
+    timing = model.timed(ASKED, 16)
+    assert min(timing.prefill_s, timing.generation_s, timing.cpu_s) > 0
+    assert said(model) == before
 
 
 @NEEDS_TORCH
 def test_a_score_is_the_sum_over_the_tokens_of_option_and_full_stop(model):
     import torch
 
-    head = model._ids(model._templated(ASKED[0])) + model._ids(ASKED[1])
+    head = model._ids(model._templated(ASKED.prompt)) + model._ids(ASKED.prefix)
     tail = model._ids(" 6:50.")
     with torch.no_grad():
         chances = model._model(input_ids=torch.tensor([head + tail])).logits.log_softmax(-1)[0]
@@ -87,12 +111,12 @@ def test_a_score_is_the_sum_over_the_tokens_of_option_and_full_stop(model):
 def test_a_lesson_is_learned_and_worn_and_taken_off_without_a_trace(model, tuned):
     before = scores(model)
     with model.wearing(tuned.adapters):
-        said = model.answer(*ASKED)
-        worn = scores(model)
-    assert said.text == "6:50"
+        (spoken,) = said(model)
+        worn = spoken.scores
+    assert spoken.text == "6:50"
     assert max(worn) == worn[0]
-    assert said.confidence > 0.5
-    assert said.prompt_tokens == len(model._ids(model._templated(ASKED[0]))) + len(model._ids(ASKED[1]))
+    assert spoken.confidence > 0.5
+    assert spoken.prompt_tokens == len(model._ids(model._templated(ASKED.prompt))) + len(model._ids(ASKED.prefix))
     assert scores(model) == before
     with model.wearing(tuned.adapters):
         assert scores(model) == worn
@@ -136,7 +160,7 @@ def test_training_goes_on_from_adapters_and_forgets_nothing_at_once(model, tuned
 
 @NEEDS_TORCH
 def test_the_best_epoch_is_kept_and_training_ends_when_told(model, monkeypatch):
-    monkeypatch.setattr("freshd.compare.language.student.precision", lambda: "float32")
+    monkeypatch.setattr("freshd.compare.language.student.precision", lambda **_: "float32")
     quality = {1: 0.2, 2: 0.9, 3: 0.5}
     seen = {}
 

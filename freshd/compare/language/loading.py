@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from freshd.compare.language.device import Device
 from freshd.compare.language.memory import memory_told
 from freshd.compare.language.model import LanguageModel
 from freshd.errors import FreshdError
@@ -69,12 +70,13 @@ def find_model(source: str = BUNDLED) -> Found:
     return Found(name, _identity(files), folder, gguf)
 
 
-def load_model(found: Found, *, threads: int = 2) -> LanguageModel:
+def load_model(found: Found, *, threads: int = 2, on_gpu: bool = False) -> LanguageModel:
     """Load a language model and its tokenizer.
 
     Args:
         found: The model.
         threads: CPU threads; the results of a run depend on it in the last digits.
+        on_gpu: Put it there; see `gpu_for`.
 
     Raises:
         FreshdError: It cannot be loaded, or memory is short.
@@ -95,6 +97,7 @@ def load_model(found: Found, *, threads: int = 2) -> LanguageModel:
             warnings.simplefilter("ignore")
             tokenizer = transformers.AutoTokenizer.from_pretrained(found.folder, **arguments)
             model = transformers.AutoModelForCausalLM.from_pretrained(found.folder, dtype=torch.float32, **arguments)
+            model = model.to(Device.CUDA if on_gpu else Device.CPU)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FreshdError(f"model {found.name!r}: cannot be loaded: {reason}", hint=_ANOTHER) from error

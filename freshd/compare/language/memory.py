@@ -23,7 +23,7 @@ def memory_told(doing: str) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise FreshdError(f"compare: out of memory, while about to {doing}", hint=_MEND) from error
-    except RuntimeError as error:  # torch has no class of its own for it on the CPU
+    except RuntimeError as error:  # torch has a class of its own for it only on a GPU
         if not _SHORT.search(str(error)):
             raise
         raise FreshdError(f"compare: out of memory, while about to {doing}", hint=_MEND) from error

@@ -6,10 +6,11 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from freshd.compare.effort import Stopwatch
+from freshd.compare.language.device import Device, wait_for
 from freshd.compare.language.memory import memory_told
 from freshd.compare.language.student import student_of
 from freshd.compare.language.training import Adapters, Tuning, TuningSettings, train
@@ -21,13 +22,35 @@ _INSTRUCTION: Final = {"role": "system", "content": "Answer briefly."}
 _ENDED: Final = re.compile(r"\n|[.!?]\s")
 
 
+_AT_ONCE: Final = {Device.CPU: 8, Device.CUDA: 64}
+"""Questions that are answered together: weights are read once for all of them, and memory holds what each was shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question to the model.
+
+    Attributes:
+        prompt: What is asked, context included; the model's own template is put around it.
+        prefix: How the answer begins; not empty.
+        options: Each is scored as the rest of the answer.
+
+    """
+
+    prompt: str
+    prefix: str
+    options: Sequence[str] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A short greedy answer.
+    """A short greedy answer, and what the model thinks of the options.
 
     Attributes:
         text: What follows the prefix; the rest of one sentence, without its full stop.
         confidence: Geometric mean of the probabilities of its tokens.
+        scores: Log-likelihood of each option as the rest of the answer, its full stop included:
+            that keeps "30" from being likelier than "30 days" for the sole reason that it ends earlier.
         prompt_tokens: Template and prefix included.
         n_tokens: Generated.
 
@@ -35,10 +58,31 @@ class Said:
 
     text: str
     confidence: float
+    scores: tuple[float, ...]
     prompt_tokens: int
     n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What it took to answer one question alone, in seconds; CPU seconds are of all of it."""
+
     prefill_s: float
     generation_s: float
+    cpu_s: float
+
+
+@dataclass(slots=True)
+class _Line:
+    """An answer as it grows."""
+
+    tokens: list[int] = field(default_factory=list)
+    logs: list[float] = field(default_factory=list)
+    is_over: bool = False
+
+    @property
+    def confidence(self) -> float:
+        return math.exp(sum(self.logs) / len(self.logs)) if self.logs else 0.0
 
 
 def sentence(text: str) -> str:
@@ -47,7 +91,7 @@ def sentence(text: str) -> str:
 
 
 class LanguageModel:
-    """A causal language model with its tokenizer, on the CPU, answering in single precision. For one thread.
+    """A causal language model with its tokenizer, answering in single precision. For one thread.
 
     Attributes:
         name: As a reader knows it.
@@ -61,15 +105,13 @@ class LanguageModel:
         self.identity = identity
         self._model = model.eval()
         self._tokenizer = tokenizer
-        self._prefilled: tuple[tuple[str, str], Any, Any] | None = None
 
-    def answer(self, prompt: str, prefix: str, max_tokens: int = 16) -> Said:
-        """Continue an answer that begins with `prefix`, each time with the likeliest token.
+    def answers(self, asked: Sequence[Asked], max_tokens: int = 0) -> list[Said]:
+        """Continue answers, each time with the likeliest token, and score their options; several at once.
 
         Args:
-            prompt: What is asked, context included; the model's own template is put around it.
-            prefix: How the answer begins; not empty.
-            max_tokens: The answer ends there, or earlier with its sentence or line.
+            asked: May be none.
+            max_tokens: An answer ends there, or earlier with its sentence or line; 0 for scores alone.
 
         Raises:
             FreshdError: Out of memory.
@@ -77,49 +119,32 @@ class LanguageModel:
         """
         import torch
 
-        self._prefilled = None
+        size = _AT_ONCE[Device(self._model.device.type)]
+        alike = sorted(range(len(asked)), key=lambda n: len(asked[n].prompt))
+        said: dict[int, Said] = {}
+        with memory_told("answer"), torch.inference_mode():
+            for start in range(0, len(alike), size):
+                places = alike[start : start + size]
+                said.update(zip(places, self._answered([asked[n] for n in places], max_tokens), strict=True))
+        return [said[n] for n in range(len(asked))]
+
+    def timed(self, one: Asked, max_tokens: int) -> Timing:
+        """Answer one question alone, as a user would ask it; its options do not count.
+
+        Raises:
+            FreshdError: Out of memory.
+
+        """
+        import torch
+
         prefill, generation = Stopwatch(), Stopwatch()
         with memory_told("answer"), torch.inference_mode():
             with prefill:
-                logits, cache, n_prompt = self._prefill(prompt, prefix)
-            untouched = copy.deepcopy(cache)
+                logits, cache, mask = self._read([one])
+                wait_for(self._model.device)
             with generation:
-                tokens, logs = self._greedy(logits, cache, max_tokens)
-        self._prefilled = (prompt, prefix), logits, untouched
-        text = first_sentence(self._tokenizer.decode(tokens, skip_special_tokens=True))
-        confidence = math.exp(sum(logs) / len(logs)) if logs else 0.0
-        return Said(text, confidence, n_prompt, len(tokens), prefill.wall_s, generation.wall_s)
-
-    def score(self, prompt: str, prefix: str, options: Sequence[str]) -> tuple[float, ...]:
-        """Give the log-likelihood of each option as the rest of an answer, its full stop included.
-
-        The full stop keeps "30" from being likelier than "30 days" for the sole reason that it ends earlier.
-
-        Args:
-            prompt: As for `answer`; when it was the last one answered, it is not read again.
-            prefix: How the answer begins.
-            options: At least one.
-
-        Raises:
-            FreshdError: Out of memory.
-
-        """
-        import torch
-
-        with memory_told("score"), torch.inference_mode():
-            if self._prefilled and self._prefilled[0] == (prompt, prefix):
-                _, logits, cache = self._prefilled
-            else:
-                logits, cache, _ = self._prefill(prompt, prefix)
-            self._prefilled = None  # the cache is used up below
-            tails = [self._ids(sentence(f" {option}")) for option in options]
-            longest = max(map(len, tails))
-            padded = torch.tensor([tail + [0] * (longest - len(tail)) for tail in tails])
-            cache.batch_repeat_interleave(len(tails))
-            rest = self._model(input_ids=padded, cache=cache).logits
-            chances = torch.cat([logits.expand(len(tails), 1, -1), rest[:, :-1]], dim=1).float().log_softmax(-1)
-            found = chances.gather(-1, padded.unsqueeze(-1)).squeeze(-1)
-        return tuple(float(row[: len(tail)].sum()) for row, tail in zip(found, tails, strict=True))
+                self._continued(logits, cache, mask, max_tokens)
+        return Timing(prefill.wall_s, generation.wall_s, prefill.cpu_s + generation.cpu_s)
 
     def tune(
         self,
@@ -147,10 +172,6 @@ class LanguageModel:
         if not (rounds and all(rounds)):
             raise ValueError("nothing to learn from")
 
-        def hear(epoch: int) -> tuple[float, bool]:
-            self._prefilled = None
-            return on_epoch(epoch)
-
         torch.manual_seed(settings.seed)
         kept = self._model
         with memory_told("train"):
@@ -158,9 +179,9 @@ class LanguageModel:
                 self._model = student_of(kept)
                 adapted = self._with_adapters(settings.rank, settings.alpha, start)
                 encoded = [[self._encoded(lesson) for lesson in one] for one in rounds]
-                return train(adapted, encoded, settings, hear)
+                return train(adapted, encoded, settings, on_epoch)
             finally:
-                self._prefilled, self._model = None, kept
+                self._model = kept
 
     @contextmanager
     def wearing(self, adapters: Adapters | None) -> Iterator[None]:
@@ -174,7 +195,6 @@ class LanguageModel:
         """
         import torch
 
-        self._prefilled = None
         names = adapters.parameters if adapters else ()
         kept = {name: self._model.get_parameter(name).detach().clone() for name in names}
         try:
@@ -184,37 +204,89 @@ class LanguageModel:
                 self._model.eval()
             yield
         finally:
-            self._prefilled = None
             with torch.no_grad():
                 for name, weight in kept.items():
                     self._model.get_parameter(name).copy_(weight)
 
-    def _prefill(self, prompt: str, prefix: str) -> tuple[Any, Any, int]:
-        """Read a prompt; give what comes next (1, 1, vocabulary), the cache, and how many tokens it has."""
+    def _answered(self, asked: Sequence[Asked], max_tokens: int) -> Iterator[Said]:
+        logits, cache, mask = self._read(asked)
+        scores = self._scored(logits, copy.deepcopy(cache) if max_tokens else cache, mask, asked)
+        lines = self._continued(logits, cache, mask, max_tokens)
+        for line, n_prompt in zip(lines, mask.sum(1).tolist(), strict=True):
+            text = first_sentence(self._tokenizer.decode(line.tokens, skip_special_tokens=True))
+            yield Said(text, line.confidence, next(scores), n_prompt, len(line.tokens))
+
+    def _read(self, asked: Sequence[Asked]) -> tuple[Any, Any, Any]:
+        """Read prompts, padded on the left.
+
+        Returns:
+            What comes next (questions, 1, vocabulary), the cache, and which tokens are no padding (questions, tokens).
+
+        """
+        prompts = [self._ids(self._templated(one.prompt)) + self._ids(one.prefix) for one in asked]
+        longest = max(map(len, prompts))
+        ids = self._tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
+        mask = self._tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        places = (mask.cumsum(-1) - 1).clamp(min=0)
+        read = self._model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1)
+        return read.logits, read.cache, mask
+
+    def _scored(self, logits: Any, cache: Any, mask: Any, asked: Sequence[Asked]) -> Iterator[tuple[float, ...]]:
+        """Give the log-likelihoods of every question's options; the cache is used up."""
         import torch
 
-        ids = self._ids(self._templated(prompt)) + self._ids(prefix)
-        read = self._model(input_ids=torch.tensor([ids]), use_cache=True, logits_to_keep=1)
-        return read.logits, read.cache, len(ids)
+        rows = [n for n, one in enumerate(asked) for _ in one.options]
+        tails = [self._ids(sentence(f" {option}")) for one in asked for option in one.options]
+        found: list[float] = []
+        if tails:
+            longest = max(map(len, tails))
+            padded = self._tensor([tail + [0] * (longest - len(tail)) for tail in tails])
+            cache.batch_select_indices(self._tensor(rows))
+            before = mask[rows]
+            rest = self._model(
+                input_ids=padded,
+                attention_mask=torch.cat([before, torch.ones_like(padded)], dim=1),
+                position_ids=before.sum(1, keepdim=True) + self._tensor(range(longest)),
+                cache=cache,
+            ).logits
+            chances = torch.cat([logits[rows], rest[:, :-1]], dim=1).float().log_softmax(-1)
+            each = chances.gather(-1, padded.unsqueeze(-1)).squeeze(-1).tolist()
+            found = [math.fsum(row[: len(tail)]) for row, tail in zip(each, tails, strict=True)]
+        scores = iter(found)
+        return (tuple(next(scores) for _ in one.options) for one in asked)
 
-    def _greedy(self, logits: Any, cache: Any, max_tokens: int) -> tuple[list[int], list[float]]:
-        """Give tokens up to the end of a sentence, and the log-likelihood of each."""
+    def _continued(self, logits: Any, cache: Any, mask: Any, max_tokens: int) -> list[_Line]:
+        """Give for every question the tokens up to the end of its sentence; the cache is used up."""
         import torch
 
-        tokens: list[int] = []
-        logs: list[float] = []
-        while len(tokens) < max_tokens:
-            if tokens:
-                logits = self._model(input_ids=torch.tensor([tokens[-1:]]), cache=cache, logits_to_keep=1).logits
-            chance, token = logits[0, -1].log_softmax(-1).max(-1)
-            if int(token) in self._ends:
+        lines, length = [_Line() for _ in mask], mask.sum(1, keepdim=True)
+        token = None
+        for step in range(max_tokens):
+            if token is not None:
+                mask = torch.cat([mask, torch.ones_like(length)], dim=1)
+                logits = self._model(
+                    input_ids=token, attention_mask=mask, position_ids=length + step - 1, cache=cache, logits_to_keep=1
+                ).logits
+            chance, token = logits.float().log_softmax(-1).max(-1)
+            for line, one, log in zip(lines, token[:, -1].tolist(), chance[:, -1].tolist(), strict=True):
+                self._grow(line, one, log)
+            if all(line.is_over for line in lines):
                 break
-            tokens.append(int(token))
-            if _ENDED.search(self._tokenizer.decode(tokens)):
-                tokens.pop()
-                break
-            logs.append(float(chance))
-        return tokens, logs
+        return lines
+
+    def _grow(self, line: _Line, token: int, log: float) -> None:
+        if line.is_over or token in self._ends:
+            line.is_over = True
+            return
+        line.is_over = bool(_ENDED.search(self._tokenizer.decode([*line.tokens, token])))
+        if not line.is_over:
+            line.tokens.append(token)
+            line.logs.append(log)
+
+    def _tensor(self, values: Sequence[Any]) -> Any:
+        import torch
+
+        return torch.tensor(values, device=self._model.device)
 
     @property
     def _ends(self) -> set[int]:

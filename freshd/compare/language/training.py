@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from freshd.compare.effort import Stopwatch
+from freshd.compare.language.device import forget_peak, peak_bytes, wait_for
 
 Encoded = tuple[list[int], int]
 """Tokens of a lesson, and how many of them at the end are the answer."""
@@ -67,6 +68,7 @@ class Tuning:
         cpu_s: Likewise.
         tokens: That went through the model, padding left out, each epoch counted.
         curve: Training seconds until the end of each epoch, and what `on_epoch` answered then.
+        gpu_bytes: Largest memory of the GPU that was held; 0 without one.
 
     """
 
@@ -76,6 +78,7 @@ class Tuning:
     cpu_s: float
     tokens: int
     curve: tuple[tuple[float, float], ...]
+    gpu_bytes: int = 0
 
 
 def train(
@@ -95,25 +98,28 @@ def train(
     best_score, best = float("-inf"), _adapters(adapted, settings)
     curve: list[tuple[float, float]] = []
     watch, tokens, goes_on = Stopwatch(), 0, True
+    forget_peak(adapted.device)
     while goes_on and len(curve) < settings.epochs:
         lessons = rounds[len(curve) % len(rounds)]
         tokens += sum(len(ids) for ids, _ in lessons)
         adapted.train()
         with watch:
             for batch in _batches(lessons, settings.batch, order):
-                with torch.autocast("cpu", adapted.dtype, enabled=adapted.dtype != torch.float32):
+                with torch.autocast(adapted.device.type, adapted.dtype, enabled=adapted.dtype != torch.float32):
                     loss = _loss(adapted, batch)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(trainable, _LONGEST_STEP)
                 optimiser.step()
                 schedule.step()
                 optimiser.zero_grad()
+            wait_for(adapted.device)
         adapted.eval()
         score, goes_on = on_epoch(len(curve) + 1)
         curve.append((watch.wall_s, score))
         if score >= best_score:
             best_score, best = score, _adapters(adapted, settings)
-    return Tuning(best, len(curve), watch.wall_s, watch.cpu_s, tokens, tuple(curve))
+    gpu_bytes = peak_bytes(adapted.device)
+    return Tuning(best, len(curve), watch.wall_s, watch.cpu_s, tokens, tuple(curve), gpu_bytes)
 
 
 def _batches(lessons: Sequence[Encoded], size: int, order: random.Random) -> Iterator[Sequence[Encoded]]:
@@ -140,17 +146,18 @@ def _loss(adapted: Any, batch: Sequence[Encoded]) -> Any:
     """
     import torch
 
+    tensor = partial(torch.tensor, device=adapted.device)
     longest, n_kept = max(len(ids) for ids, _ in batch), max(n for _, n in batch)
     pads = [longest - len(ids) for ids, _ in batch]
-    places = torch.arange(longest).unsqueeze(0) - torch.tensor(pads).unsqueeze(1)
+    places = tensor(range(longest)).unsqueeze(0) - tensor(pads).unsqueeze(1)
     read = adapted(
-        input_ids=torch.tensor([[0] * pad + ids for pad, (ids, _) in zip(pads, batch, strict=True)]),
+        input_ids=tensor([[0] * pad + ids for pad, (ids, _) in zip(pads, batch, strict=True)]),
         attention_mask=(places >= 0).long(),
         position_ids=places.clamp(min=0),
         logits_to_keep=n_kept + 1,
         use_cache=False,
     )
-    labels = torch.tensor([[_IGNORED] * (n_kept - n) + ids[-n:] for ids, n in batch])
+    labels = tensor([[_IGNORED] * (n_kept - n) + ids[-n:] for ids, n in batch])
     said = read.logits[:, :-1].float().flatten(0, 1)
     return torch.nn.functional.cross_entropy(said, labels.flatten(), ignore_index=_IGNORED)
 

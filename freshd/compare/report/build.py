@@ -95,6 +95,7 @@ def _setup(results: Results) -> SetupFigures:
     return SetupFigures(
         model=setup.model,
         machine=setup.machine,
+        gpu=setup.gpu,
         documents=setup.n_documents,
         seeds=list(setup.seeds),
         is_quick=setup.is_quick,

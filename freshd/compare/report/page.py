@@ -18,7 +18,7 @@ from freshd.compare.report.charts import (
     update_chart,
 )
 from freshd.compare.report.shape import ArmFigures, ComparisonReport, Row, Share, UpdateRecord
-from freshd.compare.report.table import BASES, WINNERS, prices_line, settings_line
+from freshd.compare.report.table import BASES, WINNERS, machine_line, prices_line, settings_line
 from freshd.compare.verdict import moment, shortened
 from freshd.http.page.markup import counted
 from freshd.wording import setting
@@ -71,7 +71,7 @@ def _top(report: ComparisonReport) -> str:
         '<p class="note">retrieval, retraining, and both, measured on the same changed facts</p>'
         f'<p id="headline">{said(report["verdict"]["headline"])}</p>'
         f'<p class="note">Model <bdi>{said(shortened(setup["model"]))}</bdi>,'
-        f" machine <bdi>{said(setup['machine'])}</bdi>."
+        f" machine <bdi>{said(machine_line(setup))}</bdi>."
         f" {facts['changed']} changed, {facts['unchanged']} unchanged and {facts['vanished']} vanished facts"
         f" in {counted(setup['documents'], 'document')}, {seeds}.{quick}</p></header>"
     )

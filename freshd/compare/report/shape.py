@@ -176,6 +176,7 @@ class SetupFigures(TypedDict):
 
     model: str
     machine: str
+    gpu: str | None
     documents: int
     seeds: list[int]
     is_quick: bool

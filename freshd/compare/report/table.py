@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from freshd.compare.report.shape import ArmFigures, ComparisonReport, Row, Settings, Share
+from freshd.compare.report.shape import ArmFigures, ComparisonReport, Row, Settings, SetupFigures, Share
 from freshd.compare.verdict import percent, shortened
 from freshd.redaction import printable
 from freshd.wording import duration, setting
@@ -81,7 +81,7 @@ def _heading(report: ComparisonReport) -> Text:
     return Text.assemble(
         ("What an update costs", "bold"),
         (
-            f"\n{printable(shortened(setup['model']))} · {printable(setup['machine'])}"
+            f"\n{printable(shortened(setup['model']))} · {printable(machine_line(setup))}"
             f"\n{facts['changed']} changed, {facts['unchanged']} unchanged, {facts['vanished']} vanished facts"
             f" in {setup['documents']} documents · seeds {seeds}{quick}",
             "dim",
@@ -155,14 +155,19 @@ def _break_evens(report: ComparisonReport) -> list[RenderableType]:
     return [*told, Text(prices_line(report), "dim")] if report["break_evens"] else []
 
 
+def machine_line(setup: SetupFigures) -> str:
+    """Say what the run was made on."""
+    return setup["machine"] if setup["gpu"] is None else f"{setup['machine']}, the model on {setup['gpu']}"
+
+
 def prices_line(report: ComparisonReport) -> str:
     """Say which prices costs are reckoned from."""
     prices = report["prices"]
     sign = printable(prices["currency"])
+    speed = "" if report["setup"]["gpu"] else f" and {prices['gpu_speedup']:g} times as fast"
     return (
         f"prices, given or assumed: this machine {sign}{prices['machine_hour']:g} an hour"
-        f" ({prices['machine_cores']} cores), a GPU {sign}{prices['gpu_hour']:g} an hour"
-        f" and {prices['gpu_speedup']:g} times as fast, a million tokens"
+        f" ({prices['machine_cores']} cores), a GPU {sign}{prices['gpu_hour']:g} an hour{speed}, a million tokens"
         f" {sign}{prices['input_million']:g} in and {sign}{prices['output_million']:g} out"
     )
 
