@@ -328,6 +328,15 @@ def _stale(courses: Sequence[Course]) -> Iterator[str]:
         yield f"Out of date on average over the same stream of changes: {told}."
 
 
+def _ran_with_fewer(one: Measures, n_seeds: int) -> bool:
+    """Tell whether seeds are wanting to an arm that training makes; others are the same with every seed."""
+    return one.effort is not None and one.effort.sweep_s is not None and len(one.seeds) < n_seeds
+
+
+def _seeds(one: Measures) -> str:
+    return f"with {', '.join(map(str, one.seeds))}"
+
+
 def _caveats(results: Results, measured: Mapping[Arm, Measures]) -> Iterator[str]:
     setup, facts = results.setup, [fact for fact in results.facts if not fact.is_development]
     yield f"One model, {shortened(setup.model)}: nothing here says how another does."
@@ -346,6 +355,8 @@ def _caveats(results: Results, measured: Mapping[Arm, Measures]) -> Iterator[str
         yield "One seed: how much another training would differ is not known."
     else:
         yield f"{n_seeds} seeds, pooled: intervals are over facts, 95 % each, not corrected for being many."
+    if fewer := [f"{NAMES[arm]} {_seeds(own)}" for arm, own in measured.items() if _ran_with_fewer(own, n_seeds)]:
+        yield f"Not run with every seed: {_listed(fewer)}."
     if setup.is_quick:
         yield "A quick run: a subset of facts and arms."
     if sampled := setup.settings.get(SAMPLED_DOCUMENTS):

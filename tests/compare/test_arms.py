@@ -15,7 +15,7 @@ from freshd.compare.arms import Arms
 from freshd.compare.indexing import Versions, index_both
 from freshd.compare.language import Adapters, Said, Timing, Tuning
 from freshd.compare.lessons import Recipe
-from freshd.compare.plan import FULL, QUICK, WAYS, Plan, asked_of, documents_for
+from freshd.compare.plan import FULL, QUICK, WAYS, Plan, asked_of, documents_for, timed_of
 from freshd.compare.records import Answer, Arm, Fact, FactKind, School, Update
 from freshd.compare.trees import read_tree
 from freshd.compare.values import count
@@ -174,6 +174,21 @@ def test_every_arm_is_asked_every_fact_but_those_for_development(ran):
     asked = Counter((one.arm, one.seed) for one in ran[1] if isinstance(one, Answer))
     assert asked == dict.fromkeys(PLAN.pairs, len(FACTS) - 1)
     assert "loan" not in {one.fact_id for one in ran[1] if isinstance(one, Answer)}
+
+
+def test_so_many_questions_as_were_wanted_are_timed_and_the_same_for_every_arm(versions, indexed):
+    plan = replace(PLAN, n_timed=1, seeds=(0,))
+    records = list(Arms(Pupil(), versions, FACTS, indexed, plan, lambda *_: None).run())
+    answers = [one for one in records if isinstance(one, Answer)]
+    timed = Counter(one.fact_id for one in answers if one.cpu_s is not None)
+    assert timed == {"lift": len(WAYS)}
+    assert all((one.prefill_s is None) == (one.generation_s is None) == (one.cpu_s is None) for one in answers)
+
+
+def test_what_is_timed_stands_all_over_the_list():
+    facts = [replace(FACTS[0], fact_id=str(n)) for n in range(10)]
+    assert [one.fact_id for one in timed_of(facts, 4)] == ["0", "2", "5", "7"]
+    assert timed_of(facts, 10) == timed_of(facts, 99) == tuple(facts)
 
 
 def test_records_of_one_arm_and_seed_come_together_and_end_with_its_update(ran):

@@ -30,10 +30,11 @@ def total(own: Bill, queries: float) -> float:
     return own.update + queries * own.query
 
 
-def measured(arm: Arm, cpu_s: float = 7_200.0, query_cpu_s: float = 2.0, **more: object):
+def measured(arm: Arm, cpu_s: float = 7_200.0, query_cpu_s: float = 2.0, gpu: str | None = None, **more: object):
     answers = [answer("a", arm=arm, cpu_s=query_cpu_s, prompt_tokens=1_000, text="x" * 40, **more)]
-    updates = [Update(arm, 0, 1.0, cpu_s, before_s=3_600.0, trained_tokens=5_000)]
-    return measure(results([fact("a")], answers, updates))[arm]
+    sweep_s = None if arm is Arm.RAG else 0.0
+    updates = [Update(arm, 0, 1.0, cpu_s, before_s=3_600.0, trained_tokens=5_000, sweep_s=sweep_s)]
+    return measure(results([fact("a")], answers, updates, gpu=gpu))[arm]
 
 
 @given(*bills, st.floats(0.01, 0.99), st.floats(1.01, 100))
@@ -108,6 +109,17 @@ def test_an_hour_of_the_whole_machine_costs_its_price():
 
 def test_a_gpu_is_paid_for_as_much_less_time_as_it_is_faster():
     assert gpu_cost(2 * 3_600, Prices(gpu_hour=5.0, gpu_speedup=50.0, machine_cores=2)) == pytest.approx(0.1)
+
+
+def test_what_was_on_a_gpu_costs_its_rent_for_as_long_and_what_was_not_costs_the_machine():
+    prices = Prices(machine_hour=3_600.0, machine_cores=1, gpu_hour=7_200.0, gpu_speedup=1e9)
+    query = {"query_cpu_s": 5.0, "retrieval_s": 1.0, "prefill_s": 1.0, "generation_s": 2.0}
+    retrained = cost(measured(Arm.TUNED_RETRAINED, gpu="G", **query), prices)
+    assert (retrained.update, retrained.update_gpu, retrained.before) == (2.0, 2.0, 7_200.0)
+    indexed = cost(measured(Arm.RAG, cpu_s=5.0, gpu="G", **query), prices)
+    assert (indexed.update, indexed.update_gpu, indexed.before) == (5.0, None, 3_600.0)
+    assert retrained.query == indexed.query == 1.0 + 2 * 3.0
+    assert cost(measured(Arm.RAG, **query), prices).query == 5.0
 
 
 def test_tokens_are_paid_by_the_million():

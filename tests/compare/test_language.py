@@ -6,14 +6,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from freshd.compare.language import (
     Adapters,
     Asked,
+    Device,
     TuningSettings,
     find_model,
+    gpu_for,
     load_adapters,
     load_model,
     save_adapters,
@@ -232,6 +235,27 @@ def test_a_model_that_cannot_be_loaded_says_so_and_how_to_name_another(folder, t
         load_model(find_model(str(tmp_path)))
     assert "--model DIR" in caught.value.hint
     assert "\n" not in str(caught.value)
+
+
+def torch_with(gpu: str | None) -> SimpleNamespace:
+    """What is asked of torch about GPUs."""
+    cuda = SimpleNamespace(is_available=lambda: gpu is not None, get_device_name=lambda: gpu)
+    return SimpleNamespace(cuda=cuda)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "taken"), [("auto", None, None), ("auto", "G", "G"), ("cpu", "G", None), ("cuda", "G", "G")]
+)
+def test_a_gpu_is_taken_where_there_is_one_and_it_is_not_forbidden(monkeypatch, asked, there, taken):
+    monkeypatch.setitem(sys.modules, "torch", torch_with(there))
+    assert gpu_for(Device(asked)) == taken
+
+
+def test_a_gpu_that_is_asked_for_and_is_not_there_is_missed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", torch_with(None))
+    with pytest.raises(FreshdError, match="can use no GPU here") as caught:
+        gpu_for(Device.CUDA)
+    assert "--device" in caught.value.hint
 
 
 @NEEDS_TORCH

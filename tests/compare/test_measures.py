@@ -179,6 +179,21 @@ def test_what_served_development_counts_nowhere():
     assert (seen.currency.value, seen.currency.n, seen.kept, seen.query.cpu_s) == (0.0, 1, None, 1.0)
 
 
+def test_a_question_that_was_not_timed_counts_in_no_time_and_in_everything_else():
+    untimed = {"cpu_s": None, "prefill_s": None, "generation_s": None}
+    run = results(
+        [fact("a"), fact("b")],
+        [
+            answer("a", cpu_s=2.0, prefill_s=1.0, generation_s=1.0, prompt_tokens=10),
+            answer("b", prompt_tokens=30, **untimed),
+        ],
+    )
+    seen = only(run)
+    assert (seen.currency.n, seen.query.prompt_tokens) == (2, 20.0)
+    assert (seen.query.cpu_s, seen.query.prefill_s, seen.query.total_s) == (2.0, 1.0, 2.0)
+    assert (seen.cpu_by_fact, seen.seconds_by_fact) == ({"a": 2.0}, {"a": 2.0})
+
+
 def test_seeds_are_pooled_fact_by_fact():
     """A fact counts once, however many seeds asked it."""
     run = results([fact("a"), fact("b")], [answer("a"), *(answer("b", likeliest=1, seed=seed) for seed in (0, 1, 2))])

@@ -167,6 +167,22 @@ def test_a_way_to_train_is_a_caveat_only_where_something_was_trained():
     assert any("LoRA" in caveat for caveat in told(replace(run, updates=tuple(trained))).caveats)
 
 
+def test_what_a_gpu_did_is_a_caveat():
+    run = run_of(arm_of(Arm.RAG, 9, cpu_s=1, update_s=1), gpu="Graphics 9000")
+    caveats = told(run).caveats
+    assert any("the model on its Graphics 9000" in one for one in caveats)
+    assert any("leave out those of the GPU" in one for one in caveats)
+    assert not any("on a GPU nothing was timed" in one for one in caveats)
+
+
+def test_an_arm_that_lacks_a_seed_is_named_with_those_it_has():
+    answers, updates = arm_of(Arm.TUNED_RETRAINED, 9, cpu_s=1, update_s=1)
+    trained = answers, [replace(one, sweep_s=0.0, learning_rate=1e-3) for one in updates]
+    run = run_of(arm_of(Arm.RAG, 9, cpu_s=1, update_s=1), trained, seeds=(0, 1))
+    assert "Not run with every seed: retraining with 0." in told(run).caveats
+    assert not any("every seed" in one for one in told(replace(run, setup=replace(run.setup, seeds=(0,)))).caveats)
+
+
 def test_staleness_over_time_is_told_of_each_way():
     courses = [course(spread(["a", "b"], 4), way) for way in approaches(0.5, 60.0)]
     run = run_of(arm_of(Arm.RAG, 9, cpu_s=1, update_s=1))
