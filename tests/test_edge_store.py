@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from freshd.errors import CollectionMismatch, StoreUnavailable
 from freshd.model import ChunkId, Point, Relabel, SearchFilter, SparseVector, Vector
 from freshd.stores.edge import EdgeStore
 from freshd.stores.turns import Turns
-from freshd.stores.wire import pack_dense
+from freshd.stores.wire import cosine, pack_dense
 
 ROOT = Path(__file__).parent.parent
 DIMENSION = 4
@@ -67,6 +69,25 @@ def opened(directory: Path, instance: str = INSTANCE) -> EdgeStore:
     store = EdgeStore(directory, DIMENSION)
     store.open(instance)
     return store
+
+
+def test_a_search_finds_the_nearest_vectors_in_their_order_although_numbers_are_kept_in_two_bytes(directory: Path):
+    chance, dimension = random.Random(5), 384
+    vectors = [[chance.gauss(0, 1) for _ in range(dimension)] for _ in range(600)]
+    with closing(EdgeStore(directory, dimension)) as store:
+        store.open(INSTANCE)
+        store.upsert(
+            [
+                Point(ChunkId(str(uuid.UUID(int=n))), Vector(pack_dense(vector)), SparseVector(), {})
+                for n, vector in enumerate(vectors)
+            ]
+        )
+        for asked in vectors[:5]:
+            likeness = [cosine(pack_dense(asked), pack_dense(vector)) for vector in vectors]
+            found = store.search_dense(Vector(pack_dense(asked)), 50, SearchFilter())
+            assert [match.score for match in found] == pytest.approx(sorted(likeness)[:-51:-1], abs=1e-4)
+            numbers = [uuid.UUID(match.chunk_id).int for match in found]
+            assert [likeness[n] for n in numbers] == pytest.approx([match.score for match in found], abs=1e-4)
 
 
 def child_of(store: EdgeStore) -> int:
