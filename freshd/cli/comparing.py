@@ -1,6 +1,7 @@
 """The command that measures what an update costs: by the index, by training, and by both."""
 
 import json
+import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from freshd.cli.options import out, print_json, talk
 from freshd.cli.progress import ProgressTalk
-from freshd.errors import ConfigError
+from freshd.errors import ConfigError, FreshdError
 from freshd.redaction import printable
 
 if TYPE_CHECKING:
@@ -70,9 +71,13 @@ def compare(
             progress(name if name in STAGES else "compare", done, total)
 
         journal = folder / "journal.jsonl"
-        results = run_comparison(
-            old_tree, new_tree, chosen, journal, plan, model=model, device=Device(device), on_progress=hear
-        )
+        try:
+            results = run_comparison(
+                old_tree, new_tree, chosen, journal, plan, model=model, device=Device(device), on_progress=hear
+            )
+        except KeyboardInterrupt:
+            talk.print("broken off: the same command goes on from what is finished", markup=False)
+            raise
     report = build_report(results, prices, stream=stream)
     page = _write(folder, report)
     if as_json:
@@ -148,7 +153,7 @@ def _prices(given: Sequence[str]) -> "Prices":
             if not equals or name not in known:
                 raise ValueError
             chosen[name] = amount if name == "currency" else type(known[name])(amount)
-            if name != "currency" and not float(amount) > 0:
+            if name != "currency" and not 0 < float(amount) < math.inf:
                 raise ValueError
         except ValueError:
             names = ", ".join(f"{name}={value}" for name, value in known.items())
@@ -165,18 +170,23 @@ def _stream(path: Path) -> "Stream":
 
     if path.is_file():
         from freshd.config import load
-        from freshd.report import stored_changes
+        from freshd.report import stored_changes, stored_status
 
-        return from_history(stored_changes(load(path, connectors=False), 0, _MOST_CHANGES)["changes"])
+        config = load(path, connectors=False)
+        n_documents = sum(source["documents"] for source in stored_status(config)["sources"])
+        return from_history(stored_changes(config, 0, _MOST_CHANGES)["changes"], n_documents)
     try:
-        command = ["git", "-C", str(path), *GIT_LOG, "--", "."]
-        log = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_S).stdout
+        log, files = (_git(path, *words) for words in ((*GIT_LOG, "--", "."), ("ls-files", "-z")))
     except (OSError, subprocess.SubprocessError) as error:
         told = getattr(error, "stderr", b"") or str(error).encode()
         reason = printable(told.decode(errors="replace").strip())
         what = f"--changes: {printable(str(path))}: got {reason}, expected a folder under git, or a freshd.toml"
         raise ConfigError(what, hint="leave --changes out") from error
-    return from_git(log.decode(errors="replace"))
+    return from_git(log.decode(errors="replace"), files.count(b"\0"))
+
+
+def _git(folder: Path, *words: str) -> bytes:
+    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, check=True, timeout=_GIT_S).stdout
 
 
 def _make(folder: Path) -> None:
@@ -192,6 +202,13 @@ def _write(folder: Path, report: "ComparisonReport") -> Path:
     from freshd.compare.report import render_page
 
     page = folder / "report.html"
-    (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    page.write_text(render_page(report), encoding="utf-8")
+    told = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    for path, text in ((folder / "report.json", told), (page, render_page(report))):
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            what = f"{printable(str(path))}: {error.strerror}, expected to write the report to it"
+            raise FreshdError(
+                what, hint="make room for it, then give the same command again: nothing runs anew"
+            ) from error
     return page

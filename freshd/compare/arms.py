@@ -162,8 +162,8 @@ class Arms:
         )
 
     def _found(self) -> float:
-        """Share of changed facts whose new value stands in a passage that the updated index finds for the question."""
-        changed = [fact for fact in self._facts if fact.kind is FactKind.CHANGED]
+        """Share of the changed facts judged by whose new value stands in a passage that the updated index finds."""
+        changed = [fact for fact in self._asked if fact.kind is FactKind.CHANGED]
         found = [any(one.holds(fact.new) for one in self._indexed.fresh[fact.fact_id].passages) for fact in changed]
         return sum(found) / len(found) if found else 0.0
 

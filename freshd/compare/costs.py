@@ -121,8 +121,8 @@ def _before(measured: Measures, prices: Prices) -> float | None:
     """A core waits awake for a GPU, so that its seconds are those for which the GPU was held."""
     if (effort := measured.effort) is None:
         return None
-    was_trained = effort.sweep_s is not None
-    return (rent if measured.on_gpu and was_trained else machine_cost)(effort.before_s, prices)
+    taught_s = min(effort.taught_s, effort.before_s) if measured.on_gpu else 0.0
+    return rent(taught_s, prices) + machine_cost(effort.before_s - taught_s, prices)
 
 
 def _update(measured: Measures, prices: Prices) -> float | None:

@@ -82,7 +82,12 @@ def machine() -> str:
     """Describe this machine: processor, cores that may be used, memory."""
     processor = _processor_says("model name") or platform.processor() or platform.machine()
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    return f"{processor}, {len(os.sched_getaffinity(0))} cores, {gib:.0f} GiB of memory"
+    return f"{processor}, {usable_cores()} cores, {gib:.0f} GiB of memory"
+
+
+def usable_cores() -> int:
+    """Give how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def processor_flags() -> frozenset[str]:

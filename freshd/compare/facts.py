@@ -126,9 +126,10 @@ def _bounded(drafts: Sequence[Draft], most: int) -> list[Draft]:
 
 
 def _refuse_unchanged(where: str, facts: Iterable[Fact]) -> None:
-    if not any(fact.kind is FactKind.CHANGED for fact in facts):
+    if not any(fact.kind is FactKind.CHANGED and not fact.is_development for fact in facts):
         raise ConfigError(
-            f"{where}: corpus without changed facts: got none, expected at least one whose old and new value differ",
+            f"{where}: corpus without changed facts: got none to judge by, expected at least one whose old and new"
+            " value differ and that is not for development",
             hint=f"compare versions between which a number, date or name changed, or name facts, --facts FILE: {_FORM}",
         )
 

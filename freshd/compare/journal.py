@@ -10,7 +10,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +62,7 @@ class Journal:
 
         """
         self._path = path
+        self._heading: tuple[_Record, ...] = ()
         self._file = _opened(path)
         try:
             self._results = self._resumed(setup, tuple(facts))
@@ -135,7 +136,7 @@ class Journal:
         is_begun = content.startswith(_BEGINNING) and b"\n" + _line(_Mark()) not in content
         if is_begun or not content:
             self._file.truncate(0)
-            self._write([setup, *facts, _Mark()], is_boundary=True)
+            self._heading = (setup, *facts, _Mark())
             return Results(setup, facts, (), ())
         results, end = _read(content, self._path)
         if differing := _differences(results, setup, facts):
@@ -144,12 +145,15 @@ class Journal:
         return results
 
     def _write(self, records: Sequence[_Record], *, is_boundary: bool = False) -> None:
+        """Write records, the heading before the first of them: a run that never began leaves nothing behind."""
+        records, is_boundary = (*self._heading, *records), is_boundary or bool(self._heading)
         try:
             rest = b"".join(_line(record) for record in records)
             while rest:
                 rest = rest[self._file.write(rest) :]
             if is_boundary:
                 os.fsync(self._file.fileno())
+            self._heading = ()
         except OSError as error:
             raise FreshdError(
                 f"{_shown(self._path)}: got {error.strerror}, expected to write to it",
@@ -233,13 +237,22 @@ def _record(line: bytes) -> _Record | None:
 def _differences(results: Results, setup: Setup, facts: tuple[Fact, ...]) -> str:
     """Say in what a journal's run differs from this one; empty if in nothing."""
     told = [
-        f"got {field.name} {got!r}, expected {wanted!r}"
+        f"got {name} {got!r}, expected {wanted!r}"
         for field in fields(Setup)
-        if (got := getattr(results.setup, field.name)) != (wanted := getattr(setup, field.name))
+        for name, got, wanted in _pairs(field.name, getattr(results.setup, field.name), getattr(setup, field.name))
+        if got != wanted
     ]
     if results.facts != facts:
         told.append("got other facts")
     return printable("; ".join(told))
+
+
+def _pairs(name: str, got: object, wanted: object) -> Iterator[tuple[str, object, object]]:
+    """Give what is compared under which name: of settings each."""
+    if isinstance(got, Mapping) and isinstance(wanted, Mapping):
+        yield from ((str(key), got.get(key), wanted.get(key)) for key in {**got, **wanted})
+    else:
+        yield name, got, wanted
 
 
 def _shown(path: Path) -> str:

@@ -3,19 +3,17 @@
     answers ─▶ what each says (right, old, confident, …) ─▶ share of a fact over seeds ─▶ share of facts, interval
 
 Facts used for development are left out of every figure.
-An interval holds the middle 95 % of what drawing the facts anew would give (bootstrap over facts, seeds pooled).
-All drawings are weighed and none is made, so that nothing here is random.
 """
 
-import math
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median
 
+from freshd.compare.estimates import Estimate, difference, estimate
 from freshd.compare.records import Answer, Arm, Fact, FactKind, Results, Update
 
 CHANCE = 0.25
@@ -38,35 +36,11 @@ BEFORE: Mapping[Arm, Arm] = {
 }
 """What an arm was before its update, as far as that is asked too."""
 
-_TAIL = 0.025
-_NEGLIGIBLE = 1e-12
 _ARTICLE = re.compile(r"^(?:the|an|a)\s+")
 _IN_NUMBER = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _CLAUSE_END = re.compile(r"[.,;:!?](?:\s|$)")
 
 Tells = Callable[[Fact, Answer], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over facts, and where it may well lie.
-
-    Attributes:
-        value: In [0, 1] for a share, in [−1, 1] for a difference of two.
-        low, high: Ends of the 95 % interval.
-        by_fact: What each fact adds, the mean over its seeds; so that two arms can be compared fact by fact.
-
-    """
-
-    value: float
-    low: float
-    high: float
-    by_fact: Mapping[str, Fraction] = field(repr=False)
-
-    @property
-    def n(self) -> int:
-        """How many facts it is over."""
-        return len(self.by_fact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +63,7 @@ class Effort:
     Attributes:
         least_cpu_s, most_cpu_s: Over seeds.
         before_s: CPU seconds once, before any change.
+        taught_s: Those of them that training took, wall seconds where it was not the search for a learning rate.
         sweep_s: Those of them that went into finding a learning rate; None where nothing was trained,
             or they were not counted in every seed.
         known_s: Wall seconds from the change until the stated share of changed development facts was known;
@@ -102,6 +77,7 @@ class Effort:
     least_cpu_s: float
     most_cpu_s: float
     before_s: float
+    taught_s: float
     sweep_s: float | None
     peak_bytes: int
     n_processes: int
@@ -148,6 +124,7 @@ class Measures:
     effort: Effort | None
     cpu_by_fact: Mapping[str, float] = field(repr=False)
     seconds_by_fact: Mapping[str, float] = field(repr=False)
+    seconds_by_seed: Mapping[int, float] = field(repr=False)
 
 
 def measure(results: Results, *, confident: float = CONFIDENT, known: float = KNOWN) -> dict[Arm, Measures]:
@@ -211,6 +188,7 @@ def _measures(
         effort=effort,
         cpu_by_fact=_by_fact(own, lambda answer: answer.cpu_s),
         seconds_by_fact=_by_fact(own, seconds),
+        seconds_by_seed=_by_seed([answer for _, answer in own]),
     )
 
 
@@ -262,50 +240,14 @@ def _says(text: str, value: str) -> bool:
     return wanted in {normalised(first), normalised(first[: end.start()] if end else first)}
 
 
-def estimate(by_fact: Mapping[str, Fraction], least: int = 0) -> Estimate | None:
-    """Give the mean over facts and its interval; None without facts.
+def unrest(measured: Mapping[Arm, Measures]) -> float:
+    """Give how many times as long as with another seed one and the same arm took for a query, at the most.
 
-    Args:
-        by_fact: What each fact adds.
-        least: The least that one can add, 0 or −1; the most is 1.
-
+    Intervals are over facts: what slows a whole arm, another program or the place in the run, does not show in them.
+    1.0 where no arm ran with two seeds.
     """
-    if not by_fact:
-        return None
-    values = list(by_fact.values())
-    mean = sum(values) / len(values)
-    low, high = _interval(values)
-    if low == high:  # facts that all agree tell nothing of those that would not: rule of three
-        unseen = min(1.0, 3 / len(values))
-        low, high = low - unseen * (low - least), high + unseen * (1 - high)
-    return Estimate(float(mean), low, high, by_fact)
-
-
-def difference(one: Estimate | None, other: Estimate | None) -> Estimate | None:
-    """Give by how much a share exceeds another, fact by fact; None where no fact has both."""
-    if one is None or other is None:
-        return None
-    both = {key: share - other.by_fact[key] for key, share in one.by_fact.items() if key in other.by_fact}
-    return estimate(both, least=-1)
-
-
-def is_tie(one: Estimate | None, other: Estimate | None) -> bool:
-    """Tell whether two shares cannot be told apart: the interval of their difference, fact by fact, holds 0."""
-    apart = difference(one, other)
-    return apart is None or apart.low <= 0 <= apart.high
-
-
-def less_often(one: Mapping[str, float], other: Mapping[str, float]) -> Estimate | None:
-    """Give the share of facts for which one takes less than the other, less the share for which it takes more.
-
-    Seconds have no upper end, so that their mean has no interval worth its name; which of two is less does.
-    """
-    signs = {key: _sign(other[key] - value) for key, value in one.items() if key in other}
-    return estimate(signs, least=-1)
-
-
-def _sign(value: float) -> Fraction:
-    return Fraction((value > 0) - (value < 0))
+    each = [tuple(one.seconds_by_seed.values()) for one in measured.values() if len(one.seconds_by_seed) > 1]
+    return max((max(own) / min(own) for own in each if min(own) > 0), default=1.0)
 
 
 def _share(asked: Sequence[tuple[Fact, Answer]], tells: Tells, *kinds: FactKind) -> Estimate | None:
@@ -324,45 +266,12 @@ def _by_fact(asked: Sequence[tuple[Fact, Answer]], taken: Callable[[Answer], flo
     return {key: median(values) for key, values in amounts.items()}
 
 
-def _interval(values: Sequence[Fraction]) -> tuple[float, float]:
-    """Give where the middle 95 % of the means lie over all ways to draw as many values from these, with return."""
-    unit = math.lcm(*(value.denominator for value in values))
-    counts = Counter(int(value * unit) for value in values)
-    n, base = len(values), min(counts)
-    once = [counts[base + step] / n for step in range(max(counts) - base + 1)]
-    sums = _repeated(once, n)
-    low = _quantile(sums)
-    high = len(sums) - 1 - _quantile(sums[::-1])
-    return (low / n + base) / unit, (high / n + base) / unit
-
-
-def _repeated(once: list[float], n: int) -> list[float]:
-    """Give the chances of each sum of `n` draws, by doubling."""
-    sums = [1.0]
-    for digit in f"{n:b}":
-        sums = _convolved(sums, sums)
-        if digit == "1":
-            sums = _convolved(sums, once)
-    return sums
-
-
-def _convolved(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    sums = [0.0] * (len(one) + len(other) - 1)
-    for n, chance in enumerate(one):
-        if chance > _NEGLIGIBLE:
-            for m, another in enumerate(other, n):
-                sums[m] += chance * another
-    return sums
-
-
-def _quantile(chances: Sequence[float]) -> int:
-    """Give the first place up to which more than the tail lies."""
-    total = 0.0
-    for place, chance in enumerate(chances):
-        total += chance
-        if total > _TAIL:
-            return place
-    return len(chances) - 1
+def _by_seed(answers: Sequence[Answer]) -> dict[int, float]:
+    amounts: dict[int, list[float]] = defaultdict(list)
+    for answer in answers:
+        if (taken := seconds(answer)) is not None:
+            amounts[answer.seed].append(taken)
+    return {seed: median(values) for seed, values in amounts.items()}
 
 
 def _query(answers: Sequence[Answer]) -> Query:
@@ -398,6 +307,7 @@ def _effort(updates: Sequence[Update], known: float) -> Effort | None:
         least_cpu_s=min(cpu_s),
         most_cpu_s=max(cpu_s),
         before_s=median(update.before_s for update in updates),
+        taught_s=median(float(update.settings.get("before_s") or 0) + (update.sweep_s or 0) for update in updates),
         sweep_s=median(swept) if len(swept) == len(updates) else None,
         peak_bytes=max(update.peak_bytes for update in updates),
         n_processes=max(update.n_processes for update in updates),

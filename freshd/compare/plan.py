@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from freshd.compare.effort import usable_cores
 from freshd.compare.lessons import Recipe
 from freshd.compare.records import Arm, Fact, FactKind, School
 
@@ -70,7 +71,7 @@ class Plan:
     k: int = 3
     answer_tokens: int = 10
     n_timed: int = 20
-    threads: int = 2
+    threads: int = field(default_factory=usable_cores)
     n_changed: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
 

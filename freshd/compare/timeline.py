@@ -31,7 +31,7 @@ RETRAINING: dict[str, float] = {
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
-GIT_LOG = ("log", "--no-merges", "--no-renames", "--name-only", "--format=%x00%ct")
+GIT_LOG = ("log", "--no-merges", "--no-renames", "--name-only", "--format=%x00%ct %P")
 """What to ask git for; add `-- FOLDER`."""
 
 
@@ -108,7 +108,7 @@ def spread(names: Sequence[str], n_things: int, span_s: float = SPAN_S) -> Strea
 
 
 def from_git(log: str, n_things: int = 0) -> Stream:
-    """Read changes from git's history of a folder.
+    """Read changes from git's history of a folder; a commit without parents, which brings in what is there, is none.
 
     Args:
         log: What git says when asked with `GIT_LOG`.
@@ -120,12 +120,13 @@ def from_git(log: str, n_things: int = 0) -> Stream:
     """
     edits = []
     for commit in log.split("\0")[1:]:
-        instant, _, names = commit.partition("\n")
+        told, _, names = commit.partition("\n")
+        instant, _, parents = told.partition(" ")
         if not instant.strip().isdecimal():
             break
-        edits += [Edit(float(instant), name) for name in names.splitlines() if name]
+        edits += [Edit(float(instant), name) for name in names.splitlines() if name and parents.strip()]
     else:
-        if edits or not log.strip():
+        if "\0" in log.rstrip("\0") or not log.strip():
             return _stream(edits, n_things, "git history")
     raise ConfigError("changes: got no history that can be read, expected git's", hint=f"git {' '.join(GIT_LOG)}")
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from freshd.compare.costs import Basis, Prices, amount, bill, break_even, figures
-from freshd.compare.measures import CHANCE, Effort, Estimate, Measures, difference, less_often
+from freshd.compare.estimates import Estimate, difference, less_often
+from freshd.compare.measures import CHANCE, Effort, Measures, unrest
 from freshd.compare.records import SAMPLED, SAMPLED_DOCUMENTS, Arm, FactKind, Results
 from freshd.compare.timeline import Course
 from freshd.wording import duration
@@ -36,6 +37,8 @@ RETRAINERS = (Arm.TUNED_RETRAINED, Arm.TUNED_REPLAY, Arm.TUNED_INCREMENTAL)
 """Who stands for retraining: the first of these that ran."""
 
 CPU_S = "CPU s"
+
+_UNREST = "one and the same arm took up to {} times as long with one seed as with another"
 
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 _SHORTEST_S = 0.01
@@ -92,6 +95,10 @@ _ASPECTS = (
 )
 
 
+_TOGETHER = (*_ASPECTS[:2], _ASPECTS[3])
+"""What ways to use both are judged by: currency, exact answers, confident errors."""
+
+
 def verdict(results: Results, measured: Mapping[Arm, Measures], courses: Sequence[Course] = ()) -> Verdict:
     """Say what a run measured.
 
@@ -102,7 +109,7 @@ def verdict(results: Results, measured: Mapping[Arm, Measures], courses: Sequenc
 
     """
     retriever, retrainer = measured.get(Arm.RAG), stand_in(measured)
-    contests = tuple(_contests(retriever, retrainer)) if retriever and retrainer else ()
+    contests = tuple(_contests(retriever, retrainer, unrest(measured))) if retriever and retrainer else ()
     breaks = _break_evens(measured)
     return Verdict(
         _headline(contests, retriever, retrainer),
@@ -161,7 +168,7 @@ def _signed(share: float) -> str:
     return f"{round(100 * share):+d}".replace("-", "−").replace("+0", "0")
 
 
-def _contests(retriever: Measures, retrainer: Measures) -> Iterator[Contest]:
+def _contests(retriever: Measures, retrainer: Measures, noise: float) -> Iterator[Contest]:
     if retriever.effort and retrainer.effort:
         yield _update_contest(retriever.effort, retrainer.effort, NAMES[retrainer.arm])
     for aspect in _ASPECTS:
@@ -169,7 +176,7 @@ def _contests(retriever: Measures, retrainer: Measures) -> Iterator[Contest]:
         by = difference(one, other)
         if by is not None:
             yield _share_contest(aspect, one, other, by, NAMES[retrainer.arm])
-    yield _speed_contest(retriever, retrainer)
+    yield _speed_contest(retriever, retrainer, noise)
     yield _prompt_contest(retriever, retrainer)
     if retriever.attribution:
         yield _source_contest(retriever.attribution, retrainer)
@@ -204,7 +211,7 @@ def _won(by: Estimate, *, is_more_better: bool = True) -> Winner:
     return Winner.RETRIEVAL if (by.value > 0) == is_more_better else Winner.RETRAINING
 
 
-def _speed_contest(retriever: Measures, retrainer: Measures) -> Contest:
+def _speed_contest(retriever: Measures, retrainer: Measures, noise: float) -> Contest:
     """Judge by how often one is faster: on a machine that others use too, means say less."""
     name = NAMES[retrainer.arm]
     told = ", ".join(
@@ -212,9 +219,11 @@ def _speed_contest(retriever: Measures, retrainer: Measures) -> Contest:
         for one in (retriever, retrainer)
     )
     faster = less_often(retriever.seconds_by_fact, retrainer.seconds_by_fact)
-    winner = _won(faster) if faster else Winner.TIE
+    is_apart = are_apart(retriever.query.total_s, retrainer.query.total_s, noise)
+    winner = _won(faster) if faster and is_apart else Winner.TIE
+    tie = "neither is faster on clearly more questions" if is_apart else _UNREST.format(figures(noise, 2))
     outcome = {
-        Winner.TIE: "a tie, neither is faster on clearly more questions",
+        Winner.TIE: f"a tie, {tie}",
         Winner.RETRIEVAL: "RAG is faster on most questions",
         Winner.RETRAINING: f"{name} is faster on most questions",
     }[winner]
@@ -289,20 +298,22 @@ def _forgetting(measured: Mapping[Arm, Measures]) -> Iterator[str]:
 def _together(measured: Mapping[Arm, Measures]) -> Iterator[str]:
     """Hold what uses both against what uses one, and against its control."""
     retrainer = stand_in(measured)
-    recommended = "Both, as recommended, currency"
+    recommended = "Both, as recommended"
     pairs = [
-        (recommended, Arm.READER_RAG, Arm.RAG),
-        *([(recommended, Arm.READER_RAG, retrainer.arm)] if retrainer else []),
-        ("Control of that, currency", Arm.READER_RAG, Arm.FORMAT_RAG),
-        ("Both, naively, currency", Arm.TUNED_RAG, Arm.RAG),
-        ("Both, in one training, currency", Arm.MIXED_RAG, Arm.RAG),
+        (recommended, Arm.READER_RAG, Arm.RAG, _TOGETHER),
+        *([(recommended, Arm.READER_RAG, retrainer.arm, _TOGETHER)] if retrainer else []),
+        ("Control of that", Arm.READER_RAG, Arm.FORMAT_RAG, _TOGETHER[:2]),
+        ("Both, naively", Arm.TUNED_RAG, Arm.RAG, _TOGETHER[:1]),
+        ("Both, in one training", Arm.MIXED_RAG, Arm.RAG, _TOGETHER[:1]),
     ]
-    for told, arm, against in pairs:
-        one, other = measured.get(arm), measured.get(against)
-        if one is None or other is None or (by := difference(one.currency, other.currency)) is None:
-            continue
-        shares = f"{NAMES[arm]} {ranged(one.currency)}, {NAMES[against]} {ranged(other.currency)}"
-        yield f"{told}: {shares}; {compared(NAMES[arm], NAMES[against], by)}."
+    for told, arm, against, aspects in pairs:
+        for aspect in aspects:
+            one, other = (aspect.figure(measured[each]) if each in measured else None for each in (arm, against))
+            if (by := difference(one, other)) is None:
+                continue
+            shares = f"{NAMES[arm]} {ranged(one)}, {NAMES[against]} {ranged(other)}"
+            better = compared(NAMES[arm], NAMES[against], by, is_more_better=aspect.is_more_better)
+            yield f"{told}, {aspect.name}: {shares}; {better}."
 
 
 def _break_evens(measured: Mapping[Arm, Measures]) -> dict[Arm, str]:
@@ -312,14 +323,27 @@ def _break_evens(measured: Mapping[Arm, Measures]) -> dict[Arm, str]:
         if own is None or retrainer is None:
             continue
         one, other = (bill(NAMES[each.arm], each, Prices(), Basis.MEASURED) for each in (own, retrainer))
-        faster = less_often(own.cpu_by_fact, retrainer.cpu_by_fact)
-        if one is None or other is None or faster is None:
+        if one is None or other is None:
             continue
-        if faster.low <= 0 <= faster.high:
-            told[arm] = f"Per query {one.name} and {other.name} tie: no number of queries per update can be told."
+        if tie := query_tie(own, retrainer, unrest(measured)):
+            told[arm] = f"{tie}."
         else:
             told[arm] = f"Break-even: {break_even(one, other, CPU_S).formula}."
     return told
+
+
+def query_tie(one: Measures, other: Measures, noise: float) -> str | None:
+    """Say that what a query takes cannot be told apart, so that no break-even can be told either; None where it can."""
+    faster = less_often(one.cpu_by_fact, other.cpu_by_fact)
+    if faster and not faster.low <= 0 <= faster.high and are_apart(one.query.cpu_s, other.query.cpu_s, noise):
+        return None
+    return f"Per query {NAMES[one.arm]} and {NAMES[other.arm]} tie: no number of queries per update can be told"
+
+
+def are_apart(one: float, other: float, noise: float) -> bool:
+    """Tell whether two medians differ by more than the same work differs by from one time to another."""
+    less, more = sorted((one, other))
+    return more > noise * less
 
 
 def _stale(courses: Sequence[Course]) -> Iterator[str]:
@@ -365,7 +389,8 @@ def _caveats(results: Results, measured: Mapping[Arm, Measures]) -> Iterator[str
         yield f"Trainings saw a sample: {sampled} sentences, all that say an asked fact among them; the index took all."
     if (own := measured.get(Arm.RAG)) and own.effort and own.effort.peak_bytes:
         counted = "those of its store added" if own.effort.n_processes > 1 else "without that of its store"
-        yield f"Memory is this comparison's own at its highest during an update; for the index, {counted}."
+        gpu = "; for a training, that of the GPU added" if setup.gpu else ""
+        yield f"Memory is this comparison's own at its highest during an update; for the index, {counted}{gpu}."
     if absent := [NAMES[arm] for arm in Arm if arm not in measured]:
         yield f"Not run: {_listed(absent)}."
     yield "A break-even weighs cost alone, not how well each answers; money follows from prices given or assumed."

@@ -71,7 +71,12 @@ def test_a_folder_under_git_gives_a_stream_of_changes_and_another_one_is_refused
         (tmp_path / "a.md").write_text(text)
         git("add", "a.md")
         git("commit", "--quiet", "--message", text)
-    assert [edit.what for edit in comparing._stream(tmp_path).edits] == ["a.md", "a.md"]
+    (tmp_path / "b.md").write_text("stays")
+    git("add", "b.md")
+    git("commit", "--quiet", "--message", "another")
+    stream = comparing._stream(tmp_path)
+    assert sorted(edit.what for edit in stream.edits) == ["a.md", "b.md"]
+    assert stream.n_things == 2
 
 
 def test_seeds_are_counted_from_zero():

@@ -33,7 +33,8 @@ def total(own: Bill, queries: float) -> float:
 def measured(arm: Arm, cpu_s: float = 7_200.0, query_cpu_s: float = 2.0, gpu: str | None = None, **more: object):
     answers = [answer("a", arm=arm, cpu_s=query_cpu_s, prompt_tokens=1_000, text="x" * 40, **more)]
     sweep_s = None if arm is Arm.RAG else 0.0
-    updates = [Update(arm, 0, 1.0, cpu_s, before_s=3_600.0, trained_tokens=5_000, sweep_s=sweep_s)]
+    settings = {} if arm is Arm.RAG else {"before_s": 3_000.0}
+    updates = [Update(arm, 0, 1.0, cpu_s, before_s=3_600.0, trained_tokens=5_000, sweep_s=sweep_s, settings=settings)]
     return measure(results([fact("a")], answers, updates, gpu=gpu))[arm]
 
 
@@ -115,7 +116,7 @@ def test_what_was_on_a_gpu_costs_its_rent_for_as_long_and_what_was_not_costs_the
     prices = Prices(machine_hour=3_600.0, machine_cores=1, gpu_hour=7_200.0, gpu_speedup=1e9)
     query = {"query_cpu_s": 5.0, "retrieval_s": 1.0, "prefill_s": 1.0, "generation_s": 2.0}
     retrained = cost(measured(Arm.TUNED_RETRAINED, gpu="G", **query), prices)
-    assert (retrained.update, retrained.update_gpu, retrained.before) == (2.0, 2.0, 7_200.0)
+    assert (retrained.update, retrained.update_gpu, retrained.before) == (2.0, 2.0, 2 * 3_000.0 + 600.0)
     indexed = cost(measured(Arm.RAG, cpu_s=5.0, gpu="G", **query), prices)
     assert (indexed.update, indexed.update_gpu, indexed.before) == (5.0, None, 3_600.0)
     assert retrained.query == indexed.query == 1.0 + 2 * 3.0

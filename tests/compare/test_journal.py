@@ -112,17 +112,28 @@ def test_what_finished_is_there_at_once(tmp_path, small):
     [
         ({"model": "another"}, "got model 'm', expected 'another'"),
         ({"seeds": (0, 1)}, r"got seeds \(0,\), expected \(0, 1\)"),
-        ({"settings": {"epochs": 9}}, "got settings {}, expected {'epochs': 9}"),
+        ({"settings": {"epochs": 9}}, "got epochs None, expected 9"),
     ],
 )
 def test_the_journal_of_another_run_is_refused_and_stays_as_it_is(tmp_path, small, changed, told):
     path = tmp_path / "run.jsonl"
-    Journal(path, setup(), small.facts).__exit__(None, None, None)
+    with Journal(path, setup(), small.facts) as journal:
+        journal.finish(Arm.RAG, 0)
     before = path.read_bytes()
     with pytest.raises(ConfigError, match=told) as refused:
         Journal(path, setup(**changed), small.facts)
     assert refused.value.hint
     assert path.read_bytes() == before
+
+
+def test_a_run_that_never_began_leaves_a_journal_for_any_other(tmp_path, small):
+    """Such as one whose model could not be loaded."""
+    path = tmp_path / "run.jsonl"
+    Journal(path, setup(), small.facts).__exit__(None, None, None)
+    assert path.read_bytes() == b""
+    with Journal(path, setup(model="another"), small.facts) as journal:
+        journal.finish(Arm.RAG, 0)
+    assert read(path).setup.model == "another"
 
 
 def test_the_journal_of_other_facts_is_refused(tmp_path, small):

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshd.compare.measures import (
-    difference,
-    estimate,
-    is_exact,
-    is_tie,
-    less_often,
-    likeliest,
-    measure,
-)
+from freshd.compare.estimates import difference, estimate, is_tie, less_often
+from freshd.compare.measures import is_exact, likeliest, measure
 from freshd.compare.records import Arm, FactKind, Update
 from tests.compare.recorded import answer, fact, results, share
 

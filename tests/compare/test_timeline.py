@@ -156,12 +156,20 @@ def test_the_history_of_a_folder_is_a_stream_of_changes(tmp_path):
         git(tmp_path, "commit", "-qm", "change\n\n1234567890\n", at_s=noon_s + n * 3_600)
     stream = from_git(git(tmp_path, *GIT_LOG, "--", "docs"), n_things=10)
     assert [(edit.at_s - noon_s, edit.what) for edit in stream.edits] == [
-        (0, "docs/a.md"),
         (3_600, "docs/with blank.md"),
         (3 * 3_600, "docs/a.md"),
     ]
     assert (stream.begin_s, stream.span_s, stream.n_things) == (20_000 * DAY_S, DAY_S, 10)
     assert from_git(git(tmp_path, *GIT_LOG)).n_things == 3
+
+
+def test_what_was_there_when_a_history_begins_is_no_change(tmp_path):
+    git(tmp_path, "init", "-q", ".")
+    (tmp_path / "a.md").write_text("text")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "import")
+    with pytest.raises(ConfigError, match="got none from git history"):
+        from_git(git(tmp_path, *GIT_LOG))
 
 
 @pytest.mark.parametrize(

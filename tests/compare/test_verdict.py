@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshd.compare.measures import difference, measure
+from freshd.compare.estimates import difference
+from freshd.compare.measures import measure
 from freshd.compare.records import SAMPLED, SAMPLED_DOCUMENTS, Arm, FactKind, Results, Update
 from freshd.compare.timeline import approaches, course, spread
 from freshd.compare.verdict import NAMES, Winner, compared, moment, percent, shortened, verdict

@@ -31,6 +31,9 @@ Measured with SmolLM2-135M on two cores, 96 lessons: 12.4 s by the clock and 23.
 27.4 and 28.3 where threads fall asleep at once, 12.7 and 25.0 where they stay awake as long as they like.
 """
 
+_MOST_SAID: Final = 300
+"""Characters of what a library has to say, which may be pages."""
+
 _FILES: Final = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
 
 
@@ -99,7 +102,7 @@ def load_model(found: Found, *, threads: int = 2, on_gpu: bool = False) -> Langu
             model = transformers.AutoModelForCausalLM.from_pretrained(found.folder, dtype=torch.float32, **arguments)
             model = model.to(Device.CUDA if on_gpu else Device.CPU)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = " ".join(str(error).split())[:_MOST_SAID] or type(error).__name__
         raise FreshdError(f"model {found.name!r}: cannot be loaded: {reason}", hint=_ANOTHER) from error
     return LanguageModel(found.name, found.identity, model, tokenizer)
 

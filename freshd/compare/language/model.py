@@ -22,7 +22,7 @@ _INSTRUCTION: Final = {"role": "system", "content": "Answer briefly."}
 _ENDED: Final = re.compile(r"\n|[.!?]\s")
 
 
-_AT_ONCE: Final = {Device.CPU: 8, Device.CUDA: 64}
+_AT_ONCE: Final = {Device.CPU: 8, Device.CUDA: 16}
 """Questions that are answered together: weights are read once for all of them, and memory holds what each was shown."""
 
 

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import cast
 
 from freshd import __version__
-from freshd.compare.costs import UNMOVED, Basis, Prices, bill, break_even, cost
-from freshd.compare.measures import CONFIDENT, KNOWN, Effort, Estimate, Measures, Query, measure
+from freshd.compare.costs import UNMOVED, Basis, BreakEven, Prices, bill, break_even, cost
+from freshd.compare.estimates import Estimate
+from freshd.compare.measures import CONFIDENT, KNOWN, Effort, Measures, Query, measure, unrest
 from freshd.compare.records import Arm, FactKind, Results, Update
 from freshd.compare.report.rows import rows
 from freshd.compare.report.shape import (
@@ -28,7 +29,7 @@ from freshd.compare.report.shape import (
     VerdictWords,
 )
 from freshd.compare.timeline import SCAN_S, Course, Stream, approaches, course, spread, thinned
-from freshd.compare.verdict import CPU_S, NAMES, Verdict, stand_in, verdict
+from freshd.compare.verdict import CPU_S, NAMES, Verdict, query_tie, stand_in, verdict
 
 _COLUMNS = 600
 """Into which a timeline's steps are thinned: finer than a page shows."""
@@ -67,7 +68,7 @@ def build_report(
         confident=confident,
         known=known,
         prices=cast(PriceFigures, asdict(prices)),
-        rows=rows(measured, prices, confident, cycle_s),
+        rows=rows(measured, prices, confident, known, cycle_s),
         arms=arms,
         break_evens=list(_break_evens(measured, prices)),
         timeline=_timeline(stream, courses) if courses else None,
@@ -169,7 +170,7 @@ def _query(query: Query) -> QueryFigures:
 
 def _break_evens(measured: Mapping[Arm, Measures], prices: Prices) -> Iterator[Break]:
     """Hold each way that retrieves against retraining, on every basis."""
-    retrainer = stand_in(measured)
+    retrainer, noise = stand_in(measured), unrest(measured)
     for basis in Basis:
         for arm in (Arm.RAG, Arm.READER_RAG):
             own = measured.get(arm)
@@ -180,6 +181,8 @@ def _break_evens(measured: Mapping[Arm, Measures], prices: Prices) -> Iterator[B
                 continue
             unit = CPU_S if basis == Basis.MEASURED else prices.currency
             found = break_even(one, other, unit)
+            if basis == Basis.MEASURED and (tie := query_tie(own, retrainer, noise)):
+                found = BreakEven(None, None, None, tie)
             yield Break(
                 basis=basis.value,
                 one=one.name,

@@ -6,7 +6,7 @@ from freshd.compare.costs import CLAIMED_RAG_SET_UP, CLAIMED_RETRAINING, TRAINED
 from freshd.compare.measures import Measures
 from freshd.compare.records import Arm
 from freshd.compare.report.shape import Row
-from freshd.compare.verdict import CPU_S, moment, ranged, stand_in
+from freshd.compare.verdict import CPU_S, moment, percent, ranged, stand_in
 from freshd.wording import duration
 
 _NOT_RUN = "not run"
@@ -19,13 +19,14 @@ _SHORT = {
 }
 
 
-def rows(measured: Mapping[Arm, Measures], prices: Prices, confident: float, cycle_s: float) -> list[Row]:
+def rows(measured: Mapping[Arm, Measures], prices: Prices, confident: float, known: float, cycle_s: float) -> list[Row]:
     """Give the nine rows, in the order in which they are usually told.
 
     Args:
         measured: Every arm's figures.
         prices: Costs are reckoned from them.
         confident: From which confidence on a wrong answer counts as confident.
+        known: Share of changed development facts at which an arm counts as up to date.
         cycle_s: How long freshd takes to notice a change at most.
 
     """
@@ -50,9 +51,9 @@ def rows(measured: Mapping[Arm, Measures], prices: Prices, confident: float, cyc
         _row(
             "update cycle",
             f"retrain, hours to days, {retraining}+",
-            _each(measured, lambda one: _update(one, prices)),
+            _each(measured, lambda one: _update(one, prices, known)),
             "update the index any time, minutes, low cost",
-            _rag_update(rag, prices, cycle_s),
+            _rag_update(rag, prices, known, cycle_s),
         ),
         _row("hallucination risk", "moderate", _errors(tuned, confident), "lower (grounded)", _errors(rag, confident)),
         _row("source attribution", "not native", _sources(tuned), "native (citations)", _sources(rag)),
@@ -125,16 +126,18 @@ def _before(one: Measures | None, prices: Prices) -> str:
     return f"{told}; {amount(one.effort.sweep_s, CPU_S)} of it to find a learning rate" if one.effort.sweep_s else told
 
 
-def _update(one: Measures, prices: Prices) -> str:
-    """Say what following the change took; nothing for who does not follow."""
+def _update(one: Measures, prices: Prices, known: float) -> str:
+    """Say what following the change took, and when enough was known; nothing for who does not follow."""
     own = cost(one, prices)
     if one.effort is None or own.update is None:
         return ""
-    return f"{moment(one.effort.wall_s)}, {amount(own.update, prices.currency, 2)}"
+    known_s = one.effort.known_s
+    when = "never" if known_s is None else f"after {moment(known_s)}"
+    return f"{moment(one.effort.wall_s)}, {amount(own.update, prices.currency, 2)} ({percent(known)} known {when})"
 
 
-def _rag_update(one: Measures | None, prices: Prices, cycle_s: float) -> str:
-    if one is None or not (told := _update(one, prices)):
+def _rag_update(one: Measures | None, prices: Prices, known: float, cycle_s: float) -> str:
+    if one is None or not (told := _update(one, prices, known)):
         return _NOT_RUN
     return f"{told}; noticed within {duration(cycle_s)}"
 

@@ -166,8 +166,8 @@ def prices_line(report: ComparisonReport) -> str:
     sign = printable(prices["currency"])
     speed = "" if report["setup"]["gpu"] else f" and {prices['gpu_speedup']:g} times as fast"
     return (
-        f"prices, given or assumed: this machine {sign}{prices['machine_hour']:g} an hour"
-        f" ({prices['machine_cores']} cores), a GPU {sign}{prices['gpu_hour']:g} an hour{speed}, a million tokens"
+        f"prices, given or assumed: {prices['machine_cores']} cores like these {sign}{prices['machine_hour']:g} an hour"
+        f", a GPU {sign}{prices['gpu_hour']:g} an hour{speed}, a million tokens"
         f" {sign}{prices['input_million']:g} in and {sign}{prices['output_million']:g} out"
     )
 

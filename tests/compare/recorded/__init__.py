@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from freshd.compare.estimates import Estimate, estimate
 from freshd.compare.journal import read
-from freshd.compare.measures import Estimate, estimate
 from freshd.compare.records import Answer, Arm, Fact, FactKind, Results, Setup, Update
 from freshd.compare.report import ComparisonReport, build_report, report_view
 
