@@ -9,13 +9,14 @@ import pytest
 from freshd.cli import comparing
 from freshd.compare import FULL
 from freshd.compare.costs import Prices
-from freshd.errors import ConfigError
+from freshd.compare.report import build_report
+from freshd.errors import ConfigError, FreshdError
 from tests.compare.recorded import made_up
 from tests.compare.test_journal import TRAINING
 
 
 @pytest.mark.parametrize(
-    "given", ["gpu_hour", "gpu_hour=", "gpu_hour=-1", "gpu_hour=nan", "nothing=1", "machine_cores=x"]
+    "given", ["gpu_hour", "gpu_hour=", "gpu_hour=-1", "gpu_hour=nan", "gpu_hour=inf", "nothing=1", "machine_cores=x"]
 )
 def test_a_price_that_is_none_is_refused_with_those_there_are(given: str):
     with pytest.raises(ConfigError, match=r'got ".*", expected NAME=AMOUNT.*machine_hour=0.1') as caught:
@@ -77,6 +78,13 @@ def test_a_folder_under_git_gives_a_stream_of_changes_and_another_one_is_refused
     stream = comparing._stream(tmp_path)
     assert sorted(edit.what for edit in stream.edits) == ["a.md", "b.md"]
     assert stream.n_things == 2
+
+
+def test_a_report_that_cannot_be_written_says_so_and_where(tmp_path: Path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(FreshdError, match=r"report\.html: Is a directory, expected to write the report to it") as caught:
+        comparing._write(tmp_path, build_report(made_up()))
+    assert "nothing runs anew" in caught.value.hint
 
 
 def test_seeds_are_counted_from_zero():

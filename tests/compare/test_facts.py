@@ -218,6 +218,10 @@ def test_all_of_the_handbook_can_be_derived_but_for_words_that_only_people_can_v
         assert sum(chosen) == len(chosen) // 4
 
 
+def test_facts_of_which_none_is_to_judge_by_are_refused(trees):
+    assert "got none to judge by" in refused(trees, entry(development=True), unchanged())
+
+
 @pytest.mark.parametrize("n_facts", [1, 2, 3, 4, 9])
 def test_few_facts_are_never_all_for_development(tmp_path, n_facts):
     for version, first in (("old", 100), ("new", 200)):

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshd.compare.estimates import difference
-from freshd.compare.measures import measure
+from freshd.compare.measures import measure, unrest
 from freshd.compare.records import SAMPLED, SAMPLED_DOCUMENTS, Arm, FactKind, Results, Update
+from freshd.compare.report import build_report
 from freshd.compare.timeline import approaches, course, spread
 from freshd.compare.verdict import NAMES, Winner, compared, moment, percent, shortened, verdict
 from tests.compare.recorded import answer, fact, made_up, results, share
@@ -110,6 +111,38 @@ def test_updates_whose_ranges_overlap_tie():
     took = {Arm.RAG: (2.0, 3.6), Arm.TUNED_RETRAINED: (3.4, 5.0)}
     updates = [Update(arm, seed, s, s) for arm, both in took.items() for seed, s in enumerate(both)]
     assert winners(results(FACTS, answers, updates))["the cost of an update"] == Winner.TIE
+
+
+@pytest.mark.parametrize(("seeds_s", "winner"), [((0.5, 0.55), Winner.RETRIEVAL), ((0.3, 0.9), Winner.TIE)])
+def test_a_difference_in_time_that_one_arm_shows_from_seed_to_seed_is_a_tie(seeds_s, winner):
+    """On a machine that others use too, all questions of an arm are slower together."""
+    retriever, _ = arm_of(Arm.RAG, 9, cpu_s=0.25, update_s=1.0)
+    retrained, updates = arm_of(Arm.TUNED_RETRAINED, 9, cpu_s=0.5, update_s=90.0)
+    each = [replace(one, seed=n, cpu_s=s, prefill_s=s) for n, s in enumerate(seeds_s) for one in retrained]
+    updates = [Update(Arm.RAG, 0, 1.0, 1.0), *(replace(one, seed=n) for n in (0, 1) for one in updates)]
+    run = results(FACTS, [*retriever, *each], updates, seeds=(0, 1))
+    assert unrest(measure(run)) == pytest.approx(seeds_s[1] / seeds_s[0])
+    assert winners(run)["time per query"] == winner
+    sentence = next(one.sentence for one in told(run).contests if one.aspect == "time per query")
+    assert ("took up to 3 times as long with one seed as with another" in sentence) == (winner == Winner.TIE)
+    breaks = [one for one in build_report(run)["break_evens"] if one["basis"] == "measured"]
+    assert ["tie" in one["formula"] for one in breaks] == [winner == Winner.TIE]
+    assert any("no number of queries" in one for one in told(run).remarks) == (winner == Winner.TIE)
+
+
+def test_where_no_arm_ran_twice_nothing_is_known_of_unrest():
+    assert unrest(measure(run_of(arm_of(Arm.RAG, 9, cpu_s=0.5, update_s=1.0)))) == 1.0
+
+
+def test_both_together_are_judged_by_what_they_answer_and_by_their_errors_too():
+    arms = [arm_of(arm, n, cpu_s=1, update_s=1) for arm, n in ((Arm.RAG, 3), (Arm.READER_RAG, 18))]
+    remarks = [one for one in told(run_of(*arms)).remarks if one.startswith("Both, as recommended")]
+    assert [one.split(", ")[2].split(":")[0] for one in remarks] == [
+        "knowledge currency",
+        "exact answers",
+        "confident errors",
+    ]
+    assert all("reader + RAG is better" in one for one in remarks)
 
 
 def test_no_break_even_is_told_where_queries_tie():
