@@ -82,7 +82,7 @@ def test_a_folder_under_git_gives_a_stream_of_changes_and_another_one_is_refused
 
 def test_a_report_that_cannot_be_written_says_so_and_where(tmp_path: Path):
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(FreshdError, match=r"report\.html: Is a directory, expected to write the report to it") as caught:
+    with pytest.raises(FreshdError, match=r"report\.html: Is a directory, expected to write the report") as caught:
         comparing._write(tmp_path, build_report(made_up()))
     assert "nothing runs anew" in caught.value.hint
 
