@@ -138,16 +138,15 @@ def citation(payload: Mapping[str, Any]) -> Citation:
     )
 
 
-def citable(payload: Mapping[str, Any]) -> Citation | None:
-    """Read a payload that damage may have made anything; None where it cannot be cited."""
+def is_citable(payload: Mapping[str, Any]) -> bool:
+    """Tell whether `citation` can read a payload, which damage may have made anything."""
     try:
         cited = citation(payload)
     except (KeyError, TypeError, ValueError):
-        return None
+        return False
     texts = (cited.text, cited.source, cited.document_id, cited.uri, cited.title or "", *cited.heading_path)
     lines = (cited.start_line, cited.end_line)
-    is_sound = all(isinstance(text, str) for text in texts) and all(isinstance(line, int) for line in lines)
-    return cited if is_sound else None
+    return all(isinstance(text, str) for text in texts) and all(isinstance(line, int) for line in lines)
 
 
 @overload
