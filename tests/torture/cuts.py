@@ -72,7 +72,8 @@ def _cut(place: Place, disk: Disk, writer: "Writer", says: str) -> int:
         if found:
             raise Diverged(f"seed {place.seed}, {says}: {len(found)} divergences\n  " + "\n  ".join(found[:10]))
         place.configure("cut.toml", state)
-        place.settle(says, "--config", "cut.toml")
+        # Between the two halves of a seal everything is looked at, and what was just being written is doubted.
+        place.settle(says, "--config", "cut.toml", in_doubt=len(durable.pending) + len(durable.unknown))
         place.compare(says, state)
     return len(acknowledged)
 
