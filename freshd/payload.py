@@ -138,15 +138,16 @@ def citation(payload: Mapping[str, Any]) -> Citation:
     )
 
 
-def is_citable(payload: Mapping[str, Any]) -> bool:
-    """Tell whether `citation` can read a payload, which damage may have made anything."""
+def citable(payload: Mapping[str, Any]) -> Citation | None:
+    """Read a payload that damage may have made anything; None where it cannot be cited."""
     try:
         cited = citation(payload)
     except (KeyError, TypeError, ValueError):
-        return False
+        return None
     texts = (cited.text, cited.source, cited.document_id, cited.uri, cited.title or "", *cited.heading_path)
     lines = (cited.start_line, cited.end_line)
-    return all(isinstance(text, str) for text in texts) and all(isinstance(line, int) for line in lines)
+    is_sound = all(isinstance(text, str) for text in texts) and all(isinstance(line, int) for line in lines)
+    return cited if is_sound else None
 
 
 @overload

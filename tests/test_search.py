@@ -1,16 +1,19 @@
 """What a search makes of the two answers of a store: one order, and passages that a reader can use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from freshd.admission import Admission
-from freshd.model import ChunkId, DocumentId, Match, SourceName
+from freshd.model import ChunkId, DocumentId, Match, SearchFilter, SourceName
 from freshd.payload import Citation
+from freshd.ports import StoredPoint
+from freshd.search import Search
 from freshd.search.fusion import dense_floor, fuse
 from freshd.search.passages import MAX_CHARACTERS, REACH, passages
 from tests.kit.clock import ShiftedClock
@@ -18,6 +21,94 @@ from tests.kit.embedder import HashEmbedder
 from tests.kit.world import Index, Settings
 
 # One order out of two answers
+
+_IDS = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(12)]
+_ANSWERS = st.lists(st.sampled_from(_IDS), unique=True).flatmap(
+    lambda ids: st.lists(st.integers(1, 9), min_size=len(ids), max_size=len(ids)).map(
+        lambda scores: [Match(ChunkId(one), score / 10) for one, score in zip(ids, sorted(scores)[::-1], strict=True)]
+    )
+)
+
+
+class Applied:
+    """A ledger that says of some chunks that they are applied."""
+
+    def __init__(self, chunk_ids: set[ChunkId]) -> None:
+        self.chunk_ids = chunk_ids
+
+    def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
+        return self.chunk_ids & set(chunk_ids)
+
+    def around(self, chunk_ids: Sequence[ChunkId], reach: int) -> dict[ChunkId, tuple[ChunkId, ...]]:
+        return {}
+
+
+class TwoAnswers:
+    """A store that gives these two answers, and remembers under which conditions."""
+
+    def __init__(self, dense: list[Match], sparse: list[Match]) -> None:
+        self.dense, self.sparse = dense, sparse
+        self.asked: list[SearchFilter] = []
+
+    def search_dense(self, _: object, __: int, where: SearchFilter) -> list[Match]:
+        self.asked.append(where)
+        return self.dense
+
+    def search_sparse(self, _: object, __: int, where: SearchFilter) -> list[Match]:
+        self.asked.append(where)
+        return self.sparse
+
+    def retrieve(self, chunk_ids: Sequence[ChunkId]) -> list[StoredPoint]:
+        return [StoredPoint(one, payload_of(one), None, None) for one in chunk_ids]
+
+
+def payload_of(chunk_id: ChunkId) -> dict[str, Any]:
+    lines = {"start_line": 1, "end_line": 1, "indexed_at": None}
+    metadata = {"uri": f"file:///{chunk_id}", "heading_path": [], **lines}
+    return {"page_content": chunk_id, "source": "docs", "freshd": {"document_id": chunk_id}, "metadata": metadata}
+
+
+@given(_ANSWERS, _ANSWERS, st.sets(st.sampled_from([ChunkId(one) for one in _IDS])), st.integers(1, 3))
+def test_what_may_not_be_shown_changes_nothing_but_that_it_is_left_out(
+    dense: list[Match], sparse: list[Match], shown: set[ChunkId], k: int
+):
+    """Whether chunks may be shown is not asked of all, and nobody can tell."""
+    search = Search(
+        embedder=HashEmbedder(),
+        store=TwoAnswers(dense, sparse),  # type: ignore[arg-type]
+        admission=Admission(Applied(shown)),
+        sources=[SourceName("docs")],
+        watermark=lambda _: None,
+    )
+    kept = ([match for match in answer if match.chunk_id in shown] for answer in (dense, sparse))
+    expected = fuse(*kept, floor=dense_floor(dense, 200))[:k]
+    found = search.search("anything", k).hits
+    assert [(hit.citation.text, hit.score) for hit in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("is_alone", "where", "asked"),
+    [
+        (True, SearchFilter(), SearchFilter()),
+        (True, SearchFilter((), "a/"), SearchFilter((), "a/")),
+        (True, SearchFilter((SourceName("docs"),)), SearchFilter((SourceName("docs"),))),
+        (False, SearchFilter(), SearchFilter((SourceName("docs"), SourceName("news")))),
+    ],
+)
+def test_the_store_is_not_asked_to_try_what_holds_for_all_it_has(
+    is_alone: bool, where: SearchFilter, asked: SearchFilter
+):
+    store = TwoAnswers([], [])
+    search = Search(
+        embedder=HashEmbedder(),
+        store=store,  # type: ignore[arg-type]
+        admission=Admission(Applied(set())),
+        sources=[SourceName("docs"), SourceName("news")],
+        watermark=lambda _: None,
+        is_alone=is_alone,
+    )
+    search.search("anything", where=where)
+    assert store.asked == [asked, asked]
 
 
 def answer(**scores: float) -> list[Match]:

@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from freshd.ledger.database import from_us, to_us
 from freshd.model import (
@@ -32,7 +31,10 @@ With a place-holder for each, every number would be a statement of its own, and 
 
 def pack_id(chunk_id: ChunkId) -> bytes:
     """Pack a chunk id into its 16 bytes."""
-    return UUID(chunk_id).bytes
+    packed = bytes.fromhex(chunk_id.replace("-", ""))
+    if len(packed) != 16:
+        raise ValueError(f"chunk id: got {chunk_id!r}, expected 32 hexadecimal digits")
+    return packed
 
 
 def pack_ids(chunk_ids: Iterable[ChunkId]) -> bytes:
@@ -42,7 +44,8 @@ def pack_ids(chunk_ids: Iterable[ChunkId]) -> bytes:
 
 def unpack_id(packed: bytes) -> ChunkId:
     """Unpack what `pack_id` packed."""
-    return ChunkId(str(UUID(bytes=packed)))
+    said = packed.hex()
+    return ChunkId(f"{said[:8]}-{said[8:12]}-{said[12:16]}-{said[16:20]}-{said[20:]}")
 
 
 def neighbours(table: str) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from freshd.admission import Admission
-from freshd.model import ChunkId, DocumentId, SearchFilter, SourceName
-from freshd.payload import Citation, citation, is_citable
+from freshd.model import ChunkId, DocumentId, Match, SearchFilter, SourceName
+from freshd.payload import Citation, citable
 from freshd.ports import Embedder, Store
 from freshd.search.fusion import dense_floor, fuse
 from freshd.search.passages import REACH, passages
@@ -79,6 +79,7 @@ class Search:
         sources: Sequence[SourceName],
         watermark: Callable[[SourceName], datetime | None],
         canaries: Collection[tuple[SourceName, DocumentId]] = (),
+        is_alone: bool = False,
     ) -> None:
         """Search the given sources; others that the store may still hold are never shown.
 
@@ -89,6 +90,7 @@ class Search:
             sources: Configured ones.
             watermark: Tells how fresh a source is known to be.
             canaries: Documents that freshd writes itself; shown only to who asks for exactly one of them.
+            is_alone: The store holds nothing of other sources.
 
         """
         self._embedder = embedder
@@ -97,6 +99,7 @@ class Search:
         self._sources = tuple(sources)
         self._watermark = watermark
         self._canaries = frozenset(canaries)
+        self._is_alone = is_alone
 
     def search(self, query: str, k: int = 10, where: SearchFilter | None = None) -> Answer:
         """Find the `k` best passages, each amid what stands around it; fewer where one shows what others would.
@@ -132,30 +135,62 @@ class Search:
 
     def _best(self, query: str, k: int, where: SearchFilter) -> list[tuple[Citation, float]]:
         dense, sparse = self._embedder.embed_query(query), self._embedder.sparse_query(query)
-        limit = max(_DEPTH, 2 * k)
+        limit, narrowed = max(_DEPTH, 2 * k), self._narrowed(where)
         for _ in range(_LOOKS):
             epoch = self._admission.epoch
-            by_vector = self._store.search_dense(dense, limit, where)
-            by_terms = self._store.search_sparse(sparse, limit, where)
-            admitted = self._admission.admits([match.chunk_id for match in (*by_vector, *by_terms)])
-            answers = ([match for match in answer if match.chunk_id in admitted] for answer in (by_vector, by_terms))
-            ranked = fuse(*answers, floor=dense_floor(by_vector, limit))[: 2 * k]
-            runs = self._admission.around([chunk_id for chunk_id, _ in ranked], REACH)
-            cited = self._cited({chunk_id for chunk_id, _ in ranked}.union(*runs.values()), where)
+            by_vector = self._store.search_dense(dense, limit, narrowed)
+            by_terms = self._store.search_sparse(sparse, limit, narrowed)
+            ranked = self._ranked(by_vector, by_terms, dense_floor(by_vector, limit), 2 * k)
+            found = self._shown(ranked, k, where, REACH)
             if self._admission.epoch == epoch:
+                return found
+        # Documents change faster than one can look: nothing is put together.
+        return self._shown(ranked, k, where, 0)
+
+    def _shown(
+        self, ranked: Sequence[tuple[ChunkId, float]], k: int, where: SearchFilter, reach: int
+    ) -> list[tuple[Citation, float]]:
+        """Read what is shown of the best; of more than `k` only where some are shown by others, or not at all."""
+        found: list[tuple[Citation, float]] = []
+        for n in (k, len(ranked)):
+            best = ranked[:n]
+            runs = self._admission.around([chunk_id for chunk_id, _ in best], reach) if reach else {}
+            cited = self._cited({chunk_id for chunk_id, _ in best}.union(*runs.values()), where)
+            found = list(passages([one for one in best if one[0] in cited], runs, cited))
+            if len(found) >= k or n >= len(ranked):
                 break
-        else:
-            runs = {}  # documents change faster than one can look: nothing is put together
-        found = [(chunk_id, score) for chunk_id, score in ranked if chunk_id in cited]
-        return list(passages(found, runs, cited))[:k]
+        return found[:k]
+
+    def _narrowed(self, where: SearchFilter) -> SearchFilter:
+        """Leave out a condition that holds for all that the store has: it would be tried on every chunk."""
+        is_all = self._is_alone and set(where.sources) == set(self._sources)
+        return SearchFilter((), where.path_prefix) if is_all else where
+
+    def _ranked(
+        self, by_vector: Sequence[Match], by_terms: Sequence[Match], floor: float, n: int
+    ) -> list[tuple[ChunkId, float]]:
+        """Order the `n` best of those that may be shown.
+
+        Whether they may is asked of them, and of the two that the scores of all others are measured by;
+        only where one of these may not, it is asked of all.
+        """
+        ranked = fuse(by_vector, by_terms, floor=floor)[:n]
+        decisive = {chunk_id for chunk_id, _ in ranked} | {
+            answer[0].chunk_id for answer in (by_vector, by_terms) if answer
+        }
+        if decisive <= self._admission.admits(sorted(decisive)):
+            return ranked
+        admitted = self._admission.admits([match.chunk_id for match in (*by_vector, *by_terms)])
+        answers = ([match for match in answer if match.chunk_id in admitted] for answer in (by_vector, by_terms))
+        return fuse(*answers, floor=floor)[:n]
 
     def _cited(self, chunk_ids: Collection[ChunkId], where: SearchFilter) -> dict[ChunkId, Citation]:
         """Read chunks, but for what cannot be cited (verify tells of it), and canaries nobody asked for."""
         hidden = self._canaries - {(source, where.path_prefix) for source in where.sources if len(where.sources) == 1}
         points = self._store.retrieve(sorted(chunk_ids)) if chunk_ids else []
-        cited = {point.chunk_id: citation(point.payload) for point in points if is_citable(point.payload)}
+        cited = {point.chunk_id: citable(point.payload) for point in points}
         return {
             chunk_id: one
             for chunk_id, one in cited.items()
-            if one.source in where.sources and (one.source, one.document_id) not in hidden
+            if one and one.source in where.sources and (one.source, one.document_id) not in hidden
         }
