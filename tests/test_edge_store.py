@@ -71,7 +71,7 @@ def opened(directory: Path, instance: str = INSTANCE) -> EdgeStore:
     return store
 
 
-def test_a_search_finds_the_nearest_vectors_in_their_order(directory: Path):
+def test_a_search_finds_the_nearest_vectors_in_their_order_although_numbers_are_kept_in_two_bytes(directory: Path):
     chance, dimension = random.Random(5), 384
     vectors = [[chance.gauss(0, 1) for _ in range(dimension)] for _ in range(600)]
     with closing(EdgeStore(directory, dimension)) as store:
