@@ -156,7 +156,7 @@ def _connected(stack: ExitStack, parts: Parts) -> Whole:
             sources=[target.name for target in targets],
             watermark=lambda name: sources.state(name).watermark_at(clock.now(), marks.unproved_for(name)),
             canaries=canaries,
-            is_alone=set(sources.names()) <= {target.name for target in targets},
+            is_alone=config.store.url is None and set(sources.names()) <= {target.name for target in targets},
         )
 
     aside = stack.enter_context(closing(Aside())) if parts.parses_aside else None

@@ -90,7 +90,7 @@ class Search:
             sources: Configured ones.
             watermark: Tells how fresh a source is known to be.
             canaries: Documents that freshd writes itself; shown only to who asks for exactly one of them.
-            is_alone: The store holds nothing of other sources.
+            is_alone: The store holds nothing of other sources, nor of anybody else.
 
         """
         self._embedder = embedder

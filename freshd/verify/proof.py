@@ -20,8 +20,14 @@ from freshd.model import ChunkId, Digest, Match, SparseVector, Vector
 from freshd.payload import Stated, restored, stated
 from freshd.stores.wire import cosine, unpack_dense
 
-CLOSE = 1e-5
-"""How far a vector may lie from the one that was written: stores normalise anew."""
+CLOSE = 1e-4
+"""How far a vector may lie from the one that was written: stores normalise anew, and the embedded one packs numbers.
+
+Measured of that packing: 4.4e-5 at most, for 4 to 4,096 numbers. No score is off by more than the distance.
+"""
+
+CLOSE_WEIGHT = 1e-5
+"""How far the weight of a term may be from the one that was written."""
 
 SAME_DIRECTION = 1 - 1e-3
 """Least cosine with one computed anew, since another processor gives other numbers."""
@@ -93,7 +99,7 @@ def are_terms(stored: SparseVector | None, expected: SparseVector) -> bool:
     if stored is None or len(stored.indices) != len(expected.indices):
         return False
     wanted = dict(zip(expected.indices, expected.values, strict=True))
-    return all(abs(wanted.get(i, math.inf) - v) <= CLOSE for i, v in zip(stored.indices, stored.values, strict=True))
+    return all(abs(wanted.get(i, math.inf) - v) <= CLOSE_WEIGHT for i, v in zip(stored.indices, stored.values, strict=True))
 
 
 def finds(search: Callable[[int], Sequence[Match]], id_: ChunkId) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 _CHUNK_IDS = uuid.UUID("5a0e6f0c-6c1b-5d0e-9a43-6f5f4e1c7d21")
 _HEADING = re.compile(r" {0,3}#{1,6}(\s|$)")
-_CLOSE = 1e-5
+_CLOSE = 1e-4  # the store packs numbers
 
 Points = Mapping[str, Mapping[str, Any]]
 """By id: `payload`, `dense`."""
