@@ -99,7 +99,8 @@ def are_terms(stored: SparseVector | None, expected: SparseVector) -> bool:
     if stored is None or len(stored.indices) != len(expected.indices):
         return False
     wanted = dict(zip(expected.indices, expected.values, strict=True))
-    return all(abs(wanted.get(i, math.inf) - v) <= CLOSE_WEIGHT for i, v in zip(stored.indices, stored.values, strict=True))
+    weights = zip(stored.indices, stored.values, strict=True)
+    return all(abs(wanted.get(term, math.inf) - weight) <= CLOSE_WEIGHT for term, weight in weights)
 
 
 def finds(search: Callable[[int], Sequence[Match]], id_: ChunkId) -> bool:
