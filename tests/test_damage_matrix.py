@@ -8,6 +8,7 @@ What is left of harmless ones, and of all others once they are mended, is compar
 points, payloads, vectors, and what searches with filters find.
 """
 
+import math
 import os
 import random
 import shutil
@@ -35,6 +36,9 @@ _BLOCK = 4_096
 WAYS = ("flip", "cut", "zero", "delete")
 BM25 = "BM25 counts passages twice"
 """What happens to the engine's BM25 scores by deletions too; the same passages are found."""
+
+NEAR = 1e-4
+"""Vectors nearer than this are equal: the store packs their numbers, and what its packing loses is no damage."""
 
 SLICE = 20
 """Damages that every run does; all of them are a matter of minutes."""
@@ -145,13 +149,13 @@ class Lab:
         for chunk_id, (payload, dense, sparse) in points.items():
             if payload != expected[chunk_id][0]:
                 return "payload"
-            if dense != pytest.approx(expected[chunk_id][1], abs=CLOSE):
+            if math.dist(dense, expected[chunk_id][1]) > NEAR:
                 return "vector"
             if sparse != pytest.approx(expected[chunk_id][2], abs=CLOSE):
                 return "terms"
         found = self.searched(index)
         for (dense, sparse), (their_dense, their_sparse) in zip(found, self.found, strict=True):
-            if dense != pytest.approx(their_dense, abs=CLOSE) or sparse.keys() != their_sparse.keys():
+            if dense != pytest.approx(their_dense, abs=NEAR) or sparse.keys() != their_sparse.keys():
                 return "answers"
         weights = [sparse for _, sparse in found]
         return "" if weights == [pytest.approx(theirs, abs=CLOSE) for _, theirs in self.found] else BM25
