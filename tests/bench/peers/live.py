@@ -23,7 +23,7 @@ from tests.bench.report import Cell, Table
 from tests.bench.timing import percentile, until
 
 PART = "howto"
-EDITS = 100
+EDITS = 300
 _PATIENCE_S = 60.0
 _PAUSE_S = 0.3
 _SEED = 7
