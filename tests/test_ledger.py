@@ -38,14 +38,14 @@ from tests.ledger.books import (
     change,
     digest,
     ids,
+    opened,
 )
 
 
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Books]:
-    books = Books(tmp_path / "ledger.db")
-    yield books
-    books.database.close()
+    with opened(tmp_path / "ledger.db") as books:
+        yield books
 
 
 # What is pending

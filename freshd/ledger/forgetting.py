@@ -266,7 +266,8 @@ class SqliteForgetting:
 
 def _drop_emptied(tx: sqlite3.Connection) -> None:
     emptied = f"SELECT name FROM sources WHERE removed_at IS NOT NULL AND NOT {_HOLDS_ANY}"
-    tx.execute(f"DELETE FROM trail WHERE source IN ({emptied})")
+    for table in ("trail", "pending_counts"):
+        tx.execute(f"DELETE FROM {table} WHERE source IN ({emptied})")
     tx.execute(f"DELETE FROM sources WHERE name IN ({emptied})")
 
 

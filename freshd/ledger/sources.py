@@ -9,12 +9,18 @@ from freshd.ledger.database import Database, from_us, to_us
 from freshd.model import SourceName
 from freshd.ports import SourceState
 
+_OLDEST = " UNION ALL ".join(
+    "SELECT min(changed_at) AS oldest FROM pending"
+    f" WHERE source = ?1 AND is_held = {held} AND is_quarantined = {quarantined} AND is_migration = 0"
+    for held, quarantined in ((0, 0), (1, 0), (1, 1))
+)
 _STATE = (
-    "SELECT s.*, p.* FROM (SELECT count(*) FILTER (WHERE is_held = 0 AND is_quarantined = 0) AS n_pending,"
-    " count(*) FILTER (WHERE is_held) AS n_held,"
-    " count(*) FILTER (WHERE is_quarantined AND NOT is_held) AS n_quarantined,"
-    " min(changed_at) FILTER (WHERE NOT is_migration AND (is_held OR NOT is_quarantined)) AS oldest"
-    " FROM pending WHERE source = ?) AS p LEFT JOIN sources AS s ON s.name = ?"
+    "SELECT s.*, p.*, o.* FROM (SELECT"
+    " coalesce(sum(n) FILTER (WHERE NOT is_held AND NOT is_quarantined), 0) AS n_pending,"
+    " coalesce(sum(n) FILTER (WHERE is_held), 0) AS n_held,"
+    " coalesce(sum(n) FILTER (WHERE is_quarantined AND NOT is_held), 0) AS n_quarantined"
+    f" FROM pending_counts WHERE source = ?1) AS p, (SELECT min(oldest) AS oldest FROM ({_OLDEST})) AS o"
+    " LEFT JOIN sources AS s ON s.name = ?1"
 )
 
 _MOVED = {
@@ -40,7 +46,7 @@ class SqliteSources:
 
     def state(self, name: SourceName) -> SourceState:
         """Give what is remembered of a source; a blank state for an unknown one."""
-        return _state(name, self._database.read(_STATE, (name, name))[0])
+        return _state(name, self._database.read(_STATE, (name,))[0])
 
     def names(self) -> list[SourceName]:
         """List every source that was ever recorded."""
@@ -96,7 +102,7 @@ class SqliteSources:
         """
         with self._database.write() as tx:
             tx.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (name,))
-            state = _state(name, tx.execute(_STATE, (name, name)).fetchone())
+            state = _state(name, tx.execute(_STATE, (name,)).fetchone())
             before = state.listed_through
             if before is not None and not is_ahead(before, now):
                 listed_through = max(before, listed_through)
@@ -151,8 +157,9 @@ class SqliteSources:
     def late(self, name: SourceName, now: datetime) -> int:
         """Count pending changes that are past their freshness target."""
         row = self._database.read(
-            "SELECT count(*) AS n FROM pending WHERE source = ? AND is_held = 0 AND is_quarantined = 0"
-            " AND changed_at + target_us < ?",
+            "SELECT count(*) AS n FROM pending INDEXED BY pending_with_target"
+            " WHERE source = ? AND is_held = 0 AND is_quarantined = 0"
+            " AND target_us IS NOT NULL AND changed_at + target_us < ?",
             (name, to_us(now)),
         )[0]
         return int(row["n"])

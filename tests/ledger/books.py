@@ -1,5 +1,6 @@
 """A ledger on one file with everything that works on it, and short ways to say what happens to it."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -181,8 +182,18 @@ def made(name: str, *, since: datetime = NOON, dimension: int = 3) -> Generation
     return Generation(f"freshd-{name}", "freshd", digest(name), digest(f"model {name}"), name, dimension, since)
 
 
+def expect_counts(path: Path) -> None:
+    """Count what is pending anew: whoever asks is told what was counted as it came and went."""
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute("SELECT source, is_held, is_quarantined, count(*) FROM pending GROUP BY 1, 2, 3")
+        kept = database.execute("SELECT source, is_held, is_quarantined, n FROM pending_counts WHERE n != 0")
+        assert sorted(kept) == sorted(found)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Books]:
+    """A ledger that is let go of at the end, once it is seen whether it knows how much is pending."""
     books = Books(path)
     with closing(books.database):
         yield books
+    expect_counts(path)
