@@ -85,6 +85,7 @@ CREATE TABLE history (
 CREATE INDEX history_lags ON history (source, durable_at, kind, is_within_target, searchable_at, changed_at)
     WHERE is_backfill = 0;
 CREATE INDEX history_deletions ON history (source, durable_at) WHERE kind = 'deleted';
+CREATE INDEX history_arrivals ON history (source, changed_at) WHERE kind IN ('added', 'modified');
 CREATE INDEX history_by_document ON history (source, document_id);
 CREATE INDEX history_by_previous ON history (source, previous_id) WHERE previous_id IS NOT NULL;
 CREATE TABLE trail (
