@@ -14,6 +14,8 @@ _OLDEST = " UNION ALL ".join(
     f" WHERE source = ?1 AND is_held = {held} AND is_quarantined = {quarantined} AND is_migration = 0"
     for held, quarantined in ((0, 0), (1, 0), (1, 1))
 )
+"""Of what bounds the watermark; each part is one step down an index, where one condition for all would be a scan."""
+
 _STATE = (
     "SELECT s.*, p.*, o.* FROM (SELECT"
     " coalesce(sum(n) FILTER (WHERE NOT is_held AND NOT is_quarantined), 0) AS n_pending,"
