@@ -105,7 +105,7 @@ def expect_exactly(store: EdgeStore, held: Held) -> None:
         )
         wanted = unpack_dense(point.dense)
         length = sum(number * number for number in wanted) ** 0.5
-        assert unpack_dense(dense).tolist() == pytest.approx([number / length for number in wanted], abs=1e-4)
+        assert unpack_dense(dense).tolist() == pytest.approx([number / length for number in wanted], abs=3e-5)
 
 
 @pytest.fixture

@@ -232,7 +232,7 @@ def test_point_comes_back_as_it_was_written(store: Store):
     assert found.chunk_id == chunk_id(1)
     assert {key: found.payload[key] for key in payload} == payload
     assert found.dense is not None
-    assert unpack_dense(found.dense).tolist() == pytest.approx([0.6, 0.0, 0.8, 0.0], abs=1e-4)
+    assert unpack_dense(found.dense).tolist() == pytest.approx([0.6, 0.0, 0.8, 0.0], abs=1e-5)
     assert found.sparse == SparseVector((9, 4_294_967_295), (0.5, 1.25))
 
 

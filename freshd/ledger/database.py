@@ -95,11 +95,13 @@ CREATE TABLE forgotten (tombstone BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE forgetting (doc INTEGER PRIMARY KEY);
 """
 
-_COME, _GONE = (
+_COME = (
     "INSERT INTO pending_counts VALUES (new.source, new.is_held, new.is_quarantined, 1)"
-    " ON CONFLICT DO UPDATE SET n = n + 1;",
+    " ON CONFLICT DO UPDATE SET n = n + 1;"
+)
+_GONE = (
     "UPDATE pending_counts SET n = n - 1"
-    " WHERE source = old.source AND is_held = old.is_held AND is_quarantined = old.is_quarantined;",
+    " WHERE source = old.source AND is_held = old.is_held AND is_quarantined = old.is_quarantined;"
 )
 _COUNTING = (
     f"CREATE TRIGGER pending_came AFTER INSERT ON pending BEGIN {_COME} END",

@@ -1,6 +1,5 @@
 """A running `freshd run`, asked as anybody would ask it: over HTTP."""
 
-import json
 import os
 import subprocess
 import sys
@@ -44,14 +43,6 @@ class Daemon:
     def finds(self, phrase: str) -> bool:
         """Tell whether search shows a passage with the phrase."""
         return any(phrase in hit["text"] for hit in self._get("/search", q=phrase, k="5")["hits"])
-
-    @contextmanager
-    def changes(self) -> Iterator[Iterator[Any]]:
-        """Give every change from now on, as the daemon tells of it."""
-        with self._client.stream("GET", "/changes", headers={"accept": "text/event-stream"}) as answer:
-            lines = answer.raise_for_status().iter_lines()
-            next(lines)  # from where on: then it listens
-            yield (json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:"))
 
     def answers(self, path: str) -> None:
         """Ask, and read the whole answer."""

@@ -103,9 +103,9 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
             for name in FEEDS
         ]
         sources += [table(name, f'type = "files"\npath = "{name}"\n') for name in FOLDERS]
-        # What is set aside bounds the watermark no more, so that here nothing is, however late it is looked at.
-        set_aside = mock.patch("freshd.pipeline.batch._MAX_ATTEMPTS", 1_000)
-        with like_anybody(), set_aside, opened(root, "".join(sources)) as one:
+        # What is quarantined bounds the watermark no more, so that here nothing is, however late it is looked at.
+        no_quarantine = mock.patch("freshd.pipeline.batch._MAX_ATTEMPTS", 1_000)
+        with like_anybody(), no_quarantine, opened(root, "".join(sources)) as one:
             yield Broken(one, server)
         for path in root.rglob("*"):
             path.chmod(0o700)

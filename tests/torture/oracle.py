@@ -15,7 +15,8 @@ from typing import Any
 
 _CHUNK_IDS = uuid.UUID("5a0e6f0c-6c1b-5d0e-9a43-6f5f4e1c7d21")
 _HEADING = re.compile(r" {0,3}#{1,6}(\s|$)")
-_CLOSE = 1e-4  # the store packs numbers
+_NEAR = 1e-4
+"""How far a whole vector may be from the one of its text: the store packs numbers."""
 
 Points = Mapping[str, Mapping[str, Any]]
 """By id: `payload`, `dense`."""
@@ -76,7 +77,7 @@ def _of_document(key: tuple[str, str], words: list[str], chunks: list[Any], is_f
 def _of_vectors(chunks: list[Any]) -> Iterator[str]:
     for _, one in chunks:
         expected = _vector(_embedded(one["payload"]), len(one["dense"]))
-        if any(abs(a - b) > _CLOSE for a, b in zip(one["dense"], expected, strict=True)):
+        if math.dist(one["dense"], expected) > _NEAR:
             yield f"chunk {one['payload']['freshd']['ordinal']}: its vector is not that of its text"
 
 

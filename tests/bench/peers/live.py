@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from freshd.client import demand
+from freshd.state import StateDirectory
 from tests.bench.corpus import DjangoDocs, files, put
 from tests.bench.daemon import running
 from tests.bench.instance import Instance
@@ -35,13 +37,9 @@ def run(docs: DjangoDocs, scratch: Path, names: Sequence[str]) -> Table:
     """Have each peer follow the same edits."""
     times: dict[str, list[float]] = {}
     for name in names:
-        folder = scratch / name
-        put(docs.tree("5.2") / PART, folder / "docs")
-        if name == "freshd":
-            put(docs.tree("5.2") / PART, scratch / "asked/docs")
-            times |= {name: _told(folder), "freshd, asked every 3 ms": _asked(scratch / "asked")}
-        else:
-            times[name] = _apart(name, folder)
+        for title, measured in (_OURS if name == "freshd" else {name: partial(_apart, name)}).items():
+            put(docs.tree("5.2") / PART, scratch / title / "docs")
+            times[title] = measured(scratch / title)
     with_base = times.get("freshd", [])
     return Table(
         f"live: {EDITS} edits among the Django 5.2 docs ({PART}), bundled model, from the write to being found",
@@ -73,8 +71,14 @@ def edits(docs: Path, wait: Callable[[str], object]) -> Iterator[float]:
 
 def _told(folder: Path) -> list[float]:
     instance, lags = Instance(folder), list[float]()
-    with running(instance) as daemon, daemon.changes() as changes:
-        for _ in edits(instance.docs, lambda _: lags.append(next(changes)["lag_seconds"])):
+    with running(instance):
+        daemon = demand(StateDirectory(instance.state_dir), "measured")
+        told = daemon.follow(daemon.changes(-1, 1, None, None)["last_seq"], None, None)
+
+        def wait(_: str) -> None:
+            lags.append(next(lag for one in told if one.change and (lag := one.change["lag_seconds"]) is not None))
+
+        for _ in edits(instance.docs, wait):
             pass
     return lags
 
@@ -87,6 +91,9 @@ def _asked(folder: Path) -> list[float]:
             until(partial(daemon.finds, word), f"{word} is found", patience_s=_PATIENCE_S)
 
         return list(edits(instance.docs, wait))
+
+
+_OURS = {"freshd": _told, "freshd, asked every 3 ms": _asked}
 
 
 def _apart(name: str, folder: Path) -> list[float]:
