@@ -3,17 +3,18 @@
 Vectors are drawn, not computed, so that what is seen is freshd's own: everything but the model is the real thing.
 """
 
+import argparse
 import hashlib
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from freshd.compose import Whole
@@ -24,19 +25,24 @@ from freshd.scheduler import Scanner
 from tests.bench.corpus import DjangoDocs
 from tests.bench.drawn import DIMENSION, drawn
 from tests.bench.instance import Instance, reindex
-from tests.bench.report import Table, bars, say
+from tests.bench.report import Table, bars, machine, say, show_machine
 from tests.bench.timing import cpu_s, peak_bytes, percentile
 from tests.torture.program import children
 
 SIZES = (1_000, 10_000, 100_000)
-"""Chunks; a million takes the best part of an hour: `python -m tests.bench.curve 1000000`."""
+"""Chunks; a million takes half an hour: `python -m tests.bench.curve 1000000`."""
+
+CHURNS = (0.01, 0.1, 1.0)
+"""Shares of all documents that change at once, one paragraph each."""
 
 _CHUNKS_A_DOCUMENT = 20
 _WORDS_A_CHUNK = 60
 _VOCABULARY = 20_000
-_EDITS = 20
+_EDITS = 40
 _QUERIES = 100
-_MIB = 1 << 20
+_OLD_ENOUGH_S = 3.0
+"""Files younger than two seconds are read again: nobody could tell a second write from the first."""
+
 _SEED = 3
 
 
@@ -46,10 +52,12 @@ class Seen:
 
     Attributes:
         index_cpu_s: Of this process and the store's, for the first index.
-        update_s: Median, from the hint to the durable end, one document of all.
+        searchable_s, durable_s: Medians, from the hint that one document of all has changed.
         open_s: Until the first search is answered.
         search_s: Median and 99th percentile.
-        own_mib, store_mib: Largest resident memory of the two processes.
+        memory_bytes: Largest that is resident, of this process and of the store's.
+        churn_cpu_s: Of both processes, for each of `CHURNS`.
+        churned_bytes: As `memory_bytes`, after all of that.
         disk_bytes: Of ledger, cache and index together.
 
     """
@@ -58,78 +66,82 @@ class Seen:
     index_s: float
     index_cpu_s: float
     rescan_s: float
-    update_s: float
+    searchable_s: float
+    durable_s: float
     open_s: float
-    search_s: tuple[float, float]
-    own_mib: float
-    store_mib: float
+    search_s: Sequence[float]
+    memory_bytes: Sequence[int]
+    churn_cpu_s: Sequence[float]
+    churned_bytes: Sequence[int]
     disk_bytes: int
 
 
 def run(_: DjangoDocs, __: Path) -> Table:
     """Measure every size."""
-    seen = [_measured_apart(size) for size in SIZES]
-    base = next((one for one in seen if one.chunks >= 10_000), seen[0])
+    return measured(SIZES)
+
+
+def measured(sizes: Sequence[int]) -> Table:
+    """Measure some sizes, each in a process of its own."""
+    seen = [_measured_apart(size) for size in sizes]
     return Table(
         "curve: the same work on ever more chunks, drawn vectors of 384 dimensions, embedded Qdrant",
+        ("", *(f"{one.chunks:,} chunks" for one in seen)),
+        tuple((title, *map(of, seen)) for title, of in _QUANTITIES.items()),
         (
-            "chunks",
-            "first index s",
-            "CPU s / 1,000",
-            "rescan ms",
-            "update ms",
-            "update × 10,000",
-            "open s",
-            "search p50 ms",
-            "search p99 ms",
-            "freshd MiB",
-            "store MiB",
-            "disk B/chunk",
-        ),
-        tuple(
-            (
-                one.chunks,
-                one.index_s,
-                one.index_cpu_s / one.chunks * 1000,
-                one.rescan_s * 1000,
-                one.update_s * 1000,
-                one.update_s / base.update_s,
-                one.open_s,
-                one.search_s[0] * 1000,
-                one.search_s[1] * 1000,
-                one.own_mib,
-                one.store_mib,
-                one.disk_bytes / one.chunks,
-            )
-            for one in seen
-        ),
-        (
-            f"{_CHUNKS_A_DOCUMENT} chunks a document; update: one paragraph of one document, median of {_EDITS},"
-            " from the hint to the end of the ledger's transaction.",
+            f"{_CHUNKS_A_DOCUMENT} chunks a document; words are as common as in a language (Zipf).",
+            f"update: one paragraph of one document, median of {_EDITS}, from the hint that it changed.",
             f"search: the whole of it, {_QUERIES} queries of three words and a drawn vector each.",
+            "changed: one paragraph in each of so many of the documents, in one pass over all of them.",
         ),
-        tuple(line for title, unit, values in _plotted(seen) for line in bars(title, unit, values)),
+        tuple(line for title in _PLOTTED for line in _plot(title, seen)),
     )
 
 
-def _plotted(seen: Sequence[Seen]) -> Iterator[tuple[str, str, list[tuple[str, float]]]]:
-    """Give what is plotted against the number of chunks: a title, a unit, and the values."""
-    quantities: tuple[tuple[str, str, Callable[[Seen], float]], ...] = (
-        ("first index beside the model, CPU", "s", lambda one: one.index_cpu_s),
-        ("rescan that finds nothing", "ms", lambda one: one.rescan_s * 1000),
-        ("update of one document", "ms", lambda one: one.update_s * 1000),
-        ("search, p50", "ms", lambda one: one.search_s[0] * 1000),
-        ("memory of freshd and its store", "MiB", lambda one: one.own_mib + one.store_mib),
-    )
-    for title, unit, of in quantities:
-        yield title, unit, [(f"{one.chunks:,}", of(one)) for one in seen]
+_QUANTITIES: dict[str, Callable[[Seen], float]] = {
+    "first index, s": lambda one: one.index_s,
+    "first index, CPU s": lambda one: one.index_cpu_s,
+    "the same for 1,000 chunks, CPU s": lambda one: one.index_cpu_s / one.chunks * 1000,
+    "rescan that finds nothing, ms": lambda one: one.rescan_s * 1000,
+    "update searchable, ms": lambda one: one.searchable_s * 1000,
+    "update durable, ms": lambda one: one.durable_s * 1000,
+    "search p50, ms": lambda one: one.search_s[0] * 1000,
+    "search p99, ms": lambda one: one.search_s[1] * 1000,
+    "open, s": lambda one: one.open_s,
+    **{
+        f"{share:.0%} of the documents changed, CPU s": lambda one, n=n: one.churn_cpu_s[n]  # type: ignore[misc]
+        for n, share in enumerate(CHURNS)
+    },
+    "memory of freshd, MiB": lambda one: one.memory_bytes[0] / 2**20,
+    "memory of its store, MiB": lambda one: one.memory_bytes[1] / 2**20,
+    "the former after all changed, MiB": lambda one: one.churned_bytes[0] / 2**20,
+    "the latter after all changed, MiB": lambda one: one.churned_bytes[1] / 2**20,
+    "disk, bytes a chunk": lambda one: one.disk_bytes / one.chunks,
+}
+
+_PLOTTED = (
+    "first index, CPU s",
+    "rescan that finds nothing, ms",
+    "update searchable, ms",
+    "update durable, ms",
+    "search p50, ms",
+    "open, s",
+    "10% of the documents changed, CPU s",
+    "memory of freshd, MiB",
+    "memory of its store, MiB",
+)
+
+
+def _plot(title: str, seen: Sequence[Seen]) -> Sequence[str]:
+    """Draw one quantity against the number of chunks."""
+    return bars(title, "", [(f"{one.chunks:,}", _QUANTITIES[title](one)) for one in seen])
 
 
 def _measured_apart(size: int) -> Seen:
     say(f"{size:,} chunks …")
-    done = subprocess.run([sys.executable, "-m", __name__, str(size)], stdout=subprocess.PIPE, check=True, text=True)
-    found = json.loads(done.stdout)
-    return Seen(**found | {"search_s": tuple(found["search_s"])})
+    command = [sys.executable, "-m", "tests.bench.curve", "--one", str(size)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return Seen(**json.loads(done.stdout))
 
 
 class DrawnEmbedder:
@@ -163,61 +175,116 @@ class DrawnEmbedder:
         return self._bm25.query(text)
 
 
+class _Pages:
+    """Documents that are drawn, and drawn anew in part."""
+
+    def __init__(self, instance: Instance, n: int) -> None:
+        self._docs = instance.docs
+        self._chance = random.Random(_SEED)
+        self._words = [f"w{self._chance.randrange(36**5):x}" for _ in range(_VOCABULARY)]
+        self._weights = list(accumulate(1 / (rank + 1) for rank in range(_VOCABULARY)))
+        self.names = [f"{number // 500:04}/{number:06}.md" for number in range(n)]
+        for number, name in enumerate(self.names):
+            path = self._docs / name
+            path.parent.mkdir(exist_ok=True)
+            parts = (f"## Part {part}\n\n{self._paragraph()}\n" for part in range(_CHUNKS_A_DOCUMENT))
+            path.write_text("\n".join([f"# Page {number}\n", *parts]))
+
+    def edit(self, name: str) -> None:
+        """Write one paragraph of a page anew."""
+        path = self._docs / name
+        head, mark, rest = path.read_text().partition("## Part 7\n")
+        _, *after = rest.partition("\n## Part 8\n")
+        path.write_text("".join([head, mark, f"\n{self._paragraph()}\n", *after]))
+
+    def query(self) -> str:
+        """Draw three words."""
+        return " ".join(self._drawn(3))
+
+    def _paragraph(self) -> str:
+        return f"{' '.join(self._drawn(_WORDS_A_CHUNK))}."
+
+    def _drawn(self, n: int) -> list[str]:
+        return self._chance.choices(self._words, cum_weights=self._weights, k=n)
+
+
 def _measure(size: int, folder: Path) -> Seen:
     instance, embedder = Instance(folder), DrawnEmbedder()
-    chance = random.Random(_SEED)
-    words = [f"w{chance.randrange(36**5):x}" for _ in range(_VOCABULARY)]
-    for n in range(size // _CHUNKS_A_DOCUMENT):
-        path = instance.docs / f"{n // 500:04}" / f"{n:06}.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(_page(n, words, chance))
+    pages = _Pages(instance, size // _CHUNKS_A_DOCUMENT)
     with instance.open(embedder) as whole:
-        (store_pid,) = children(os.getpid())
-        before_s = time.process_time() + cpu_s(store_pid)
+        before_s = _spent_s()
         index_s = _took(lambda: reindex(whole))
-        index_cpu_s = time.process_time() + cpu_s(store_pid) - before_s
+        index_cpu_s = _spent_s() - before_s
         chunks = whole.store.count()
-        rescan_s = min(_took(lambda: reindex(whole)) for _ in range(3))
-        update_s = percentile([_updated(whole, instance, n, words, chance) for n in range(_EDITS)], 0.5)
-        queries = [" ".join(chance.sample(words, 3)) for _ in range(_QUERIES)]
+        time.sleep(_OLD_ENOUGH_S)
+        rescan_s = percentile([_took(lambda: reindex(whole)) for _ in range(5)], 0.5)
+        updates = [_updated(whole, pages, name) for name in pages.names[:_EDITS]]
+        queries = [pages.query() for _ in range(_QUERIES)]
         searches = [_took(lambda q=query: whole.search.search(q, 10)) for query in queries]  # type: ignore[misc]
-        store_mib = peak_bytes(store_pid) / _MIB
+        memory_bytes = _peaks()
+    disk_bytes = sum(path.stat().st_blocks * 512 for path in instance.state_dir.rglob("*") if path.is_file())
     began_s = time.perf_counter()
     with instance.open(embedder) as whole:
         whole.search.search("first", 10)
         open_s = time.perf_counter() - began_s
-    own_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    disk_bytes = sum(path.stat().st_blocks * 512 for path in instance.state_dir.rglob("*") if path.is_file())
-    search_s = percentile(searches, 0.5), percentile(searches, 0.99)
-    return Seen(chunks, index_s, index_cpu_s, rescan_s, update_s, open_s, search_s, own_mib, store_mib, disk_bytes)
-
-
-def _page(n: int, words: Sequence[str], chance: random.Random) -> str:
-    parts = (
-        f"## Part {part}\n\n{' '.join(chance.choices(words, k=_WORDS_A_CHUNK))}.\n"
-        for part in range(_CHUNKS_A_DOCUMENT)
+        churn_cpu_s = [_churned(whole, pages, share) for share in CHURNS]
+        churned_bytes = _peaks()
+    return Seen(
+        chunks=chunks,
+        index_s=index_s,
+        index_cpu_s=index_cpu_s,
+        rescan_s=rescan_s,
+        searchable_s=percentile([searchable_s for searchable_s, _ in updates], 0.5),
+        durable_s=percentile([durable_s for _, durable_s in updates], 0.5),
+        open_s=open_s,
+        search_s=[percentile(searches, share) for share in (0.5, 0.99)],
+        memory_bytes=memory_bytes,
+        churn_cpu_s=churn_cpu_s,
+        churned_bytes=churned_bytes,
+        disk_bytes=disk_bytes,
     )
-    return "\n".join([f"# Page {n}\n", *parts])
 
 
-def _updated(whole: Whole, instance: Instance, n: int, words: Sequence[str], chance: random.Random) -> float:
-    """Change one part of one document, and apply it as the daemon does."""
-    name = f"{0:04}/{n:06}.md"
-    path = instance.docs / name
-    head, mark, _ = path.read_text().partition("## Part 7\n")
-    path.write_text(f"{head}{mark}\n{' '.join(chance.choices(words, k=_WORDS_A_CHUNK))}.\n")
+def _updated(whole: Whole, pages: _Pages, name: str) -> tuple[float, float]:
+    """Change one paragraph of one document and apply it as the daemon does; give seconds until searchable, durable."""
+    pages.edit(name)
     (target,) = whole.targets
     scanner = Scanner(
         target=target, ledger=whole.ledger, sources=whole.sources, guard=Guard(1_000, 1.0), clock=whole.clock
     )
+    began_at, began_s = whole.clock.now(), time.perf_counter()
+    scanner.look({name: began_at})
+    (outcome,) = whole.search.run(whole.ledger.take(whole.clock.now(), 64))
+    durable_s = time.perf_counter() - began_s
+    if outcome.fates.embedded != 1 or outcome.searchable_at is None:
+        raise RuntimeError(f"expected one chunk embedded, got {outcome}")
+    return (outcome.searchable_at - began_at).total_seconds(), durable_s
 
-    def apply() -> None:
-        scanner.look({name: whole.clock.now()})
-        batch = whole.ledger.take(whole.clock.now(), 64)
-        if len(batch) != 1 or not whole.search.run(batch):
-            raise RuntimeError(f"expected one change, got {len(batch)}")
 
-    return _took(apply)
+def _churned(whole: Whole, pages: _Pages, share: float) -> float:
+    """Change so many documents at once, and look at all; give CPU seconds."""
+    names = pages.names[:: round(1 / share)]
+    for name in names:
+        pages.edit(name)
+    before_s = _spent_s()
+    tally = reindex(whole)
+    if tally.fates.embedded != len(names):
+        raise RuntimeError(f"expected {len(names)} chunks embedded, got {tally.fates.embedded}")
+    return _spent_s() - before_s
+
+
+def _spent_s() -> float:
+    """CPU seconds of this process and the store's so far."""
+    return time.process_time() + cpu_s(_store_pid())
+
+
+def _peaks() -> tuple[int, int]:
+    return peak_bytes(os.getpid()), peak_bytes(_store_pid())
+
+
+def _store_pid() -> int:
+    (pid,) = children(os.getpid())
+    return pid
 
 
 def _took(work: Callable[[], object]) -> float:
@@ -226,6 +293,19 @@ def _took(work: Callable[[], object]) -> float:
     return time.perf_counter() - began_s
 
 
+def main() -> None:
+    """Measure the sizes that are named, or one in this process."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.curve", description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, metavar="CHUNKS", default=SIZES)
+    parser.add_argument("--one", type=int, metavar="CHUNKS", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        with tempfile.TemporaryDirectory(prefix="freshd-curve-") as scratch:
+            print(json.dumps(asdict(_measure(arguments.one, Path(scratch)))))  # noqa: T201
+        return
+    show_machine(machine())
+    measured(arguments.sizes).show()
+
+
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="freshd-curve-") as scratch:
-        print(json.dumps(asdict(_measure(int(sys.argv[1]), Path(scratch)))))  # noqa: T201
+    main()
