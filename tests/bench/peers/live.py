@@ -2,6 +2,7 @@
 
 Each tells by itself when: freshd's daemon the instant of the switch in search, as its `/changes` has it,
 of the other it is the one at which its write to the store has returned.
+When `/changes` has it, it is durable as well: ledger and store have synced it to the disk.
 freshd is measured a second time from outside, by asking its search every 3 ms, which embeds a query each time.
 """
 
@@ -37,9 +38,10 @@ def run(docs: DjangoDocs, scratch: Path, names: Sequence[str]) -> Table:
     """Have each peer follow the same edits."""
     times: dict[str, list[float]] = {}
     for name in names:
-        for title, measured in (_OURS if name == "freshd" else {name: partial(_apart, name)}).items():
-            put(docs.tree("5.2") / PART, scratch / title / "docs")
-            times[title] = measured(scratch / title)
+        for measured in (_told, _asked) if name == "freshd" else (partial(_apart, name),):
+            folder = scratch / str(len(times))
+            put(docs.tree("5.2") / PART, folder / "docs")
+            times |= measured(folder)
     with_base = times.get("freshd", [])
     return Table(
         f"live: {EDITS} edits among the Django 5.2 docs ({PART}), bundled model, from the write to being found",
@@ -55,52 +57,51 @@ def _row(name: str, seen: Sequence[float], base: Sequence[float]) -> tuple[Cell,
     return name, len(seen), *(seconds * 1000 for seconds in at), *shares
 
 
-def edits(docs: Path, wait: Callable[[str], object]) -> Iterator[float]:
-    """Insert one sentence after another, wait until each is found, and give the seconds that took."""
-    chance, paths = random.Random(_SEED), list(files(docs).values())
+def edits(docs: Path, wait: Callable[[str, str], object]) -> Iterator[float]:
+    """Insert one sentence after another, wait for its word and document, and give the seconds that took."""
+    chance, paths = random.Random(_SEED), list(files(docs).items())
     for n in range(EDITS):
-        path, word = chance.choice(paths), f"marker{n:03d}q{chance.randrange(16**6):06x}"
+        (name, path), word = chance.choice(paths), f"marker{n:03d}q{chance.randrange(16**6):06x}"
         text = path.read_text()
         at = chance.choice([gap.end() for gap in _GAP.finditer(text)] or [len(text)])
         path.write_text(f"{text[:at]}The rule that {word} stands for was agreed on by the team.\n\n{text[at:]}")
         began_s = time.perf_counter()
-        wait(word)
+        wait(word, name)
         yield time.perf_counter() - began_s
         time.sleep(_PAUSE_S)
 
 
-def _told(folder: Path) -> list[float]:
+def _told(folder: Path) -> dict[str, list[float]]:
     instance, lags = Instance(folder), list[float]()
     with running(instance):
         daemon = demand(StateDirectory(instance.state_dir), "measured")
         told = daemon.follow(daemon.changes(-1, 1, None, None)["last_seq"], None, None)
 
-        def wait(_: str) -> None:
-            lags.append(next(lag for one in told if one.change and (lag := one.change["lag_seconds"]) is not None))
+        def wait(_: str, name: str) -> None:
+            change = next(one.change for one in told if one.change)
+            if change["document_id"] != name or change["lag_seconds"] is None:
+                raise RuntimeError(f"expected the edit of {name}, got {change}")
+            lags.append(change["lag_seconds"])
 
-        for _ in edits(instance.docs, wait):
-            pass
-    return lags
+        durable = list(edits(instance.docs, wait))
+    return {"freshd": lags, "freshd, until it is durable": durable}
 
 
-def _asked(folder: Path) -> list[float]:
+def _asked(folder: Path) -> dict[str, list[float]]:
     instance = Instance(folder)
     with running(instance) as daemon:
 
-        def wait(word: str) -> None:
+        def wait(word: str, _: str) -> None:
             until(partial(daemon.finds, word), f"{word} is found", patience_s=_PATIENCE_S)
 
-        return list(edits(instance.docs, wait))
+        return {"freshd, asked every 3 ms": list(edits(instance.docs, wait))}
 
 
-_OURS = {"freshd": _told, "freshd, asked every 3 ms": _asked}
-
-
-def _apart(name: str, folder: Path) -> list[float]:
+def _apart(name: str, folder: Path) -> dict[str, list[float]]:
     command = [sys.executable, "-m", __name__, name, str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     times: list[float] = json.loads(done.stdout.splitlines()[-1])
-    return times
+    return {name: times}
 
 
 def _main(name: str, folder: Path) -> None:
@@ -116,7 +117,7 @@ def _main(name: str, folder: Path) -> None:
             found.update(re.findall(r"marker\d+q[0-9a-f]+", " ".join(texts)))
             told.notify_all()
 
-    def wait(word: str) -> None:
+    def wait(word: str, _: str) -> None:
         with told:
             if not told.wait_for(lambda: word in found, _PATIENCE_S):
                 raise TimeoutError(f"waited {_PATIENCE_S:.0f} s until {word} is found")
