@@ -1,5 +1,6 @@
 """Repeated measurements: contenders that take turns, and what is said of their times."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,14 @@ def peak_bytes(pid: int) -> int:
     """Give the most memory that a process ever had, without its children."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+
+
+def resident_bytes(pid: int) -> int:
+    """Give the memory that a process has now, without its children; 0 once it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 def cpu_s(pid: int) -> float:
