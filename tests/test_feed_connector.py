@@ -23,6 +23,7 @@ from connectors.feed.entries import document_id
 from freshd.errors import ConfigError, DocumentGone, DocumentUnreadable, SourceUnavailable
 from freshd.fetch import HttpxFetcher
 from freshd.model import Coverage, Document, DocumentRef, ListingReport, SourceName
+from freshd.parsers import LimitedPages
 from freshd.ports import ConnectorContext, ConnectorType
 from tests.scripted_server import Reply, Request, ScriptedServer
 
@@ -50,6 +51,7 @@ class World:
 
     server: ScriptedServer
     clock: SetClock = field(default_factory=SetClock)
+    pages: LimitedPages = field(default_factory=LimitedPages)
 
     def connector(self, **options: object) -> FeedConnector:
         fields = {"url": self.server.url("/feed"), "allow_private_hosts": [self.server.host], **options}
@@ -58,6 +60,7 @@ class World:
             Path(),
             self.clock,
             lambda hosts, ca_file: HttpxFetcher(self.clock, hosts, ca_file=ca_file),
+            self.pages.main_text,
         )
         return FeedConnector(FeedOptions.model_validate(fields), context)
 
@@ -71,8 +74,8 @@ class World:
 @pytest.fixture
 def world() -> Iterator[World]:
     stamina.set_testing(True, attempts=3)
-    with ScriptedServer() as server:
-        yield World(server)
+    with ScriptedServer() as server, contextlib.closing(LimitedPages()) as pages:
+        yield World(server, pages=pages)
     stamina.set_testing(False)
 
 

@@ -13,7 +13,7 @@ from connectors.feed.cursor import Cursor
 from connectors.feed.entries import Entry, by_document_id, ref_of
 from connectors.feed.formats import FeedBody, ParsedFeed, parse_feed, shown_url
 from connectors.feed.options import FeedOptions, headers_from_environment
-from freshd.errors import DocumentGone, DocumentUnreadable, SourceUnavailable
+from freshd.errors import DocumentGone, DocumentRefused, DocumentUnreadable, ParseError, SourceUnavailable
 from freshd.model import Coverage, Document, DocumentId, DocumentRef, Fetched, Listing, ListingReport
 from freshd.ports import ConnectorContext
 
@@ -21,7 +21,9 @@ MAX_PAGE_BYTES = 20 * 1024 * 1024
 FRESH_S = 60.0
 """A window looked at so recently is not fetched again for one entry that is not in it."""
 
+_HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, */*;q=0.8"
+_PAGE_HINT = "without follow_links, what the feed itself says of the entry is indexed"
 _GONE = "410 Gone"
 _GONE_PAUSE = timedelta(hours=24)
 _PUBLIC_INTERVAL = timedelta(minutes=1)
@@ -66,6 +68,7 @@ class FeedConnector:
         self._headers = headers_from_environment(context.source, options.headers)
         ca_file = None if options.ca_file is None else context.base / Path(options.ca_file).expanduser()
         self._fetcher = context.fetcher(options.allow_private_hosts, ca_file)
+        self._main_text = context.main_text
         _, host, port = _origin(options.url)
         self.host = f"[{host}]:{port}" if ":" in (host or "") else f"{host}:{port}"
         is_ours = self.host in {entry.lower() for entry in options.allow_private_hosts}
@@ -84,7 +87,8 @@ class FeedConnector:
 
         Raises:
             DocumentGone: The feed does not show it any more.
-            DocumentUnreadable: Its page could not be fetched.
+            DocumentUnreadable: Its page could not be fetched, or what finds its main text was killed.
+            DocumentRefused: Its page breaks what finds its main text.
             SourceUnavailable: The feed does not answer.
 
         """
@@ -215,13 +219,14 @@ class FeedConnector:
             page = self._fetcher.fetch(link, headers=self._headers_for(link), max_bytes=MAX_PAGE_BYTES)
         except (SourceUnavailable, DocumentGone) as error:
             raise DocumentUnreadable(f"{own.ref.document_id}: {error}", hint=error.hint) from error
-        # Here, because trafilatura takes most of a second to import and only this option needs it.
-        from connectors.feed.pages import HTML_TYPES, main_text
-
-        if page.media_type not in HTML_TYPES:
+        if page.media_type not in _HTML_TYPES:
             return own
-        content, encoding = main_text(page)
-        return Document(own.ref, link, content, "text/html", encoding, own.title, own.modified_at)
+        whole = replace(own, uri=link, content=page.content, media_type="text/html", encoding=page.encoding)
+        try:
+            return self._main_text(whole)
+        except ParseError as error:
+            kind = DocumentUnreadable if error.retryable else DocumentRefused
+            raise kind(f"{shown_url(link)}: {error}", hint=_PAGE_HINT) from error
 
 
 def _own_document(name: DocumentId, entry: Entry, feed_url: str) -> Document:

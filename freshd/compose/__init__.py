@@ -23,10 +23,10 @@ from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.proofs import Proofs
 from freshd.ledger.sources import SqliteSources
 from freshd.model import DocumentId, SourceName
-from freshd.parsers import LimitedParsers
+from freshd.parsers import LimitedPages, LimitedParsers
 from freshd.pipeline.aside import Aside
 from freshd.pipeline.removal import Removal
-from freshd.ports import Connector, ConnectorContext, Embedder, Fetcher, Remote, Store, VectorCache
+from freshd.ports import Connector, ConnectorContext, Embedder, Fetcher, MainText, Remote, Store, VectorCache
 from freshd.scheduler import Marks, ReadAhead, Target
 from freshd.search import Search
 from freshd.state import StateDirectory
@@ -141,7 +141,8 @@ def _connected(stack: ExitStack, parts: Parts) -> Whole:
     """Connect open parts; the connectors, parsers and stores it makes are closed with the stack."""
     config, clock, database = parts.config, parts.clock, parts.database
     ledger, sources, news = SqliteLedger(database), SqliteSources(database), News()
-    targets = tuple(_target(source, config, clock) for source in config.sources)
+    pages = stack.enter_context(closing(LimitedPages()))
+    targets = tuple(_target(source, config, clock, pages.main_text) for source in config.sources)
     for target in targets:
         stack.enter_context(closing(target.connector))
     canaries = frozenset(
@@ -190,14 +191,15 @@ def _connected(stack: ExitStack, parts: Parts) -> Whole:
     )
 
 
-def _target(source: SourceConfig, config: Config, clock: SystemClock) -> Target:
+def _target(source: SourceConfig, config: Config, clock: SystemClock, main_text: MainText) -> Target:
     def fetcher(allow_private_hosts: Sequence[str], ca_file: Path | None) -> Fetcher:
         from freshd.fetch import HttpxFetcher  # only sources on the network pay for it
 
         return HttpxFetcher(clock, allow_private_hosts, ca_file=ca_file)
 
     name = SourceName(source.name)
-    connector: Connector = source.connector(source.options, ConnectorContext(name, config.base, clock, fetcher))
+    context = ConnectorContext(name, config.base, clock, fetcher, main_text)
+    connector: Connector = source.connector(source.options, context)
     if isinstance(connector, Remote):
         connector = ReadAhead(connector)
     return Target(name, connector, source.freshness_target, source.poll_interval, source.keep_for)

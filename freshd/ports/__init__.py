@@ -8,7 +8,17 @@ from freshd.ports.control import Control
 from freshd.ports.indexing import Embedder, Parser, Store, StoredPoint, VectorCache
 from freshd.ports.ledger import Applied, Intent, Ledger, SourceState
 from freshd.ports.proof import Expected, Proof
-from freshd.ports.source import Connector, ConnectorContext, ConnectorType, Fetcher, Remote, Watch, Watchable, Writable
+from freshd.ports.source import (
+    Connector,
+    ConnectorContext,
+    ConnectorType,
+    Fetcher,
+    MainText,
+    Remote,
+    Watch,
+    Watchable,
+    Writable,
+)
 
 __all__ = [
     "Applied",
@@ -22,6 +32,7 @@ __all__ = [
     "Fetcher",
     "Intent",
     "Ledger",
+    "MainText",
     "Parser",
     "Proof",
     "Remote",

@@ -156,6 +156,18 @@ class Fetcher(Protocol):
         ...
 
 
+MainText = Callable[[Document], Document]
+"""Cuts an HTML page down to its main text with the headings; gives it as it is where none can be told from the rest.
+
+Under limits of memory and time, for a page may be made to break whatever looks at all of it.
+Raises `ParseError` for one that does; retryable where something else may have been the reason.
+"""
+
+
+def _as_it_is(page: Document) -> Document:
+    return page
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectorContext:
     """What freshd hands to a connector when it opens one.
@@ -165,6 +177,7 @@ class ConnectorContext:
         fetcher: Builds the guarded HTTP client for this source;
             `allow_private_hosts` names the `host:port` pairs on private or loopback addresses it may reach,
             `ca_file` a file with further certificate authorities (PEM) that its servers' certificates may be of.
+        main_text: Finds the main text of web pages; where nothing is read, pages may stay as they are.
 
     """
 
@@ -172,6 +185,7 @@ class ConnectorContext:
     base: Path
     clock: Clock
     fetcher: Callable[[Sequence[str], Path | None], Fetcher]
+    main_text: MainText = _as_it_is
 
 
 class ConnectorType(Protocol):

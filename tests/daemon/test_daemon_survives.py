@@ -162,6 +162,19 @@ def test_a_page_that_hangs_while_it_is_read_neither_delays_an_edit_nor_the_end(o
     assert time.monotonic() - began_s < 10
 
 
+def test_of_a_page_that_an_entry_links_to_the_main_text_is_found(one: Instance, server: ScriptedServer):
+    """By a child of the daemon's; see `test_linked_pages.py`."""
+    sentence = "This paragraph holds the articleword, and is long enough to be told from a menu, as running text is. "
+    page = f"<html><body><article><h1>T</h1><p>{sentence * 3}</p></article><footer>The footword.</footer></body></html>"
+    server.on("/page", Reply(200, page.encode(), {"Content-Type": "text/html"}))
+    entry = f"<item><guid>1</guid><title>T</title><link>{server.url('/page')}</link></item>"
+    server.on("/feed", Reply(200, f'<rss version="2.0"><channel><title>N</title>{entry}</channel></rss>'.encode(), RSS))
+    one.configure(feed(server) + "follow_links = true\n")
+    one.start()
+    eventually(lambda: one.places("articleword"))
+    assert not any("footword" in hit["text"] for hit in one.hits("articleword"))
+
+
 def test_a_feed_that_became_a_page_is_an_error_and_deletes_nothing(one: Instance, server: ScriptedServer):
     login = Reply(200, b"<html><body><h1>Log in</h1></body></html>", {"Content-Type": "text/html"})
     server.on("/feed", Reply(200, rss("feedword"), RSS), login)

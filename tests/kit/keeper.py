@@ -17,7 +17,7 @@ from connectors.files import FilesConnector, FilesOptions
 from freshd.errors import SourceUnavailable
 from freshd.fetch import HttpxFetcher
 from freshd.guard import Guard, Verdict
-from freshd.model import DocumentRef, Listing, ListingReport, SourceName
+from freshd.model import Document, DocumentRef, Listing, ListingReport, SourceName
 from freshd.ports import ConnectorContext
 from freshd.scheduler import Scan, Scanner, Target
 from tests.scheduler.parts import TARGET, Bench
@@ -54,12 +54,19 @@ class Keeper(Bench):
         chosen = FilesOptions.model_validate({"path": str(path or self.root), "watch": False, **options})
         return self.connect(name, FilesConnector(chosen, context))
 
-    def connect_feed(self, server: ScriptedServer, keep_for: timedelta | None = None, **options: Any) -> None:
+    def connect_feed(
+        self,
+        server: ScriptedServer,
+        keep_for: timedelta | None = None,
+        *,
+        main_text: Callable[[Document], Document] = lambda page: page,
+        **options: Any,
+    ) -> None:
         def fetcher(hosts: Any, ca_file: Any) -> HttpxFetcher:
             return HttpxFetcher(self.clock, hosts, ca_file=ca_file)
 
         fields = {"url": server.url("/feed"), "allow_private_hosts": [server.host], **options}
-        context = ConnectorContext(NEWS, self.folder, self.clock, fetcher)
+        context = ConnectorContext(NEWS, self.folder, self.clock, fetcher, main_text)
         self.connect(NEWS, FeedConnector(FeedOptions.model_validate(fields), context), keep_for)
 
     def grow(self, *names: str, root: Path | None = None) -> None:

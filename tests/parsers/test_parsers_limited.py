@@ -256,13 +256,14 @@ def _no_process(*_: object, **__: object) -> None:
     raise BlockingIOError(11, "Resource temporarily unavailable")
 
 
-def test_this_process_never_loads_what_reads_office_documents():
+def test_this_process_never_loads_what_reads_office_documents_or_finds_main_texts():
     """It takes 130 MB, and a fault in it must not be a fault here."""
     code = (
-        "import sys, freshd.compose; from freshd.parsers import LimitedParsers; from tests.parsers.test_parsers_limited"
-        " import document, samples; parsers = LimitedParsers();"
-        " [parsers.parse(document(content, name)) for name, content in samples().items()];"
-        " parsers.close(); print(*sorted({'markitdown', 'mammoth', 'pdfminer', 'magika'} & set(sys.modules)))"
+        "import sys, freshd.compose; from freshd.parsers import LimitedPages, LimitedParsers;"
+        " from tests.parsers.test_parsers_limited import document, samples; parsers = LimitedParsers();"
+        " [parsers.parse(document(content, name)) for name, content in samples().items()]; parsers.close();"
+        " pages = LimitedPages(); pages.main_text(document('<html><p>page')); pages.close();"
+        " print(*sorted({'markitdown', 'mammoth', 'pdfminer', 'magika', 'trafilatura'} & set(sys.modules)))"
     )
     root = Path(__file__).parent.parent.parent
     ran = subprocess.run(
