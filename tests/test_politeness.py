@@ -11,12 +11,14 @@ import pytest
 
 from freshd.errors import SourceUnavailable
 from freshd.fetch import HttpxFetcher
+from freshd.fetch.rests import MOST_HOSTS, HostRests
 from freshd.fetch.turns import AT_ONCE, HostTurns
 from freshd.model import SourceName
 from freshd.scheduler.pace import LONGEST_BACKOFF, MAX_SPREAD, Pace, spread_of
 from freshd.scheduler.turns import Turns
 from tests.daemon.instance import FILES, eventually, instance
-from tests.kit.network import NOW, FixedClock
+from tests.kit.clock import HandClock
+from tests.kit.network import NOW, PUBLIC, DetourNetwork, FixedClock, resolving
 from tests.scripted_server import Reply, Request, ScriptedServer
 
 
@@ -77,6 +79,58 @@ def test_a_turn_is_given_back_however_a_request_ends(server: ScriptedServer):
         with pytest.raises(SourceUnavailable):
             fetcher.fetch(server.on("/", reply), max_bytes=9)
     assert turns._taken == {}, "and nothing is remembered of a host that nobody asks"
+
+
+# Rests
+
+
+def two_sources(server: ScriptedServer, clock: HandClock) -> tuple[HttpxFetcher, HttpxFetcher]:
+    """What two sources have, to whom every name of the internet is a server on loopback."""
+    shared = {
+        "turns": HostTurns(),
+        "rests": HostRests(),
+        "resolve": resolving(busy_example=[PUBLIC], other_example=[PUBLIC]),
+        "network": DetourNetwork(server.port),
+    }
+    return HttpxFetcher(clock, [server.host], **shared), HttpxFetcher(clock, [server.host], **shared)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_host_that_wants_to_be_left_alone_is_left_alone_by_every_source(server: ScriptedServer, status: int):
+    clock = HandClock()
+    first, second = two_sources(server, clock)
+    server.on("/first", Reply(status, headers={"Retry-After": "120"}), Reply(200))
+    server.on("/second", Reply(200, b"hello"))
+    with pytest.raises(SourceUnavailable, match=f"answered {status}"):
+        first.fetch("http://busy.example/first")
+    clock.advance(timedelta(seconds=100))
+    for fetcher in (first, second):
+        with pytest.raises(SourceUnavailable, match="left alone for another 20 s") as refused:
+            fetcher.fetch("http://busy.example/second")
+        assert refused.value.not_before == clock.now() + timedelta(seconds=20)
+    assert server.asked("/second") == []
+    assert second.fetch("http://other.example/second").content == b"hello"
+    clock.advance(timedelta(seconds=21))
+    assert second.fetch("http://busy.example/second").content == b"hello"
+
+
+def test_a_private_host_that_wants_to_be_left_alone_says_so_of_one_source_only(server: ScriptedServer):
+    """Many services may stand behind one name and port of the own network."""
+    first, second = two_sources(server, HandClock())
+    server.on("/first", Reply(503, headers={"Retry-After": "120"}))
+    with pytest.raises(SourceUnavailable):
+        first.fetch(server.url("/first"))
+    assert second.fetch(server.on("/second", Reply(200, b"hello"))).content == b"hello"
+
+
+def test_no_number_of_hosts_at_rest_fills_the_memory():
+    rests = HostRests()
+    for n in range(MOST_HOSTS + 100):
+        rests.note(f"{n}.example:80", 0.0, 60.0)
+    assert len(rests._ends_s) == MOST_HOSTS
+    assert rests.left_s(f"{MOST_HOSTS + 99}.example:80", 10.0) == 50.0
+    rests.note("one.example:80", 61.0, 60.0)
+    assert len(rests._ends_s) == 1, "and what is over is forgotten"
 
 
 # Looks

@@ -6,7 +6,8 @@
                                                                       ▼
                                       status, headers ─▶ bounded body ─▶ Fetched
 
-Nothing outlives a call: no pooled connection, no cookie, no proxy from the environment.
+Nothing outlives a call but which hosts want to be left alone: no pooled connection, no cookie;
+no proxy is taken from the environment.
 """
 
 from freshd.fetch.client import HttpxFetcher

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,9 +16,10 @@ import stamina
 
 from freshd import __version__
 from freshd.errors import DocumentGone, SourceUnavailable
-from freshd.fetch.addresses import AddressGuard, Resolver, resolve_host
+from freshd.fetch.addresses import AddressGuard, Resolver, is_public, resolve_host
 from freshd.fetch.answers import content_type, fresh_until, retry_after, validator
 from freshd.fetch.body import BodyRefused, content_coding, read_body
+from freshd.fetch.rests import HostRests
 from freshd.fetch.turns import HostTurns
 from freshd.fetch.urls import check_url, display_url, host_port, one_line, origin_of, parse_url
 from freshd.fetch.wire import CONNECT_S, Deadline, PinnedBackend
@@ -41,8 +43,8 @@ _OPEN_HEADERS = frozenset({"accept", "accept-language", "user-agent"})
 _MIN_SECRET = 4
 """Characters; anything shorter stands in any address."""
 
-_TURNS = HostTurns()
-"""One for the process: a host does not care which source asks it."""
+_TURNS, _RESTS = HostTurns(), HostRests()
+"""One of each for the process: a host does not care which source asks it."""
 
 
 class _Transient(SourceUnavailable):
@@ -73,11 +75,17 @@ class _Ask:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Status and headers, and the body of a 200."""
+    """Status and headers, and the body of a 200.
+
+    Attributes:
+        not_before: When to ask again, of a 429 or 503 that says so.
+
+    """
 
     status: int
     headers: httpx.Headers
     content: bytes
+    not_before: datetime | None
 
 
 class HttpxFetcher:
@@ -97,6 +105,7 @@ class HttpxFetcher:
         user_agent: str = f"freshd/{__version__}",
         ca_file: Path | None = None,
         turns: HostTurns = _TURNS,
+        rests: HostRests = _RESTS,
         resolve: Resolver = resolve_host,
         network: httpcore.NetworkBackend | None = None,
     ) -> None:
@@ -110,6 +119,7 @@ class HttpxFetcher:
             user_agent: Sent unless the caller's headers say another.
             ca_file: Certificate authorities, PEM, believed beside the usual ones; read when it is needed.
             turns: Shared by all that ask.
+            rests: Likewise.
             resolve: Where addresses come from.
             network: What opens sockets.
 
@@ -120,7 +130,7 @@ class HttpxFetcher:
         self._deadline_s = deadline_s
         self._user_agent = user_agent
         self._ca_file = ca_file
-        self._turns = turns
+        self._turns, self._rests = turns, rests
         self._network = network or httpcore.SyncBackend()
 
     def fetch(
@@ -179,14 +189,23 @@ class HttpxFetcher:
             ask = ask.towards(target)
 
     def _exchange(self, ask: _Ask) -> _Answer:
-        """One request to one checked host, when it is its turn."""
+        """One request to one checked host, when it is its turn, and unless it wants to be left alone."""
+        host = host_port(ask.url)
+        if left_s := self._rests.left_s(host, self._clock.monotonic()):
+            reason = f"not asked: its host wants to be left alone for another {left_s:.0f} s"
+            not_before = self._clock.now() + timedelta(seconds=left_s)
+            raise SourceUnavailable(f"{display_url(ask.url)}: {reason}", not_before=not_before)
         addresses = self._guard.addresses(ask.url, ask.deadline.left_s())
         try:
-            with self._turns.at(host_port(ask.url), ask.deadline.left_s()):
-                return self._asked(ask, addresses)
+            with self._turns.at(host, ask.deadline.left_s()):
+                answer = self._asked(ask, addresses)
         except TimeoutError:
             reason = f"other requests of ours kept its host busy for {self._deadline_s:g} s"
             raise SourceUnavailable(f"{display_url(ask.url)}: {reason}") from None
+        # What somebody runs at home or in the next room speaks for one service, not for all behind its name.
+        if answer.not_before and all(is_public(address) for address in addresses):
+            self._rests.note(host, self._clock.monotonic(), (answer.not_before - self._clock.now()).total_seconds())
+        return answer
 
     def _asked(self, ask: _Ask, addresses: Sequence[str]) -> _Answer:
         """Ask over a connection of its own, which ends with the answer."""
@@ -207,7 +226,8 @@ class HttpxFetcher:
             if got.status == 200:
                 coding = content_coding(headers.get_list("content-encoding"))
                 content = read_body(got.iter_stream(), coding, ask.max_bytes)
-            return _Answer(got.status, headers, content)
+            not_before = retry_after(headers, self._clock.now()) if got.status in _WAIT_WANTED else None
+            return _Answer(got.status, headers, content, not_before)
 
     def _tls(self, ask: _Ask) -> ssl.SSLContext:
         cert_file = os.environ.get("SSL_CERT_FILE")
@@ -266,11 +286,9 @@ class HttpxFetcher:
         shown = display_url(ask.url)
         if answer.status in _GONE:
             raise DocumentGone(f"{shown}: answered {_GONE[answer.status]}")
-        not_before = retry_after(answer.headers, self._clock.now()) if answer.status in _WAIT_WANTED else None
         kind = _Transient if answer.status in _TRANSIENT else SourceUnavailable
-        raise kind(
-            f"{shown}: answered {answer.status}, expected 200", hint=_status_hint(answer.status), not_before=not_before
-        )
+        message, hint = f"{shown}: answered {answer.status}, expected 200", _status_hint(answer.status)
+        raise kind(message, hint=hint, not_before=answer.not_before)
 
 
 @lru_cache(maxsize=8)
