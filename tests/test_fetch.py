@@ -308,6 +308,12 @@ def test_a_short_or_broken_answer_is_a_failed_one(short, server, fetcher):
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("headers", [{"X-Long": "y" * 65_536}, {f"X-{n}": "y" * 60 for n in range(1_024)}])
+def test_headers_of_more_than_64_kib_are_refused(headers, server, fetcher):
+    assert "headers are larger than 65536 bytes" in str(refusal(fetcher, server.on("/", Reply(200, b"", headers))))
+    assert fetcher.fetch(server.on("/", Reply(200, b"hello", {"X-Long": "y" * 65_000}))).content == b"hello"
+
+
 HOSTILE_HEADERS: dict[str, dict[str, str | None]] = {
     "100 KB": {"X-Long": "y" * 100_000},
     "thousands": {f"X-{n}": "y" * 40 for n in range(3_000)},

@@ -27,6 +27,7 @@ from freshd.model import Fetched
 from freshd.ports import Clock
 
 MAX_BYTES = 10 * 1024 * 1024
+MAX_HEADER_BYTES = 64 * 1024
 MAX_REDIRECTS = 5
 ATTEMPTS = 3
 """One and two more, for failures that are usually over at once; the scheduler waits out the others."""
@@ -221,6 +222,8 @@ class HttpxFetcher:
                 "GET", target, headers=self._headers(ask), extensions={"timeout": {"connect": CONNECT_S}}
             ) as got,
         ):
+            if sum(len(name) + len(value) for name, value in got.headers) > MAX_HEADER_BYTES:
+                raise SourceUnavailable(f"{display_url(ask.url)}: headers are larger than {MAX_HEADER_BYTES} bytes")
             headers = httpx.Headers(got.headers)
             content = b""
             if got.status == 200:
