@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import amplification, answers, curve, first_index, latency, pressure, rescan
+from tests.bench import amplification, answers, compaction, curve, first_index, latency, pressure, rescan, start
 from tests.bench.corpus import DjangoDocs
 from tests.bench.report import Table, machine, say, show_machine
 
@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, Callable[[DjangoDocs, Path], Table]] = {
     "latency": latency.run,
     "answers": answers.run,
     "pressure": pressure.run,
+    "start": start.run,
+    "compaction": compaction.run,
     "curve": curve.run,
 }
 

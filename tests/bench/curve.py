@@ -4,27 +4,21 @@ Vectors are drawn, not computed, so that what is seen is freshd's own: everythin
 """
 
 import argparse
-import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate
 from pathlib import Path
 
 from freshd.compose import Whole
-from freshd.embedder.bm25 import Bm25Terms
-from freshd.guard import Guard
-from freshd.model import Digest, SparseVector, Vector
-from freshd.scheduler import Scanner
 from tests.bench.corpus import DjangoDocs
-from tests.bench.drawn import DIMENSION, drawn
+from tests.bench.drawn import DrawnEmbedder
 from tests.bench.instance import Instance, reindex
+from tests.bench.pages import CHUNKS_A_DOCUMENT, Pages, updated
 from tests.bench.report import Table, bars, machine, say, show_machine
 from tests.bench.timing import cpu_s, peak_bytes, percentile
 from tests.torture.program import children
@@ -35,15 +29,10 @@ SIZES = (1_000, 10_000, 100_000)
 CHURNS = (0.01, 0.1, 1.0)
 """Shares of all documents that change at once, one paragraph each."""
 
-_CHUNKS_A_DOCUMENT = 20
-_WORDS_A_CHUNK = 60
-_VOCABULARY = 20_000
 _EDITS = 40
 _QUERIES = 100
 _OLD_ENOUGH_S = 3.0
 """Files younger than two seconds are read again: nobody could tell a second write from the first."""
-
-_SEED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +78,7 @@ def measured(sizes: Sequence[int]) -> Table:
         ("", *(f"{one.chunks:,} chunks" for one in seen)),
         tuple((title, *map(of, seen)) for title, of in _QUANTITIES.items()),
         (
-            f"{_CHUNKS_A_DOCUMENT} chunks a document; words are as common as in a language (Zipf).",
+            f"{CHUNKS_A_DOCUMENT} chunks a document; words are as common as in a language (Zipf).",
             f"update: one paragraph of one document, median of {_EDITS}, from the hint that it changed.",
             f"search: the whole of it, {_QUERIES} queries of three words and a drawn vector each.",
             "changed: one paragraph in each of so many of the documents, in one pass over all of them.",
@@ -144,73 +133,9 @@ def _measured_apart(size: int) -> Seen:
     return Seen(**json.loads(done.stdout))
 
 
-class DrawnEmbedder:
-    """A vector for each text, drawn by its hash; words are tokens. Implements `ports.Embedder`."""
-
-    dimension = DIMENSION
-    max_tokens = 256
-    identity = Digest(hashlib.sha256(b"drawn/384").hexdigest())
-
-    def __init__(self) -> None:
-        self._bm25 = Bm25Terms()
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Words of each text and two more."""
-        return [len(text.split()) + 2 for text in texts]
-
-    def embed_passages(self, texts: Sequence[str]) -> Iterator[tuple[int, Vector]]:
-        """Draw a vector for each."""
-        return ((index, self.embed_query(text)) for index, text in enumerate(texts))
-
-    def embed_query(self, text: str) -> Vector:
-        """Draw the vector of a text."""
-        return Vector(drawn(text).tobytes())
-
-    def sparse_passage(self, text: str) -> SparseVector:
-        """Weigh the terms of a passage."""
-        return self._bm25.passage(text)
-
-    def sparse_query(self, text: str) -> SparseVector:
-        """Weigh the terms of a query."""
-        return self._bm25.query(text)
-
-
-class _Pages:
-    """Documents that are drawn, and drawn anew in part."""
-
-    def __init__(self, instance: Instance, n: int) -> None:
-        self._docs = instance.docs
-        self._chance = random.Random(_SEED)
-        self._words = [f"w{self._chance.randrange(36**5):x}" for _ in range(_VOCABULARY)]
-        self._weights = list(accumulate(1 / (rank + 1) for rank in range(_VOCABULARY)))
-        self.names = [f"{number // 500:04}/{number:06}.md" for number in range(n)]
-        for number, name in enumerate(self.names):
-            path = self._docs / name
-            path.parent.mkdir(exist_ok=True)
-            parts = (f"## Part {part}\n\n{self._paragraph()}\n" for part in range(_CHUNKS_A_DOCUMENT))
-            path.write_text("\n".join([f"# Page {number}\n", *parts]))
-
-    def edit(self, name: str) -> None:
-        """Write one paragraph of a page anew."""
-        path = self._docs / name
-        head, mark, rest = path.read_text().partition("## Part 7\n")
-        _, *after = rest.partition("\n## Part 8\n")
-        path.write_text("".join([head, mark, f"\n{self._paragraph()}\n", *after]))
-
-    def query(self) -> str:
-        """Draw three words."""
-        return " ".join(self._drawn(3))
-
-    def _paragraph(self) -> str:
-        return f"{' '.join(self._drawn(_WORDS_A_CHUNK))}."
-
-    def _drawn(self, n: int) -> list[str]:
-        return self._chance.choices(self._words, cum_weights=self._weights, k=n)
-
-
 def _measure(size: int, folder: Path) -> Seen:
     instance, embedder = Instance(folder), DrawnEmbedder()
-    pages = _Pages(instance, size // _CHUNKS_A_DOCUMENT)
+    pages = Pages(instance, size // CHUNKS_A_DOCUMENT)
     with instance.open(embedder) as whole:
         before_s = _spent_s()
         index_s = _took(lambda: reindex(whole))
@@ -218,7 +143,7 @@ def _measure(size: int, folder: Path) -> Seen:
         chunks = whole.store.count()
         time.sleep(_OLD_ENOUGH_S)
         rescan_s = percentile([_took(lambda: reindex(whole)) for _ in range(5)], 0.5)
-        updates = [_updated(whole, pages, name) for name in pages.names[:_EDITS]]
+        updates = [updated(whole, pages, name) for name in pages.names[:_EDITS]]
         queries = [pages.query() for _ in range(_QUERIES)]
         searches = [_took(lambda q=query: whole.search.search(q, 10)) for query in queries]  # type: ignore[misc]
         memory_bytes = _peaks()
@@ -245,23 +170,7 @@ def _measure(size: int, folder: Path) -> Seen:
     )
 
 
-def _updated(whole: Whole, pages: _Pages, name: str) -> tuple[float, float]:
-    """Change one paragraph of one document and apply it as the daemon does; give seconds until searchable, durable."""
-    pages.edit(name)
-    (target,) = whole.targets
-    scanner = Scanner(
-        target=target, ledger=whole.ledger, sources=whole.sources, guard=Guard(1_000, 1.0), clock=whole.clock
-    )
-    began_at, began_s = whole.clock.now(), time.perf_counter()
-    scanner.look({name: began_at})
-    (outcome,) = whole.search.run(whole.ledger.take(whole.clock.now(), 64))
-    durable_s = time.perf_counter() - began_s
-    if outcome.fates.embedded != 1 or outcome.searchable_at is None:
-        raise RuntimeError(f"expected one chunk embedded, got {outcome}")
-    return (outcome.searchable_at - began_at).total_seconds(), durable_s
-
-
-def _churned(whole: Whole, pages: _Pages, share: float) -> float:
+def _churned(whole: Whole, pages: Pages, share: float) -> float:
     """Change so many documents at once, and look at all; give CPU seconds."""
     names = pages.names[:: round(1 / share)]
     for name in names:

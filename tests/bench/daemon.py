@@ -24,7 +24,7 @@ class Daemon:
     def __init__(self, client: httpx.Client, pid: int) -> None:
         """Ask through a client that keeps its connection; and the kernel about the process."""
         self._client = client
-        self._pid = pid
+        self.pid = pid
 
     def source(self) -> Any:
         """Give the status of the one source."""
@@ -50,7 +50,7 @@ class Daemon:
 
     def peak_bytes(self) -> int:
         """Give the most memory that the process ever had, without its children."""
-        return peak_bytes(self._pid)
+        return peak_bytes(self.pid)
 
     def _get(self, path: str, **parameters: str) -> Any:
         return self._client.get(path, params=parameters).raise_for_status().json()
