@@ -1,22 +1,29 @@
 """Scores freshd's own search on questions over a documentation tree, for one size of chunks or several.
 
-    python -m tests.bench.retrieval [--min-tokens N …] [--keep FOLDER]
+    python -m tests.bench.retrieval [--min-tokens N …] [--no-headings] [--keep FOLDER]
 
 Questions and baselines lie in `eval/`; its page says what they are. An index is made for every size, with the real
 model, which takes minutes each; what an update would embed again with it is counted beside.
+Each is searched as freshd does it, and once more without each of the things that it does.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from freshd.chunker import sections
 from freshd.compose import Whole, generation
+from freshd.model import ChunkId, Match
+from freshd.search import query
+from freshd.search.fusion import fuse
 from tests.bench.amplification import embedded_again
 from tests.bench.corpus import DjangoDocs, put
 from tests.bench.instance import Instance, reindex
@@ -43,15 +50,17 @@ def main() -> None:
     parser.add_argument(
         "--min-tokens", type=int, nargs="+", default=[generation._MIN_TOKENS], help="least size of a chunk"
     )
+    parser.add_argument("--no-headings", action="store_true", help="show the model passages without what heads them")
     parser.add_argument("--keep", type=Path, help="leave the indexes and the results in this folder; continue there")
     arguments = parser.parse_args()
     show_machine(machine())
-    with _folder(arguments.keep) as root:
+    headings = mock.patch.object(sections, "_HEADING_SHARE", sys.maxsize) if arguments.no_headings else nullcontext()
+    with _folder(arguments.keep) as root, headings:
         docs = DjangoDocs(root / "corpus")
-        rows = [_measured(docs, root, least, *_asked(docs, root, least)) for least in arguments.min_tokens]
+        rows = [row for least in arguments.min_tokens for row in _measured(docs, root, least)]
         Table(
             "frontier: what an update embeds again, and what search finds",
-            ("least tokens", "chunks", "again, 5.1 → 5.1.4", "again, 5.1.4 → 5.2", *LEVELS),
+            ("least tokens, chunks", "searched", "again, 5.1 → 5.1.4", "again, 5.1.4 → 5.2", *LEVELS),
             tuple(rows),
             (
                 "again: characters embedded per character written; in brackets with the headings above them.",
@@ -71,14 +80,35 @@ def baselines() -> dict[str, Run]:
     return {path.stem: {row["id"]: row["hits"] for row in _rows(path)} for path in paths}
 
 
-def _asked(docs: DjangoDocs, root: Path, least: int) -> tuple[int, Run]:
-    """Make an index of chunks of some size, ask it everything, and give its chunks and what it found."""
+def _by_rank(dense: Sequence[Match], sparse: Sequence[Match], *, floor: float) -> list[tuple[ChunkId, float]]:
+    """Fuse by reciprocal rank (Cormack, Clarke and Büttcher 2009), with their constant of 60."""
+    scores = Counter[ChunkId]()
+    for answer in (dense, sparse):
+        scores.update({match.chunk_id: 1 / (60 + rank) for rank, match in enumerate(answer, 1)})
+    return sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
+
+
+_WAYS: dict[str, dict[str, Any]] = {
+    "as freshd does it": {},
+    "hits not widened": {"REACH": 0},
+    "fused by rank": {"fuse": _by_rank},
+    "by meaning alone": {"fuse": lambda dense, sparse, *, floor: fuse(dense, (), floor=floor)},
+    "by words alone": {"fuse": lambda dense, sparse, *, floor: fuse((), sparse, floor=0.0)},
+}
+"""What a search does otherwise, as names of its module; the first does nothing otherwise."""
+
+
+def _asked(docs: DjangoDocs, root: Path, least: int) -> tuple[int, dict[str, Run]]:
+    """Make an index of chunks of some size, ask it everything in every way, and give its chunks and what it found."""
     instance = Instance(root / f"least-{least}")
     put(docs.tree(RELEASE), instance.docs)
     with mock.patch.object(generation, "_MIN_TOKENS", least), instance.open() as whole:
         _index(whole)
-        run = {question["id"]: _hits(whole, question["question"]) for question in questions()}
-        return whole.store.count(), run
+        runs = {}
+        for way, otherwise in _WAYS.items():
+            with mock.patch.multiple(query, **otherwise) if otherwise else nullcontext():
+                runs[way] = {question["id"]: _hits(whole, question["question"]) for question in questions()}
+        return whole.store.count(), runs
 
 
 def _index(whole: Whole) -> None:
@@ -88,23 +118,25 @@ def _index(whole: Whole) -> None:
     say(f"{whole.store.count():,} chunks, {tally.fates.embedded:,} embedded now, {elapsed_s:.0f} s, {cpu_s:.0f} CPU s")
 
 
-def _hits(whole: Whole, query: str) -> Hits:
-    cited = [hit.citation for hit in whole.search.search(query, _HITS).hits]
+def _hits(whole: Whole, question: str) -> Hits:
+    cited = [hit.citation for hit in whole.search.search(question, _HITS).hits]
     return [{"path": hit.document_id, "start_line": hit.start_line, "end_line": hit.end_line} for hit in cited]
 
 
-def _measured(docs: DjangoDocs, root: Path, least: int, n_chunks: int, run: Run) -> tuple[Cell, ...]:
-    """Show how one size compares with the baselines, and sum it up in a row."""
-    asked = questions()
+def _measured(docs: DjangoDocs, root: Path, least: int) -> Iterator[tuple[Cell, ...]]:
+    """Show how one size compares with the baselines, and sum it up in a row for each way to search."""
+    n_chunks, ways = _asked(docs, root, least)
+    asked, run = questions(), next(iter(ways.values()))
     runs = {"freshd": run, **baselines()}
     scores(asked, runs).show()
     compare(docs.tree(RELEASE), asked, runs).show()
     (root / f"least-{least}" / "results.jsonl").write_text(
         "".join(f"{json.dumps({'id': id_, 'hits': list(hits)})}\n" for id_, hits in run.items())
     )
-    again = (f"{cost.text:.2f} ({cost.shown:.2f})" for cost in embedded_again(docs, least))
-    found = (_means(asked, run, level) for level in LEVELS)
-    return least, n_chunks, *again, *(f"{means[_R5]:.3f} / {means[_NDCG]:.3f}" for means in found)
+    again = [f"{cost.text:.2f} ({cost.shown:.2f})" for cost in embedded_again(docs, least)]
+    for way, seen in ways.items():
+        found = (_means(asked, seen, level) for level in LEVELS)
+        yield f"{least}, {n_chunks:,}", way, *again, *(f"{means[_R5]:.3f} / {means[_NDCG]:.3f}" for means in found)
 
 
 def scores(asked: Sequence[Question], runs: Mapping[str, Run]) -> Table:
