@@ -134,6 +134,10 @@ class NullStore:
     def flush(self) -> None:
         """Be done at once."""
 
+    def expunge(self, occasion: str) -> bool:
+        """Have no files."""
+        return False
+
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
         """Find nothing."""
         return []

@@ -339,6 +339,107 @@ def test_the_power_fails_after_any_piece_and_everything_flushed_is_there(rng: ra
             store.close()
 
 
+# What must leave the files
+
+
+def unworn(directory: Path, held: Held, rng: random.Random) -> tuple[EdgeStore, str]:
+    """A store from which too little was removed to be worth it, and a text of what was."""
+    store = opened(directory, least_removed=10_000)
+    secret = some_point(rng)
+    secret.payload["page_content"] = text = "Lavender Row 7"
+    put(store, held, [secret, *(some_point(rng) for _ in range(LIVE))])
+    store.flush()
+    drop(store, held, [secret.chunk_id])
+    store.flush()
+    assert files_with(directory, text), "else nothing could fail here"
+    assert not store.compact()
+    return store, text
+
+
+def files_with(directory: Path, text: str) -> list[str]:
+    return [path.name for path in directory.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def expunge(store: EdgeStore, occasion: str) -> int:
+    return next(n for n in count() if not store.expunge(occasion))
+
+
+def test_what_was_removed_is_in_no_file_once_it_is_expunged(directory: Path, held: Held, rng: random.Random):
+    store, text = unworn(directory, held, rng)
+    assert expunge(store, "first") > 3
+    assert not files_with(directory, text)
+    assert expunge(store, "first") == 0, "it is done"
+    expect_exactly(store, held)
+    store.close()
+    assert not files_with(directory, text)
+
+
+def test_what_is_removed_in_the_midst_of_it_leaves_with_the_next_occasion(
+    directory: Path, held: Held, rng: random.Random
+):
+    store, text = unworn(directory, held, rng)
+    late = some_point(rng)
+    late.payload["page_content"] = "Nightingale Steps"
+    put(store, held, [late])
+    for _ in range(5):
+        assert store.expunge("first")
+    drop(store, held, [late.chunk_id])
+    expunge(store, "second")
+    assert not files_with(directory, "Nightingale Steps")
+    assert not files_with(directory, text)
+    expect_exactly(store, held)
+    store.close()
+
+
+def test_a_compaction_that_was_under_way_before_does_not_count(
+    store: EdgeStore, directory: Path, held: Held, rng: random.Random
+):
+    secret = some_point(rng)
+    secret.payload["page_content"] = "Lavender Row 7"
+    put(store, held, [secret])
+    store.flush()
+    for _ in range(5):
+        assert store.compact()
+    drop(store, held, [secret.chunk_id])
+    expunge(store, "first")
+    assert not files_with(directory, "Lavender Row 7")
+    expect_exactly(store, held)
+
+
+@pytest.mark.parametrize("where", BREAKS[2:])
+def test_expunging_that_is_broken_off_anywhere_is_begun_again(
+    directory: Path, held: Held, rng: random.Random, monkeypatch: pytest.MonkeyPatch, where: str
+):
+    store, text = unworn(directory, held, rng)
+    store.close()
+    name, _, nth = where.partition("@")
+    monkeypatch.setenv("FRESHD_FAULTS", f"{name}:kill" + (f"@{nth}" if nth else ""))
+    broken = opened(directory, least_removed=10_000)
+    with pytest.raises(StoreUnavailable):
+        expunge(broken, "first")
+    monkeypatch.delenv("FRESHD_FAULTS")
+    again = opened(directory, least_removed=10_000)
+    expunge(again, "first")
+    assert not files_with(directory, text)
+    expect_exactly(again, held)
+    again.close()
+    broken.close()
+
+
+def test_want_of_room_is_told_and_costs_nothing_else(directory: Path, held: Held, rng: random.Random):
+    store, text = unworn(directory, held, rng)
+    store.close()
+    cramped = opened(directory, reserve_bytes=2**60)
+    pid = cramped.child_pid
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"too little room to rewrite its files, expected [\d]+ MiB more"):
+            cramped.expunge("first")
+    assert cramped.child_pid == pid
+    expect_exactly(cramped, held)
+    assert files_with(directory, text)
+    cramped.close()
+
+
 # The directory
 
 

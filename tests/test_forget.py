@@ -31,13 +31,14 @@ from freshd.model import (
 )
 from freshd.pipeline.removal import Removal
 from freshd.ports import Applied, StoredPoint
-from freshd.scheduler import at_once
+from freshd.scheduler import Observer, at_once
 from tests.kit.home import Home, files, shown, stored
 from tests.kit.keeper import NEWS, RSS, Keeper, MovesUnderTheWalk, rss, serving
 from tests.scheduler.parts import eventually
 from tests.scripted_server import Reply
 
 DOCS, SECRET = SourceName("docs"), DocumentId("people/zebulon-quartermaine.md")
+STREET = "Lavender Row 7"
 TEXT = "# Zebulon\n\nZebulon Quartermaine left in spring.\n\n## Address\n\nHe lives at Lavender Row 7.\n"
 
 
@@ -57,10 +58,16 @@ def forget(home: Home, *names: tuple[str, str | None]):
     return home.whole.remover().forget([(SourceName(s), d and DocumentId(d)) for s, d in names])
 
 
-def rows_with(home: Home, text: str) -> list[str]:
-    """Name the files of the state directory, but for the engine's, that hold a text."""
-    paths = [path for path in home.state.rglob("*") if path.is_file() and "index" not in path.parts]
-    return [path.name for path in paths if text.encode() in path.read_bytes()]
+class Alone:
+    """A scheduler of which only this is asked."""
+
+    between_batches = staticmethod(at_once)
+
+
+def files_with(home: Home, text: str) -> list[str]:
+    """Name the files of the state directory, the engine's among them, that hold a text in plain bytes."""
+    paths = [path for path in home.state.rglob("*") if path.is_file()]
+    return [str(path.relative_to(home.state)) for path in paths if text.encode() in path.read_bytes()]
 
 
 def traces(whole: Whole) -> dict[str, int]:
@@ -86,7 +93,7 @@ def test_a_forgotten_document_is_found_nowhere(home: Home):
     assert traces(whole) == {}
     assert len(shown(whole)) == 8
     assert whole.sources.state(DOCS).documents == 8
-    assert rows_with(home, SECRET) == rows_with(home, "quartermaine") == []
+    assert files_with(home, SECRET) == files_with(home, "quartermaine") == []
 
 
 def test_a_forgotten_document_stays_out_although_the_source_still_shows_it(home: Home):
@@ -96,7 +103,7 @@ def test_a_forgotten_document_stays_out_although_the_source_still_shows_it(home:
     assert (tally.documents["added"], tally.documents["deleted"], tally.documents["held"]) == (0, 0, 0)
     assert home.embedded_by("docs", full=True) == 0
     assert f"docs/{SECRET}" not in home.points()
-    assert rows_with(home, SECRET) == []
+    assert files_with(home, SECRET) == []
 
 
 def test_a_folder_is_no_document_and_is_not_taken_for_an_unknown_one(home: Home):
@@ -169,7 +176,7 @@ def test_a_document_that_moved_here_from_a_forgotten_place_does_not_name_it(home
     whole = home.whole
     entries = SqliteHistory(whole.database).entries(0, 100, DOCS, DocumentId("renamed.md"))
     assert [entry.previous_id for entry in entries] == [None]
-    assert rows_with(home, SECRET) == []
+    assert files_with(home, SECRET) == []
 
 
 def test_whoever_follows_the_changes_hears_that_copies_are_to_go(home: Home):
@@ -219,11 +226,20 @@ def test_what_nobody_knows_and_what_freshd_writes_itself_is_refused(home: Home):
 
 
 @pytest.mark.parametrize(
-    "point", ["after_forget_intent", "mid_forget", "before_forget_flush", "before_forgotten", "before_scrub"]
+    "point",
+    [
+        "after_forget_intent",
+        "mid_forget",
+        "before_forget_flush",
+        "before_forgotten",
+        "before_scrub",
+        "before_expunge@3",
+    ],
 )
 def test_forgetting_that_breaks_off_anywhere_is_finished_by_the_next_start(home: Home, point: str):
     whole = home.whole
-    faults.arm(f"{point}:raise")
+    name, _, nth = point.partition("@")
+    faults.arm(f"{name}:raise" + (f"@{nth}" if nth else ""))
     with pytest.raises(OSError, match="fail point"):
         whole.remover().forget([(DOCS, SECRET)])
     faults.arm("")
@@ -232,9 +248,125 @@ def test_forgetting_that_breaks_off_anywhere_is_finished_by_the_next_start(home:
     assert traces(whole) == {}
     assert not SqliteForgetting(whole.database).must_scrub
     assert not home.divergent()
-    assert rows_with(home, SECRET) == []
+    assert not [path for path in files_with(home, SECRET) if not path.startswith("index/")]
     home.reindex()
+    assert files_with(home, SECRET) == files_with(home, STREET) == []
+    assert SqliteForgetting(whole.database).occasion is None
     assert len(home.documents()) == 8
+
+
+# What the engine leaves in its files
+
+
+def test_a_forgotten_document_is_in_no_file_of_the_index(home: Home):
+    """Nor is what it said before it was edited, and whatever was indexed and is deleted by now."""
+    home.write("docs/deleted.md", "# Gone\n\nThe cellar key hangs at Nightingale Steps.\n")
+    home.write(f"docs/{SECRET}", TEXT + "\n## Phone\n\nCall 0170 4242.\n")
+    home.reindex()
+    home.write(f"docs/{SECRET}", TEXT)
+    (home.root / "docs/deleted.md").unlink()
+    home.reindex()
+    home.reindex()
+    texts = (SECRET, STREET, "0170 4242", "Nightingale Steps", "deleted.md")
+    for text in texts:
+        held = [path for path in files_with(home, text) if path.startswith("index/")]
+        assert any("/wal/" in path for path in held), "else this test could not fail"
+        assert any("/payload_storage/" in path for path in held)
+    forget(home, (DOCS, SECRET), (DOCS, "deleted.md"))
+    assert {text: files_with(home, text) for text in texts} == {text: [] for text in texts}
+    assert len(home.documents()) == 8
+    assert not home.divergent()
+    assert home.restart().search.search("Text of page3").hits[0].citation.document_id == "page3.md"
+
+
+@pytest.mark.parametrize("where", ["compaction_begun", "before_compaction_switch", "after_compaction_switch"])
+def test_a_store_killed_while_it_rewrites_its_files_does_it_again(
+    home: Home, where: str, monkeypatch: pytest.MonkeyPatch
+):
+    home.close()
+    monkeypatch.setenv("FRESHD_FAULTS", f"{where}:kill")
+    with pytest.raises(StoreUnavailable, match="is out of search and store, and leaves the files of the index later"):
+        forget(home, (DOCS, SECRET))
+    monkeypatch.delenv("FRESHD_FAULTS")
+    whole = home.restart()
+    assert traces(whole) == {}
+    home.reindex()
+    assert files_with(home, SECRET) == files_with(home, STREET) == []
+    assert not home.divergent()
+
+
+def test_without_room_to_rewrite_the_files_it_is_said_and_done_once_there_is(home: Home):
+    home.configure(f"[disk]\nreserve_bytes = {2**50}\n" + files("docs", "docs"))
+    with pytest.raises(
+        StoreUnavailable, match=r"too little room .* MiB more .* leaves the files of the index later"
+    ) as told:
+        forget(home, (DOCS, SECRET))
+    assert "free some disk space" in told.value.hint
+    assert traces(home.whole) == {}
+    assert files_with(home, STREET), "only a rewrite takes it out"
+    home.configure("[disk]\nreserve_bytes = 0\n" + files("docs", "docs"))
+    home.reindex()
+    assert files_with(home, STREET) == []
+
+
+def test_what_is_forgotten_while_another_is_being_expunged_leaves_the_files_as_well(home: Home):
+    """By then the new shard holds it too."""
+    whole, forgetting = home.whole, SqliteForgetting(home.whole.database)
+    forgetting.forget(DOCS, [DocumentId("page3.md")])
+    while whole.removal.forget_some():
+        pass
+    for _ in range(4):
+        assert whole.removal.expunge_some()
+    forgetting.forget(DOCS, [SECRET])
+    while whole.removal.expunge_some():
+        pass
+    whole.removal.finish()
+    assert files_with(home, STREET) == files_with(home, "page3.md") == []
+    assert traces(whole) == {}
+    assert len(shown(whole)) == 7
+
+
+def test_searches_are_answered_and_edits_taken_in_while_the_files_are_rewritten(home: Home):
+    whole = home.whole
+    scheduler = whole.scheduler(Observer(), lambda: None)
+    pieces = 0
+
+    def found(word: str) -> set[str]:
+        return {hit.citation.document_id for hit in whole.search.search(word).hits if word in hit.citation.text}
+
+    def between_batches(work):
+        nonlocal pieces
+        done = scheduler.between_batches(work)
+        if done is True:  # a piece of it, and there is more
+            pieces += 1
+            assert found("page3") == {"page3.md"}
+            assert not found("Lavender")
+            if pieces in (2, 4, 7):
+                home.write("docs/page0.md", f"# Page\n\nThe word{pieces}word.\n")
+                scheduler.scan_now([DOCS])
+                eventually(lambda: found(f"word{pieces}word"), 60)
+        return done
+
+    scheduler.start()
+    try:
+        whole.remover(between_batches).forget([(DOCS, SECRET)])
+    finally:
+        scheduler.stop()
+    assert pieces > 7
+    assert found("word7word") == {"page0.md"}
+    assert files_with(home, SECRET) == files_with(home, STREET) == []
+    assert not home.divergent()
+
+
+def test_a_daemon_finishes_at_its_start_what_was_left_to_be_done(home: Home):
+    SqliteForgetting(home.whole.database).forget(DOCS, [SECRET])
+    whole = home.restart()
+    assert files_with(home, STREET)
+    removing = Removing(whole, Alone())  # type: ignore[arg-type]
+    removing.start()
+    eventually(lambda: SqliteForgetting(whole.database).occasion is None)
+    removing.stop()
+    assert files_with(home, SECRET) == files_with(home, STREET) == []
 
 
 def test_a_document_that_is_forgotten_while_it_is_indexed_is_not_indexed(home: Home):
@@ -356,7 +488,7 @@ def test_a_source_that_left_can_be_forgotten(home: Home):
     done = forget(home, (DOCS, None))
     assert (done.taken.documents, done.taken.points) == (9, 10)
     assert home.points() == {"other/page.md"}
-    assert rows_with(home, SECRET) == []
+    assert files_with(home, SECRET) == []
     whole = home.whole
     assert whole.sources.names() == ["other"]
 
@@ -439,7 +571,7 @@ def test_a_document_leaves_the_former_generation_too(home: Home):
         n_documents = whole.database.read(f"SELECT count(DISTINCT doc) AS n FROM {table}")[0]["n"]
         assert n_documents == 8, table
     assert whole.database.read("SELECT 1 FROM unknown_beside") == []
-    assert rows_with(home, SECRET) == []
+    assert files_with(home, SECRET) == []
 
 
 @pytest.fixture
@@ -459,8 +591,8 @@ def test_what_is_forgotten_while_it_is_looked_at_is_not_recorded(keeper: Keeper)
 
 
 def test_an_entry_of_a_feed_stays_out_and_is_back_although_the_feed_says_that_nothing_changed(keeper: Keeper):
-    one, forgetting = DocumentId("one"), SqliteForgetting(keeper.database)
-    removal = Removal(forgetting=forgetting, stores=lambda: [keeper.store], cache=keeper.cache)
+    one, forgetting, store = DocumentId("one"), SqliteForgetting(keeper.database), keeper.store
+    removal = Removal(forgetting=forgetting, stores=lambda: [store], expunge=store.expunge, cache=keeper.cache)
     keeper.store.retrieve = lambda ids: [  # type: ignore[method-assign]
         StoredPoint(i, keeper.store.points[i].payload) for i in ids if i in keeper.store.points
     ]
@@ -480,11 +612,6 @@ def test_an_entry_of_a_feed_stays_out_and_is_back_although_the_feed_says_that_no
 
 
 def test_a_daemon_prunes_by_itself_what_left_long_enough_ago(home: Home, monkeypatch: pytest.MonkeyPatch):
-    class Alone:
-        """A scheduler of which only this is asked."""
-
-        between_batches = staticmethod(at_once)
-
     monkeypatch.setattr("freshd.daemon.removing._EVERY_S", 0.01)
     without_docs(home)
     home.reindex()

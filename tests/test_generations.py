@@ -493,6 +493,47 @@ def test_what_is_forgotten_leaves_the_generation_that_is_only_kept_too(world: Wo
     assert len(world.embedded(lambda: world.reindex(FIRST))) == 0
 
 
+def files_with(world: World, text: str) -> set[str]:
+    """Name the generations whose files hold a text in plain bytes."""
+    index = world.root / ".freshd/index"
+    paths = [path for path in index.glob("*/**/*") if path.is_file() and text.encode() in path.read_bytes()]
+    return {path.relative_to(index).parts[0] for path in paths}
+
+
+@pytest.mark.parametrize("is_filling", [True, False])
+def test_what_is_forgotten_leaves_the_files_of_every_generation(world: World, is_filling: bool):
+    """Also where the one that is kept, or filled, is looked after between any two pieces of it."""
+    world.reindex(FIRST)
+    if not is_filling:
+        world.reindex(SECOND)
+    with world.whole(SECOND) as whole:
+        edit(whole)
+        while not SqliteGenerations(whole.database).progress().documents:
+            whole.generations.advance(lambda: None)
+        assert len(files_with(world, "28 days")) == 2, "else this test could not fail"
+        SqliteForgetting(whole.database).forget(SOURCE, [DocumentId("leave.md")])
+        for _ in range(1_000):
+            if not whole.removal.expunge_some():
+                break
+            whole.generations.advance(lambda: None)
+        assert SqliteForgetting(whole.database).occasion is None
+        assert files_with(world, "28 days") == files_with(world, "leave.md") == set()
+    world.reindex(SECOND)
+    assert files_with(world, "28 days") == set()
+
+
+def test_what_is_forgotten_leaves_the_files_of_a_generation_that_is_being_discarded(world: World):
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    (former,) = {world.status()["retired"]["name"]}
+    with world.whole(SECOND) as whole:
+        SqliteGenerations(whole.database).doom(former)
+        whole.remover().forget([(SOURCE, DocumentId("leave.md"))])
+        assert former not in world.index
+        assert files_with(world, "28 days") == set()
+        assert_whole(whole)
+
+
 def test_nobody_discards_the_live_generation(world: World):
     world.reindex(FIRST)
     with world.whole(FIRST) as whole:

@@ -430,6 +430,31 @@ def test_removed_point_can_come_back(store: Store):
     assert [found.payload["life"] for found in everything(store)] == [2]
 
 
+def test_expunging_comes_to_its_end_and_changes_nothing_that_is_there(workbench: Workbench):
+    """Whatever is asked and written between its pieces, and however often it is asked for."""
+    store, n = workbench.opened(), 0
+    store.upsert([point(number, title=str(number)) for number in range(200)])
+    store.remove([chunk_id(number) for number in range(20)])
+    store.flush()
+    for n in range(1_000):
+        if not store.expunge("first"):
+            break
+        store.upsert([point(1_000 + n, title="meanwhile")])
+        store.remove([chunk_id(20 + n)])
+        store.flush()
+        assert store.search_dense(Vector(pack_dense((1.0, 0.0, 0.0, 0.0))), 1, ANYTHING)
+    assert n < 999
+    assert not store.expunge("first")
+    while store.expunge("second"):
+        pass
+    expected = {*range(20 + n, 200), *range(1_000, 1_000 + n)}
+    assert {found.chunk_id for found in everything(store)} == set(map(chunk_id, expected))
+    store.flush()
+    if isinstance(store, EdgeStore):
+        store.close()
+    assert workbench.opened().count() == len(expected)
+
+
 # Scrolling and counting
 
 

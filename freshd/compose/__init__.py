@@ -185,7 +185,12 @@ def _connected(stack: ExitStack, parts: Parts) -> Whole:
             expect_points(Proofs(database), generations.current.store)
 
     marks = Marks(ledger=ledger, sources=sources, store=current, clock=clock, expect=expect)
-    removal = Removal(forgetting=SqliteForgetting(database), stores=generations.stores, cache=parts.cache)
+    removal = Removal(
+        forgetting=SqliteForgetting(database),
+        stores=generations.stores,
+        expunge=generations.expunge,
+        cache=parts.cache,
+    )
     return Whole(
         config, clock, database, ledger, sources, generations, news, current, marks, targets, canaries, removal
     )

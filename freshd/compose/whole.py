@@ -159,9 +159,18 @@ class Whole:
 
         self.news.on_filled = count
         self.generations.finish(cannot_write, on_progress)
+        self._expunge(cannot_write)
         upkeep = Upkeep(self.generations, self.clock)
         while cannot_write() is None and upkeep.compact():
             pass
+
+    def _expunge(self, cannot_write: Callable[[], FreshdError | None]) -> None:
+        """Have what was forgotten leave the store's files, where a former process could not."""
+        try:
+            while cannot_write() is None and self.removal.expunge_some():
+                pass
+        except StoreUnavailable as error:
+            get_logger().warning(Event.EXPUNGE_DELAYED, error=str(error))
 
     def open_store(self) -> None:
         """Open the store, where `open_whole` was told not to; idempotent.

@@ -73,12 +73,25 @@ class Removing:
         return work
 
     def _run(self) -> None:
+        self._scrub()  # what a former process left to be done does not wait
         while not self._stopping.wait(_EVERY_S):
-            try:
-                self._remover.scrub()
-                for source, taken in self._remover.prune_due().items():
-                    self._log.info(Event.SOURCE_PRUNED, source=source, documents=taken.documents, points=taken.points)
-            except FreshdError as error:
-                self._log.debug(Event.PRUNE_DELAYED, error=str(error))
-            except sqlite3.Error as error:  # locked, or no room: there is a next time
-                self._log.debug(Event.PRUNE_DELAYED, error=f"ledger: {error}")
+            self._scrub()
+            self._prune_due()
+
+    def _scrub(self) -> None:
+        try:
+            if self._remover.scrub():
+                self._log.info(Event.FORGOTTEN_EXPUNGED)
+        except FreshdError as error:
+            self._log.warning(Event.EXPUNGE_DELAYED, error=str(error))
+        except sqlite3.Error as error:  # locked, or no room: there is a next time
+            self._log.warning(Event.EXPUNGE_DELAYED, error=f"ledger: {error}")
+
+    def _prune_due(self) -> None:
+        try:
+            for source, taken in self._remover.prune_due().items():
+                self._log.info(Event.SOURCE_PRUNED, source=source, documents=taken.documents, points=taken.points)
+        except FreshdError as error:
+            self._log.debug(Event.PRUNE_DELAYED, error=str(error))
+        except sqlite3.Error as error:
+            self._log.debug(Event.PRUNE_DELAYED, error=f"ledger: {error}")

@@ -70,6 +70,7 @@ class Generations(Generic[G]):
         self._filler: Fills | None = None
         self._former: list[G] = []
         self._aside: tuple[str, Store] | None = None
+        self._is_expunging = False
         self._is_cleared = False
         self._is_published = True
         self._trouble: FreshdError | None = None
@@ -112,6 +113,24 @@ class Generations(Generic[G]):
             self._aside = (beside.name, self._means.store(beside))
         self._aside[1].open(self._instance)
         return [self._live.store, self._aside[1]]
+
+    def expunge(self, occasion: str) -> bool:
+        """Do a piece of having what was removed leave the files of every generation; tell whether there is more to do.
+
+        Args:
+            occasion: See `ports.Store`.
+
+        Raises:
+            StoreUnavailable: It does not go on now.
+
+        """
+        self._close_former()
+        if doomed := self._records.doomed:
+            self._discard(doomed[0])
+            return True
+        self._is_expunging = False
+        self._is_expunging = any(store.expunge(occasion) for store in self.stores())
+        return self._is_expunging
 
     def _close_aside(self) -> None:
         if self._aside is not None:
@@ -165,8 +184,9 @@ class Generations(Generic[G]):
     def _advance(self, between: Callable[[], None]) -> bool:
         if not self._is_published:
             self._publish()
-        self._close_aside()
         doomed, beside = self._records.doomed, self._records.beside
+        if doomed or beside is None or beside.role is Role.FILLING or not self._is_expunging:
+            self._close_aside()  # whoever works on it next opens it for themselves
         if doomed:
             self._discard(doomed[0])
         elif beside is None:
@@ -316,6 +336,7 @@ class Generations(Generic[G]):
             raise StoreUnavailable(f"generation {name}: is still asked something")
         if self._beside is not None and self._beside.record.name == name:
             self._close_beside()
+        self._close_aside()
         faults.hit("before_discard")
         self._means.discard(name)
         self._records.buried(name)

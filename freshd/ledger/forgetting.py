@@ -1,10 +1,12 @@
 """What is taken out of the index on purpose: documents that are forgotten, and sources that left the config.
 
-forget    tombstones and intent in one transaction ─▶ withdraw ─▶ (store, cache) ─▶ drop ─▶ scrub
-prune                                                 withdraw ─▶ (store)        ─▶ drop
+forget  tombstones and intent in one transaction ─▶ withdraw ─▶ (store, cache) ─▶ drop ─▶ scrub ─▶ (files) ─▶ expunged
+prune                                               withdraw ─▶ (store)        ─▶ drop
 
 withdraw  the ids of some documents become unknown, search shows nothing of them
 drop      every row of them is gone
+scrub     no former state of them is left in the ledger's file
+expunged  nor in the store's files
 
 A tombstone is a hash: it keeps a document out without keeping its name.
 A crash leaves the intent, by which the next start goes on.
@@ -16,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import uuid4
 
 from freshd.ledger import history, rows
 from freshd.ledger.database import Database, from_us, to_us
@@ -30,7 +33,8 @@ _AT_ONCE = 500
 _HOLDS_ANY = "EXISTS (SELECT 1 FROM documents WHERE source = sources.name)"
 """Asked of a source; one look into an index, however many documents there are."""
 
-_SCRUB = "scrub"
+_SCRUB, _EXPUNGE = "scrub", "expunge"
+"""What is still to be done since something was forgotten last, in the ledger's file and in the store's."""
 
 _CHUNKS = "(SELECT count(*) FROM chunks c WHERE c.doc = d.doc)"
 _BY_DOCUMENT = ("pending", "unknown", "chunks", "unknown_beside", "chunks_beside", "documents_beside", "documents")
@@ -142,7 +146,8 @@ class SqliteForgetting:
             # What is under way for them is given up: it was planned for another version.
             tx.execute(f"UPDATE documents SET version = version + 1 WHERE {doomed}")
             history.mark_gap(tx)
-            tx.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (_SCRUB,))
+            occasion = uuid4().hex  # what is done for an earlier one says nothing of this one
+            tx.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_SCRUB, occasion), (_EXPUNGE, occasion)])
 
     def undo(self, source: SourceName, document_id: DocumentId) -> bool:
         """Let a document in again, if it was kept out; the next listing has to show everything for it to be found."""
@@ -231,11 +236,26 @@ class SqliteForgetting:
 
     def scrub(self) -> bool:
         """Leave no text of what was deleted in the file and its log; False while somebody reads an old state of it."""
+        occasion = self._database.recall(_SCRUB)
         if not self._database.scrub():
             return False
-        with self._database.write() as tx:
-            tx.execute("DELETE FROM meta WHERE key = ?", (_SCRUB,))
+        self._done(_SCRUB, occasion)
         return True
+
+    @property
+    def occasion(self) -> str | None:
+        """Name of the last time that something was forgotten, while the store's files may hold it; None once not."""
+        return self._database.recall(_EXPUNGE)
+
+    def expunged(self, occasion: str) -> None:
+        """Note that the store's files hold nothing of what was removed before an occasion; a later one stays noted."""
+        self._done(_EXPUNGE, occasion)
+
+    def _done(self, what: str, occasion: str | None) -> None:
+        """Note it, unless there is more to be forgotten by now."""
+        with self._database.write() as tx:
+            is_all = "NOT EXISTS (SELECT 1 FROM forgetting)"
+            tx.execute(f"DELETE FROM meta WHERE key = ? AND value = ? AND {is_all}", (what, occasion))
 
     # Which sources left
 

@@ -39,6 +39,8 @@ class Event(StrEnum):
     VERIFY_FAILED = "verify_failed"
     VERIFY_REPAIRED = "verify_repaired"
     DOCUMENTS_FORGOTTEN = "documents_forgotten"
+    FORGOTTEN_EXPUNGED = "forgotten_expunged"
+    EXPUNGE_DELAYED = "expunge_delayed"
     SOURCE_PRUNED = "source_pruned"
     PRUNE_DELAYED = "prune_delayed"
     CANARY_FAILED = "canary_failed"

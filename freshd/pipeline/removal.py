@@ -4,6 +4,8 @@ withdraw  the ledger knows their ids for unknown, search shows nothing of them  
 erase     vectors out of the cache (forgotten ones only), points out of every store
 flush
 drop      the ledger knows nothing of them
+scrub     nor does its file, once all are gone                                     (forgotten ones only, and so below)
+expunge   nor do the files of any store                                            (a crash leaves that to be done)
 
 Only the thread that writes calls this, between two batches, one bounded piece at a time.
 """
@@ -46,18 +48,25 @@ class Removal:
     """Takes out what the ledger says is to go."""
 
     def __init__(
-        self, *, forgetting: SqliteForgetting, stores: Callable[[], Sequence[Store]], cache: VectorCache
+        self,
+        *,
+        forgetting: SqliteForgetting,
+        stores: Callable[[], Sequence[Store]],
+        expunge: Callable[[str], bool],
+        cache: VectorCache,
     ) -> None:
         """Work on open parts.
 
         Args:
             forgetting: Knows what is to go.
             stores: Gives every store that may hold points of it.
+            expunge: Has it leave the files of all of them, piece by piece; see `ports.Store`.
             cache: Of vectors.
 
         """
         self._forgetting = forgetting
         self._stores = stores
+        self._expunge = expunge
         self._cache = cache
 
     def forget_some(self) -> Taken | None:
@@ -83,6 +92,8 @@ class Removal:
     def finish(self) -> Taken:
         """Take out what a former process began to forget, or what could not be taken out before.
 
+        The store's files stay as they are; see `expunge_some`.
+
         Raises:
             StoreUnavailable: As above.
 
@@ -97,6 +108,23 @@ class Removal:
         """Leave no trace in the ledger's file of what was forgotten; False while that has to be tried again."""
         faults.hit("before_scrub")
         return not self._forgetting.must_scrub or self._forgetting.scrub()
+
+    def expunge_some(self) -> bool:
+        """Do a piece of having what was forgotten leave the files of every store; tell whether there is more to do.
+
+        Raises:
+            StoreUnavailable: That is still to be done, and is out of the store already.
+
+        """
+        occasion = self._forgetting.occasion
+        if occasion is None:
+            return False
+        if self.forget_some() is not None:  # begins after what was noted on this occasion is removed, whoever does it
+            return True
+        faults.hit("before_expunge")
+        if not self._expunge(occasion):
+            self._forgetting.expunged(occasion)
+        return True
 
     def _take(self, docs: Sequence[int], *, is_forgotten: bool) -> Taken:
         ids = sorted(self._forgetting.withdraw(docs))

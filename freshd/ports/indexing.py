@@ -176,6 +176,23 @@ class Store(Protocol):
         """Make everything before this call durable."""
         ...
 
+    def expunge(self, occasion: str) -> bool:
+        """Do a bounded piece of having what was removed leave the files as well; tell whether there is more to do.
+
+        Called until there is no more; in between everything may be asked and written.
+        An embedded store rewrites its files, however little was removed. A server's files are its own:
+        it is told to delete points, and rewrites what holds them when its optimiser sees fit; there is nothing to do.
+
+        Args:
+            occasion: Names what is to leave: all that was removed before the first call with this name.
+                Known for as long as the store is open; a store opened again begins again.
+
+        Raises:
+            StoreUnavailable: It does not go on now, for want of room on the disk, say; no point is lost.
+
+        """
+        ...
+
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
         """Nearest points by cosine, best first."""
         ...

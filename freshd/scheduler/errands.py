@@ -56,9 +56,14 @@ class Errands:
         return future.result()
 
     def do(self) -> None:
-        """Do all that waits, in the order it came; only the writing thread calls this."""
+        """Do all that waits, in the order it came; only the writing thread calls this.
+
+        What comes meanwhile waits for the next time: whoever hands in one piece after another holds up no batch.
+        """
         self._writer = threading.get_ident()
-        while (one := self._next()) is not None:
+        for _ in range(len(self._waiting)):
+            if (one := self._next()) is None:
+                return
             work, future = one
             try:
                 result = work()

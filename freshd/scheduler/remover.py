@@ -1,6 +1,6 @@
 """Forgets documents and prunes sources that left the config, piece by piece in the thread that writes.
 
-    forget ─▶ noted, out of search ─▶ piece · piece · … ─▶ no trace in store, ledger, history, cache
+    forget ─▶ noted, out of search ─▶ piece · piece · … ─▶ no trace in store, ledger, history, cache ─▶ nor in any file
     prune  ─────────────────────────▶ piece · piece · …
 
 What was begun to be forgotten is finished by the next start; what was begun to be pruned goes on when asked again.
@@ -84,7 +84,8 @@ class Remover:
         Raises:
             ConfigError: A source is unknown, a document is a canary, or a folder is named without its slash;
                 nothing was done.
-            StoreUnavailable: It is noted and out of search; the store gives it up once it answers.
+            StoreUnavailable: It is noted and out of search; the store gives it up once it answers,
+                or its files do once there is room on the disk.
 
         """
         for source, document_id in names:
@@ -113,7 +114,17 @@ class Remover:
         except StoreUnavailable as error:
             what = f"{error}; what was to be forgotten is out of search, and leaves the store once that answers"
             raise StoreUnavailable(what, hint=error.hint or "freshd run") from error
+        self._expunge()
         return total
+
+    def _expunge(self) -> None:
+        """Have what was forgotten leave the store's files, piece by piece."""
+        try:
+            while self._between_batches(self._removal.expunge_some):
+                pass
+        except StoreUnavailable as error:
+            what = f"{error}; what was forgotten is out of search and store, and leaves the files of the index later"
+            raise StoreUnavailable(what, hint=error.hint or "freshd run") from error
 
     def undo(self, names: Sequence[Named]) -> list[str]:
         """Let documents in again at the next scan; give those that were kept out.
@@ -165,15 +176,22 @@ class Remover:
         """List the sources that left the config."""
         return self._forgetting.removed(self._configured)
 
-    def scrub(self) -> None:
-        """Try again to leave no trace of what was forgotten, if somebody was reading at the first time.
+    def scrub(self) -> bool:
+        """Try again to leave no trace of what was forgotten, if that could not be done at the first time.
+
+        Returns:
+            Whether the store's files held something, and hold nothing of it any more.
 
         Raises:
-            StoreUnavailable: Nothing can be written now.
+            StoreUnavailable: Nothing can be written now, or there is no room for it.
 
         """
         if self._forgetting.must_scrub:
             self._between_batches(self._removal.finish)
+        if self._forgetting.occasion is None:
+            return False
+        self._expunge()
+        return True
 
     def _prune(self, removed: Removed, on_progress: OnProgress) -> Taken:
         total = Taken()

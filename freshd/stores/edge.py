@@ -65,7 +65,9 @@ class EdgeStore:
         self._path = path
         self._dimension = dimension
         self._reserve_bytes, self._least_removed = reserve_bytes, least_removed
-        self._deadlines_s = {"open": open_deadline_s} | dict.fromkeys(("flush", "compact", "close"), flush_deadline_s)
+        self._deadlines_s = {"open": open_deadline_s} | dict.fromkeys(
+            ("flush", "compact", "abandon", "close"), flush_deadline_s
+        )
         self._call_deadline_s = call_deadline_s
         self._pause = _Pause(monotonic)
         self._turns = Turns()
@@ -74,6 +76,8 @@ class EdgeStore:
         self._instance = ""
         self._is_open = False
         self._is_worn = False
+        self._expunging: str | None = None
+        self._expunged: str | None = None
         self._openings = 0
 
     @property
@@ -132,11 +136,28 @@ class EdgeStore:
             StoreUnavailable: It does not go on, and is not tried again before the next flush; no point is lost.
 
         """
-        if not self._is_worn:
+        if not self._is_worn or self._expunging is not None:
             return False
         self._is_worn = False
-        self._is_worn = self._call("compact", self._reserve_bytes)
+        self._is_worn = self._call("compact", self._reserve_bytes, False)
         return self._is_worn
+
+    def expunge(self, occasion: str) -> bool:
+        """Do a bounded piece of having what was removed leave the files as well; tell whether there is more to do.
+
+        It is a compaction, begun after the first call of an occasion and seen through by those that follow.
+        """
+        if occasion == self._expunged:
+            return False
+        is_begun, self._expunging = occasion == self._expunging, None  # one that fails is begun anew
+        if not is_begun:
+            self._call("abandon")
+        has_more: bool = self._call("compact", self._reserve_bytes, True)
+        if has_more:
+            self._expunging = occasion
+        else:
+            self._expunged, self._is_worn = occasion, False
+        return has_more
 
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
         """Nearest points by cosine, best first."""
@@ -261,7 +282,7 @@ class EdgeStore:
             return answer[0]
         error = _ERRORS[verdict](answer[0], hint=answer[1])
         # After a failed sync the kernel may forget what was not written: only a fresh start knows what is there.
-        if verdict != Verdict.FAILED or operation in self._deadlines_s:
+        if verdict != Verdict.NO_ROOM and (verdict != Verdict.FAILED or operation in self._deadlines_s):
             self._failed(error)
         raise error
 
@@ -312,6 +333,7 @@ _ERRORS: dict[str, type[StoreError]] = {
     Verdict.MISMATCH: CollectionMismatch,
     Verdict.IN_USE: StoreUnavailable,
     Verdict.FAILED: StoreUnavailable,
+    Verdict.NO_ROOM: StoreUnavailable,
     Verdict.PANICKED: StoreUnavailable,
 }
 

@@ -138,14 +138,15 @@ class Shard:
         self._checked().flush()
         return self._is_worn()
 
-    def compact(self, reserve_bytes: int) -> bool:
+    def compact(self, reserve_bytes: int, is_owed: bool) -> bool:
         """Do a bounded piece of making a worn shard anew; tells whether there is more to do.
 
-        Where there is no room for another one, nothing is done.
+        Where there is no room for another one, nothing is done. One that is owed is begun however little was removed,
+        and want of room for it is refused.
         """
         self._checked()
         if self._compaction is None:
-            self._compaction = self._begun(reserve_bytes)
+            self._compaction = self._begun(reserve_bytes, is_owed)
             return self._compaction is not None
         has_more = self._compaction.step()
         if self._compaction.is_switched:
@@ -155,12 +156,22 @@ class Shard:
             edge_compaction.give_back_memory()
         return has_more
 
-    def _begun(self, reserve_bytes: int) -> Compaction | None:
-        if self._shard is None or self._files is None or not self._is_worn():
+    def abandon(self) -> None:
+        """End a compaction without its result, if one is under way: what it copied may have been removed since."""
+        self._checked()
+        self._let_go()
+
+    def _begun(self, reserve_bytes: int, is_owed: bool) -> Compaction | None:
+        if self._shard is None or self._files is None or not (is_owed or self._is_worn()):
             return None
-        if not edge_compaction.has_room(self._files.shard, reserve_bytes):
+        missing = edge_compaction.missing_bytes(self._files.shard, reserve_bytes)
+        if missing <= 0:
+            return Compaction(self._files, self._shard, self._indexes)
+        if not is_owed:
             return None
-        return Compaction(self._files, self._shard, self._indexes)
+        what = f"store {os.path.dirname(self._files.shard)}: got too little room to rewrite its files"
+        expected = f"expected {(missing >> 20) + 1} MiB more beside the reserve"
+        raise Refusal(Verdict.NO_ROOM, f"{what}, {expected}", "free some disk space, or lower [disk] reserve_bytes")
 
     def _is_worn(self) -> bool:
         if self._shard is None or self._files is None:

@@ -88,13 +88,13 @@ def is_worn(shard: EdgeShard, place: str, least_removed: int) -> bool:
     return n_slots - n_points >= max(least_removed, n_points // 2)
 
 
-def has_room(place: str, reserve_bytes: int) -> bool:
-    """Tell whether another shard as large as this one leaves the reserve alone."""
+def missing_bytes(place: str, reserve_bytes: int) -> int:
+    """Tell how much disk is missing for another shard as large as this one beside the reserve; 0 or less for none."""
     disk = os.statvfs(place)
     n_blocks = sum(
         os.lstat(os.path.join(folder, name)).st_blocks for folder, _, names in os.walk(place) for name in names
     )
-    return disk.f_bavail * disk.f_frsize >= n_blocks * 512 + reserve_bytes
+    return n_blocks * 512 + reserve_bytes - disk.f_bavail * disk.f_frsize
 
 
 def count(shard: EdgeShard) -> int:

@@ -108,6 +108,10 @@ class ServerStore:
         """Do nothing: the server's optimiser does."""
         return False
 
+    def expunge(self, occasion: str) -> bool:
+        """Do nothing: the server rewrites its files when its optimiser sees fit."""
+        return False
+
     def discard(self, instance: str) -> None:
         """Delete the collection; an absent one is no error.
 
@@ -270,10 +274,8 @@ class ServerStore:
         if held is not None:
             self._expect_owner(_owner(self._client.get_collection(held)), instance)
         elif aliases.is_collection(self._client, self._alias):
-            raise CollectionMismatch(
-                f"{self._where}: there is a collection '{self._alias}', expected that name to be free for an alias",
-                hint="name another collection in [store]",
-            )
+            what = f"there is a collection '{self._alias}', expected that name to be free for an alias"
+            raise CollectionMismatch(f"{self._where}: {what}", hint="name another collection in [store]")
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -303,10 +305,8 @@ class ServerStore:
     def _refused(self, status: int | None, reason: str) -> StoreError:
         said = f"refused with status {status}: {reason}" if status else reason
         if status in (401, 403):
-            return StoreUnavailable(
-                f"{self._where}: {said}",
-                hint="set FRESHD_QDRANT_API_KEY to a key that may write",
-            )
+            hint = "set FRESHD_QDRANT_API_KEY to a key that may write"
+            return StoreUnavailable(f"{self._where}: {said}", hint=hint)
         # A point that is not there is answered with 404 as well.
         if status in (404, None) and not self._is_there():
             hint = f"restore a snapshot of it; or stop freshd, then: {_PUT_BACK}"

@@ -41,6 +41,8 @@ class Verdict:
     """`[IN_USE, message, hint]`: another process has the shard."""
     FAILED = "failed"
     """`[FAILED, message, hint]`: the engine refused; what it did is unknown; the child goes on."""
+    NO_ROOM = "no_room"
+    """`[NO_ROOM, message, hint]`: the disk is too small for what was asked; nothing was done; the child goes on."""
     PANICKED = "panicked"
     """`[PANICKED, message, hint]`: the engine broke an invariant of its own; the child exits."""
 

@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,18 +34,24 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 
 def raw(one: Instance, text: str) -> list[str]:
-    """Name the files of the ledger and the cache that hold a text right now."""
-    paths = [path for path in one.state.path.iterdir() if path.is_file()]
-    return [path.name for path in paths if text.encode() in path.read_bytes()]
+    """Name the files of ledger, cache and index that hold a text right now."""
+    found = []
+    for folder, _, names in os.walk(one.state.path):
+        for path in (Path(folder, name) for name in names):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                found += [str(path.relative_to(one.state.path))] * (text.encode() in path.read_bytes())
+    return found
 
 
 def test_a_document_is_forgotten_while_everything_runs_and_is_back_once_that_is_undone(daemon: Instance):
     assert daemon.places("Lavenderrow") == {SECRET}
-    assert raw(daemon, "quartermaine")
+    for text in ("quartermaine", "Lavenderrow"):
+        assert any(path.startswith("index/") for path in raw(daemon, text)), "else this test could not fail"
     done = daemon.command("forget", "--yes", "--json", f"handbook/{SECRET}")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report.keys() == ForgetReport.__annotations__.keys()
+    assert raw(daemon, "quartermaine") == raw(daemon, "Lavenderrow") == []
     assert (report["documents"], report["points"], report["vectors"], report["unknown"]) == (1, 1, 1, [])
 
     daemon.write(SECRET, TEXT + "\nEdited, and still there.\n")
@@ -155,3 +162,16 @@ def test_the_same_commands_work_without_a_daemon(daemon: Instance):
     found = json.loads(daemon.command("search", "number2word", "--json").stdout)["hits"]
     assert {hit["document_id"] for hit in found} & {"page2.md", "entry2.md"} == set()
     assert daemon.command("verify").returncode == 0
+
+
+def test_what_a_killed_process_left_in_the_files_is_gone_after_the_next_start(daemon: Instance):
+    assert daemon.stop() == 0
+    daemon.write("doomed.md", "# Doomed\n\nZebulon moved to Nightingale Steps.\n")
+    assert daemon.command("reindex").returncode == 0
+    killed = {"FRESHD_FAULTS": "before_expunge:kill@4"}
+    done = forked.run("forget", "--yes", "handbook/doomed.md", folder=daemon.root, environment=killed)
+    assert done.returncode == -signal.SIGKILL
+    assert raw(daemon, "Nightingale")
+    daemon.start()
+    eventually(lambda: daemon.events("forgotten_expunged"))
+    assert raw(daemon, "Nightingale") == raw(daemon, "doomed.md") == []

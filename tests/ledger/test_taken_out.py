@@ -275,6 +275,7 @@ def test_what_was_forgotten_is_scrubbed_from_the_file_once(books: Books):
     assert books.forgetting.must_scrub
     assert books.reopened().forgetting.must_scrub
     books = Books(books.path)
+    books.forgetting.drop(docs(books, "a"))
     assert books.forgetting.scrub() is True
     assert not books.forgetting.must_scrub
     books.forgetting.forget_source(OTHER)
@@ -294,6 +295,37 @@ def test_scrubbing_waits_for_whoever_reads_a_former_state(books: Books):
         assert books.forgetting.must_scrub
         reader.execute("COMMIT")
     assert books.forgetting.scrub() is True
+
+
+def test_what_the_stores_files_may_hold_is_noted_until_it_is_gone_from_them(books: Books):
+    three(books)
+    assert books.forgetting.occasion is None
+    books.forgetting.forget(SOURCE, [DocumentId("nobody knows")])
+    first = books.forgetting.occasion
+    assert first is not None
+    assert books.reopened().forgetting.occasion == first
+    books = Books(books.path)
+    books.forgetting.forget_source(OTHER)
+    second = books.forgetting.occasion
+    assert second not in (None, first)
+    books.forgetting.expunged(first)
+    assert books.forgetting.occasion == second, "of which nothing is said by that"
+    books.forgetting.expunged(second)
+    assert books.forgetting.occasion == second, "a document is still to be taken out"
+    books.forgetting.drop(books.forgetting.being_forgotten(64, 1_000))
+    books.forgetting.expunged(second)
+    assert books.forgetting.occasion is None
+    books.database.close()
+
+
+def test_what_is_scrubbed_before_it_is_taken_out_is_scrubbed_again(books: Books):
+    three(books)
+    books.forgetting.forget(SOURCE, [A])
+    assert books.forgetting.scrub()
+    assert books.forgetting.must_scrub
+    books.forgetting.drop(books.forgetting.being_forgotten(64, 1_000))
+    assert books.forgetting.scrub()
+    assert not books.forgetting.must_scrub
 
 
 # Sources that left

@@ -94,5 +94,26 @@ def test_work_that_has_more_work_done_does_not_wait_for_itself():
     pool.shutdown()
 
 
+def test_whoever_hands_in_one_piece_after_another_holds_up_no_batch():
+    errands, pool, second = Errands(lambda: None), ThreadPoolExecutor(2), []
+
+    def piece() -> str:
+        second.append(pool.submit(errands.have_done, lambda: "second"))
+        eventually(lambda: errands._waiting)
+        return "first"
+
+    try:
+        first = pool.submit(errands.have_done, piece)
+        eventually(lambda: errands._waiting)
+        errands.do()
+        assert first.result(10) == "first"
+        assert errands._waiting, "for the next time"
+        errands.do()
+        assert second[0].result(10) == "second"
+    finally:
+        errands.close()
+        pool.shutdown()
+
+
 def test_without_another_thread_that_writes_work_is_done_at_once():
     assert at_once(lambda: 7) == 7
