@@ -23,6 +23,7 @@ from freshd.embedder import bundled
 from freshd.embedder.inspecting import ModelSeen
 from freshd.errors import StateUnusable
 from freshd.ledger.database import SCHEMA_VERSION, Database
+from freshd.ledger.forgetting import EXPUNGE
 from freshd.model import Digest
 from freshd.state import StateDirectory
 from freshd.stores import server
@@ -170,6 +171,12 @@ def nobodys_index(root: Path) -> None:
     next((root / ".freshd/index").rglob("shard/identity.json")).unlink()
 
 
+def forgotten_in_the_index(root: Path) -> None:
+    with closing(sqlite3.connect(root / ".freshd/ledger.db")) as database:
+        database.execute(f"INSERT INTO meta VALUES ('{EXPUNGE}', 'once')")
+        database.commit()
+
+
 def gone_index(root: Path) -> None:
     shutil.rmtree(root / ".freshd/index")
 
@@ -229,6 +236,7 @@ REBUILD = "freshd ledger rebuild"
         (others_index, "index", "error", "restore a backup"),
         (nobodys_index, "index", "error", "restore a backup"),
         (gone_index, "index", "error", "freshd reindex"),
+        (forgotten_in_the_index, "forgotten", "warn", "freshd reindex"),
         (open_to_others, "state directory", "warn", "chmod 700"),
         (writable_for_others, "state directory", "error", "chmod 700"),
         (a_link_for_state, "state directory", "error", "state_dir"),

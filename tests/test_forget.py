@@ -64,10 +64,11 @@ class Alone:
     between_batches = staticmethod(at_once)
 
 
-def files_with(home: Home, text: str) -> list[str]:
-    """Name the files of the state directory, the engine's among them, that hold a text in plain bytes."""
+def files_with(home: Home, what: str | bytes) -> list[str]:
+    """Name the files of the state directory, the engine's among them, that hold a text or a vector in plain bytes."""
+    sought = what.encode() if isinstance(what, str) else what
     paths = [path for path in home.state.rglob("*") if path.is_file()]
-    return [str(path.relative_to(home.state)) for path in paths if text.encode() in path.read_bytes()]
+    return [str(path.relative_to(home.state)) for path in paths if sought in path.read_bytes()]
 
 
 def traces(whole: Whole) -> dict[str, int]:
@@ -272,8 +273,11 @@ def test_a_forgotten_document_is_in_no_file_of_the_index(home: Home):
         held = [path for path in files_with(home, text) if path.startswith("index/")]
         assert any("/wal/" in path for path in held), "else this test could not fail"
         assert any("/payload_storage/" in path for path in held)
+    (vector,) = {home.embedder.embed_query(text) for text in home.embedder.passages if STREET in text}
+    assert {"vectors.db", "vectors.db-wal"} & set(files_with(home, vector))
     forget(home, (DOCS, SECRET), (DOCS, "deleted.md"))
     assert {text: files_with(home, text) for text in texts} == {text: [] for text in texts}
+    assert files_with(home, vector) == []
     assert len(home.documents()) == 8
     assert not home.divergent()
     assert home.restart().search.search("Text of page3").hits[0].citation.document_id == "page3.md"

@@ -13,6 +13,7 @@ from freshd.doctor.findings import Finding, broken, refused, warning
 from freshd.embedder.inspecting import inspect_model
 from freshd.errors import EmbedderUnavailable, FreshdError
 from freshd.ledger.database import SCHEMA_VERSION
+from freshd.ledger.forgetting import EXPUNGE
 from freshd.ledger.generations import LIVE
 from freshd.ledger.inspection import inspect
 from freshd.redaction import printable
@@ -117,6 +118,12 @@ def store(config: Config, secrets: Secrets, state: StateDirectory) -> Iterator[F
         yield Finding("index", _UNUSED)
     for name in there:
         yield _shard(state.index_dir / name, facts.get("instance"))
+    if EXPUNGE in facts:
+        got, hint = (
+            "the index's files may still hold what was forgotten",
+            "freshd run, or freshd reindex: rewrites them",
+        )
+        yield warning("forgotten", got, "that no file holds it, for which they must be rewritten", hint)
 
 
 def _shard(folder: Path, expected: str | None) -> Finding:

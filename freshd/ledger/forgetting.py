@@ -33,7 +33,7 @@ _AT_ONCE = 500
 _HOLDS_ANY = "EXISTS (SELECT 1 FROM documents WHERE source = sources.name)"
 """Asked of a source; one look into an index, however many documents there are."""
 
-_SCRUB, _EXPUNGE = "scrub", "expunge"
+_SCRUB, EXPUNGE = "scrub", "expunge"
 """What is still to be done since something was forgotten last, in the ledger's file and in the store's."""
 
 _CHUNKS = "(SELECT count(*) FROM chunks c WHERE c.doc = d.doc)"
@@ -147,7 +147,7 @@ class SqliteForgetting:
             tx.execute(f"UPDATE documents SET version = version + 1 WHERE {doomed}")
             history.mark_gap(tx)
             occasion = uuid4().hex  # what is done for an earlier one says nothing of this one
-            tx.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_SCRUB, occasion), (_EXPUNGE, occasion)])
+            tx.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_SCRUB, occasion), (EXPUNGE, occasion)])
 
     def undo(self, source: SourceName, document_id: DocumentId) -> bool:
         """Let a document in again, if it was kept out; the next listing has to show everything for it to be found."""
@@ -245,11 +245,11 @@ class SqliteForgetting:
     @property
     def occasion(self) -> str | None:
         """Name of the last time that something was forgotten, while the store's files may hold it; None once not."""
-        return self._database.recall(_EXPUNGE)
+        return self._database.recall(EXPUNGE)
 
     def expunged(self, occasion: str) -> None:
         """Note that the store's files hold nothing of what was removed before an occasion; a later one stays noted."""
-        self._done(_EXPUNGE, occasion)
+        self._done(EXPUNGE, occasion)
 
     def _done(self, what: str, occasion: str | None) -> None:
         """Note it, unless there is more to be forgotten by now."""
