@@ -25,6 +25,7 @@ from freshd.chunker import chunk_id, proved_text, text_digest
 from freshd.errors import CollectionMismatch, StateUnusable
 from freshd.ledger import seal
 from freshd.ledger.database import Database
+from freshd.ledger.forgetting import owe
 from freshd.ledger.takeover import Found, Taken, count_anew, take_over
 from freshd.model import ChunkId, Digest, DocumentId, HeldChunk, SourceName, Vector
 from freshd.payload import stated
@@ -289,6 +290,7 @@ def rebuild(
 def _keep_out(damaged: Path, database: Database) -> None:
     """Save from a damaged ledger what nothing else knows: which documents somebody had forgotten.
 
+    Whether they have left the store's files it does not say any more.
     What is left of the file may be anything; what cannot be read of it is lost.
     """
     if not damaged.exists():
@@ -297,6 +299,7 @@ def _keep_out(damaged: Path, database: Database) -> None:
         for (tombstone,) in old.execute("SELECT tombstone FROM forgotten"):
             with database.write() as tx:
                 tx.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (tombstone,))
+                owe(tx)
 
 
 def _set_aside(ledger: Path, now: datetime) -> Path | None:

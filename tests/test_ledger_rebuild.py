@@ -282,8 +282,10 @@ def test_what_was_forgotten_stays_out_as_far_as_the_damaged_ledger_can_still_be_
     home.close()
     report = rebuild(home)
     assert (report["documents"], report["forgotten"]) == (N_DOCUMENTS, 1)
+    assert any(b"docs/03.md" in path.read_bytes() for path in (home.state / "index").rglob("page_*.dat"))
     home.reindex()
     assert "docs/03.md" not in home.documents()
+    assert not any(b"docs/03.md" in path.read_bytes() for path in (home.state / "index").rglob("*") if path.is_file())
     with closing(sqlite3.connect(home.state / "ledger.db")) as database:
         assert database.execute("SELECT count(*) FROM forgotten").fetchone() == (1,)
 

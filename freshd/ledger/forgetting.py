@@ -66,6 +66,12 @@ def is_forgotten(tx: sqlite3.Connection, source: SourceName, document_id: Docume
     return found is not None
 
 
+def owe(tx: sqlite3.Connection) -> None:
+    """Note that what was forgotten has to leave the files of ledger and store, whatever was done about that before."""
+    occasion = uuid4().hex
+    tx.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_SCRUB, occasion), (EXPUNGE, occasion)])
+
+
 class SqliteForgetting:
     """Tombstones, what is being forgotten, and sources that left the config; each change one transaction."""
 
@@ -146,8 +152,7 @@ class SqliteForgetting:
             # What is under way for them is given up: it was planned for another version.
             tx.execute(f"UPDATE documents SET version = version + 1 WHERE {doomed}")
             history.mark_gap(tx)
-            occasion = uuid4().hex  # what is done for an earlier one says nothing of this one
-            tx.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_SCRUB, occasion), (EXPUNGE, occasion)])
+            owe(tx)
 
     def undo(self, source: SourceName, document_id: DocumentId) -> bool:
         """Let a document in again, if it was kept out; the next listing has to show everything for it to be found."""

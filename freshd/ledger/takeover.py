@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 from freshd.ledger import rows, steps
 from freshd.ledger.database import Database
-from freshd.ledger.forgetting import is_forgotten
+from freshd.ledger.forgetting import is_forgotten, owe
 from freshd.model import Digest, DocumentId, HeldChunk, SourceName
 
 
@@ -80,6 +80,7 @@ def _take(tx: sqlite3.Connection, found: Found, now: datetime) -> Taken:
     if is_forgotten(tx, found.source, found.document_id):
         _doubt(tx, doc, found)
         tx.execute("INSERT OR IGNORE INTO forgetting VALUES (?)", (doc,))
+        owe(tx)
         return Taken.FORGOTTEN
     if found.digest is None:
         own = tx.execute("SELECT chunk_id FROM chunks WHERE doc = ?", (doc,))
