@@ -24,7 +24,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 """As they came, names in lower case."""
 
 PROBES = frozenset({"/healthz", "/readyz"})
-"""Routes that orchestrators ask by whatever name they know the machine, without a token; they tell nothing else."""
+"""Routes that orchestrators ask by whatever name they know the machine, without a token; they are told yes or no."""
 
 READING = frozenset({"GET", "HEAD"})
 """Methods that change nothing."""
@@ -87,8 +87,15 @@ class Gate:
             return None
         fields = _Fields(headers)
         if method in READING:
-            return self._foreign_host(fields) or (self._no_login(fields) if self._needs_token_to_read else None)
+            return self._no_reader(fields)
         return self._foreign_host(fields) or _foreign_page(fields) or self._no_token(fields) or _no_json(fields)
+
+    def may_read(self, headers: Headers) -> bool:
+        """Tell whether whoever asks may read everything, and so be told why a probe fails."""
+        return self._no_reader(_Fields(headers)) is None
+
+    def _no_reader(self, fields: "_Fields") -> Refusal | None:
+        return self._foreign_host(fields) or (self._no_login(fields) if self._needs_token_to_read else None)
 
     def _foreign_host(self, fields: "_Fields") -> Refusal | None:
         authority = fields.only(b"host")

@@ -32,6 +32,9 @@ EVENT_STREAM = "text/event-stream"
 IS_HEAD = "freshd.is_head"
 """Key of a scope that was a HEAD: a route whose GET never ends must know."""
 
+MAY_READ = "freshd.may_read"
+"""Key of a probe's scope: whether who asks may read the other routes as well, and so be told reasons."""
+
 _MAX_SHOWN_CHARACTERS = 200
 
 
@@ -64,7 +67,7 @@ class Gatekeeper:
             answer = problem(refusal.status, refusal.error, refusal.hint, refusal.headers)
             await answer(scope, receive, out)
         elif scope["path"] in PROBES:
-            await self._pass_on(scope, receive, out)
+            await self._pass_on({**scope, MAY_READ: self._gate.may_read(scope["headers"])}, receive, out)
         elif len(self._running) >= MAX_REQUESTS:
             error = f"{MAX_REQUESTS} requests are being answered already"
             await problem(503, error, "ask again later", RETRY_AFTER)(scope, receive, out)

@@ -2,16 +2,20 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
+from freshd.errors import FreshdError
 from freshd.http import schemas
 from freshd.http.desk import Desk
+from freshd.http.gatekeeper import MAY_READ
 from freshd.http.problems import Problem, problem
 from freshd.model import SearchFilter, SourceName
 from freshd.shapes import SearchAnswer, StatusReport
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_UNTOLD = "freshd is not ready", "freshd status   (tells why; so does this route, to whoever may read /status)"
 
 
 class Reading:
@@ -35,10 +39,19 @@ class Reading:
             return JSONResponse(schemas.Verdict(status="pass"))
         return problem(503, "a thread of the daemon stopped doing its rounds", "restart freshd; its log tells which")
 
-    async def readyz(self) -> Response:
+    async def readyz(self, request: Request) -> Response:
         """Whether the store is open and every source was listed once; if not, answers may be missing."""
-        reason = await self._desk.memory.call(self._desk.control.not_ready)
-        return JSONResponse(schemas.Verdict(status="pass")) if reason is None else problem(503, reason)
+        reason = await self._desk.memory.call(self._not_ready)
+        if reason is None:
+            return JSONResponse(schemas.Verdict(status="pass"))
+        # A reason names sources, addresses and paths: anybody may ask, and not everybody may know them.
+        return problem(503, reason) if request.scope[MAY_READ] else problem(503, *_UNTOLD)
+
+    def _not_ready(self) -> str | None:
+        try:
+            return self._desk.control.not_ready()
+        except FreshdError as error:  # of the ledger: what cannot be asked is not ready
+            return str(error)
 
     async def status(self) -> Response:
         """How fresh each source is known to be."""

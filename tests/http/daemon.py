@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from freshd.config import HttpSection, Listen
+from freshd.errors import FreshdError
 from freshd.http.app import build_app
 from freshd.http.binding import bind
 from freshd.http.gate import Gate
@@ -32,7 +33,7 @@ class Daemon:
 
     def reset(self) -> None:
         self.alive = True
-        self.reason: str | None = None
+        self.reason: str | FreshdError | None = None
         self.states: dict[str, str] = {}
         self.asked: list[tuple[Any, ...]] = []
         self.polls = 0
@@ -49,6 +50,8 @@ class Daemon:
         return self.alive
 
     def not_ready(self) -> str | None:
+        if isinstance(self.reason, FreshdError):
+            raise self.reason
         return self.reason
 
     def status(self) -> dict[str, Any]:

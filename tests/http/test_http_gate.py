@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from freshd.config import HttpSection, Listen
+from freshd.errors import StateUnusable
 from freshd.http.gate import Gate
 from freshd.http.gatekeeper import HEADERS, MAX_BODY_BYTES
 from tests.http.daemon import AUTH, JSON, TOKEN, Endpoint, serving
@@ -93,6 +94,39 @@ def test_two_host_headers_are_none():
 def test_probes_answer_to_any_name_without_a_token(outside: Endpoint, route: str):
     """An orchestrator asks by the address of the day."""
     assert outside.get(route, Host="10.1.2.3:8377").status_code == 200
+
+
+REASON = "collection 'knowledge' at https://index.example.org:6333: no answer"
+WRONG = {"Authorization": "Bearer wrong-token-of-the-daemon-under"}
+
+
+@pytest.mark.parametrize("reason", [REASON, StateUnusable("ledger /srv/freshd/ledger.db: got a disk I/O error")])
+@pytest.mark.parametrize(
+    ("is_off_loopback", "headers", "is_told"),
+    [
+        (False, {"Host": "localhost"}, True),
+        (False, {"Host": "evil.example"}, False),
+        (False, {"Host": "evil.example", **AUTH}, False),
+        (True, {"Host": "kb.example.org", **AUTH}, True),
+        (True, {"Host": "kb.example.org", **login(b"")}, True),
+        (True, {"Host": "kb.example.org"}, False),
+        (True, {"Host": "kb.example.org", **WRONG}, False),
+        (True, {"Host": "10.1.2.3:8377", **AUTH}, False),
+        (True, {"Host": "10.1.2.3:8377"}, False),
+    ],
+)
+def test_a_probe_tells_why_only_to_who_may_read_the_rest(
+    endpoint: Endpoint, outside: Endpoint, is_off_loopback: bool, headers: dict[str, str], is_told: bool, reason
+):
+    """A reason names the store's address, folders and sources."""
+    asked = outside if is_off_loopback else endpoint
+    asked.daemon.reason = reason
+    answer = asked.get("/readyz", **headers)
+    asked.daemon.reset()
+    assert answer.status_code == 503
+    assert is_problem(answer)
+    assert (str(reason) in answer.text) is is_told
+    assert any(word in answer.text for word in ("example.org", "/srv", "ledger", "collection")) is is_told
 
 
 @pytest.mark.parametrize("route", ORDERS)
