@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from freshd.config import load
+from freshd.config import Secrets, check_store, load
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -97,6 +97,7 @@ def test_an_example_config_loads(config):
     loaded = load(DEPLOY / config)
     assert str(loaded.state_dir) == "/var/lib/freshd"
     assert [source.name for source in loaded.sources] == ["documents"]
+    check_store(loaded, Secrets())
 
 
 def test_the_example_config_loads_with_every_key_uncommented(tmp_path):

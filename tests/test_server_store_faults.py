@@ -291,36 +291,55 @@ def test_points_of_somebody_else_are_neither_found_nor_touched(world: World):
     assert [one.payload["source"] for one in world.index.store.retrieve([stranger.chunk_id])] == ["theirs"]
 
 
-# The key on its way
+# A server of another machine
 
 
 CONFIG = '[[sources]]\nname = "handbook"\ntype = "files"\npath = "docs"\n'
 
 
+KEY = load_secrets({"FRESHD_QDRANT_API_KEY": "c4nary-key"})
+NO_KEY = Secrets()
+
+
+def checked(base: Path, store: str, secrets: Secrets) -> None:
+    (base / "freshd.toml").write_text(f"[store]\n{store}\n{CONFIG}")
+    check_store(load(base / "freshd.toml"), secrets)
+
+
+@pytest.mark.parametrize("secrets", [KEY, NO_KEY], ids=["key", "no key"])
 @pytest.mark.parametrize(
-    ("store", "is_safe"),
+    ("host", "https"),
     [
-        ('url = "http://qdrant:6333"', False),
-        ('url = "http://10.0.0.7:6333"', False),
-        ('url = "http://[fd00::7]:6333"', False),
-        ('url = "http://localhost.example.org"', False),
-        ('url = "https://qdrant.example.org"', True),
-        ('url = "http://localhost:6333"', True),
-        ('url = "http://127.0.0.1:6333"', True),
-        ('url = "http://[::1]:6333"', True),
-        ('url = "http://qdrant:6333"\nplain_http = true', True),
-        ("", True),
+        ("qdrant:6333", "https://qdrant:6333"),
+        ("10.0.0.7:6333", "https://10.0.0.7:6333"),
+        ("[fd00::7]:6333", "https://[fd00::7]:6333"),
+        ("localhost.example.org", "https://localhost.example.org"),
     ],
 )
-def test_a_key_leaves_the_machine_encrypted_or_not_at_all(store: str, is_safe: bool, tmp_path: Path):
-    (tmp_path / "freshd.toml").write_text(f"[store]\n{store}\n{CONFIG}")
-    config = load(tmp_path / "freshd.toml")
-    check_store(config, Secrets())
-    with_key = load_secrets({"FRESHD_QDRANT_API_KEY": "c4nary-key"})
-    if is_safe:
-        check_store(config, with_key)
-        return
+def test_a_key_leaves_the_machine_encrypted_or_not_at_all(host: str, https: str, secrets: Secrets, tmp_path: Path):
+    """And neither do documents; the hint has both lines that mend it."""
     with pytest.raises(ConfigError, match="expected https") as refused:
-        check_store(config, with_key)
-    assert "plain_http" in refused.value.hint
-    assert "c4nary" not in f"{refused.value}{refused.value.hint}"
+        checked(tmp_path, f'url = "http://{host}"', secrets)
+    line, _, unless = refused.value.hint.partition("; or, ")
+    assert line.endswith(f'url = "{https}"')
+    assert unless.endswith("plain_http = true")
+    assert "c4nary" not in f"{refused.value}{refused.value.hint}{secrets!r}"
+    checked(tmp_path, f'url = "{https}"', KEY)
+    checked(tmp_path, f'url = "http://{host}"\nplain_http = true', secrets)
+
+
+def test_a_server_of_another_machine_that_anybody_may_write_is_not_written(tmp_path: Path):
+    store = 'url = "https://qdrant.example.org"'
+    with pytest.raises(ConfigError, match="without a key") as refused:
+        checked(tmp_path, store, NO_KEY)
+    assert refused.value.hint.startswith("export FRESHD_QDRANT_API_KEY=")
+    checked(tmp_path, store, KEY)
+    checked(tmp_path, f"{store}\nplain_http = true", NO_KEY)
+
+
+@pytest.mark.parametrize("secrets", [KEY, NO_KEY], ids=["key", "no key"])
+@pytest.mark.parametrize(
+    "store", ["", *(f'url = "http://{host}:6333"' for host in ("localhost", "127.0.0.1", "[::1]", "127.8.9.1"))]
+)
+def test_the_index_of_this_machine_needs_neither(store: str, secrets: Secrets, tmp_path: Path):
+    checked(tmp_path, store, secrets)

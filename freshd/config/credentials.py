@@ -109,20 +109,26 @@ def check_listen(config: Config, secrets: Secrets) -> None:
 
 
 def check_store(config: Config, secrets: Secrets) -> None:
-    """Refuse to send the API key of a Qdrant server where others could read it on its way.
+    """Refuse a Qdrant server of another machine over a way that others can read, or that asks nobody for a key.
 
     Raises:
-        ConfigError: The server is on another machine and its address is no https one.
+        ConfigError: Its address is no https one, or there is no API key for it.
 
     """
-    url, is_allowed = config.store.url, config.store.plain_http
-    if url is None or is_allowed or secrets.qdrant_api_key is None:
-        return
+    url = config.store.url
     parts = urlsplit(str(url))
-    if parts.scheme != "https" and not Listen(parts.hostname or "", 0).is_loopback:
+    if url is None or config.store.plain_http or Listen(parts.hostname or "", 0).is_loopback:
+        return
+    unless = "; or, where that network is nobody else's, say so under [store]: plain_http = true"
+    if parts.scheme != "https":
         raise ConfigError(
-            f'store.url: got "{url}" with a key in {QDRANT_API_KEY}, expected https to another machine',
-            hint="serve it over https; or set [store] plain_http = true where nobody else is on that network",
+            f'store.url: got "{url}", expected https to another machine, and a key in {QDRANT_API_KEY}',
+            hint=f'serve it over https, then: url = "{parts._replace(scheme="https").geturl()}"{unless}',
+        )
+    if secrets.qdrant_api_key is None:
+        raise ConfigError(
+            f'store.url: got "{url}" without a key, expected one in {QDRANT_API_KEY} for another machine',
+            hint=f"export {QDRANT_API_KEY}=THE_KEY_OF_THAT_SERVER{unless}",
         )
 
 

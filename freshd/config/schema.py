@@ -44,7 +44,8 @@ class StoreSection(Section):
 
     Attributes:
         url: Of a Qdrant server; None means embedded.
-        plain_http: The API key may cross a network unencrypted, because nobody else is on it.
+        plain_http: The server of another machine may be asked unencrypted, and without a key, because nobody else is
+            on that network.
 
     """
 

@@ -13,7 +13,7 @@ state_dir = ".freshd"
 # Without a url, the index is embedded in freshd; with one, it is a collection on that Qdrant server.
 [store]
 # url = "http://localhost:6333"
-# To another machine an API key goes over https only, unless that network is nobody else's.
+# A server of another machine needs https and a key in FRESHD_QDRANT_API_KEY, unless that network is nobody else's.
 # plain_http = false
 # collection = "knowledge"
 

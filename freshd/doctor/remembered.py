@@ -146,7 +146,7 @@ def _shard(folder: Path, expected: str | None) -> Finding:
 def _server(config: Config, secrets: Secrets, facts: dict[str, str]) -> Iterator[Finding]:
     from freshd.stores.server import ServerStore  # its client takes seconds to import
 
-    check_store(config, secrets)  # or the key would cross the network in the clear
+    check_store(config, secrets)  # before anybody is asked: the key would cross the network
     key = secrets.qdrant_api_key.get_secret_value() if secrets.qdrant_api_key else None
     name, collection = "server", config.store.collection
     with closing(ServerStore(str(config.store.url), collection, 1, api_key=key, timeout_s=5.0)) as server:
