@@ -16,7 +16,8 @@ import pytest
 from freshd.cli import app
 from freshd.compose.recovering import open_ledger
 from freshd.errors import FreshdError, StateInUse, StateUnusable
-from freshd.ledger.database import SCHEMA_VERSION, Database, LedgerLocked, LedgerNotWritable
+from freshd.ledger.database import SCHEMA_VERSION, Database
+from freshd.ledger.troubles import LedgerLocked, LedgerNotWritable
 from freshd.state import StateDirectory
 from freshd.stores import server
 from tests.kit.home import Home, files

@@ -105,6 +105,11 @@ class Live:
                 self._history.forget(self._clock.now() - self.config.history.keep_for)
         return is_alive
 
+    @property
+    def ledger_failure(self) -> FreshdError | None:
+        """What the disk did to the ledger, which nothing is asked of any more; None while it is well."""
+        return self._whole.database.failure
+
     def report_statuses(self) -> None:
         """Log every source whose status became another."""
         statuses = {source["name"]: source["status"] for source in self.status()["sources"]}

@@ -213,6 +213,9 @@ class _Daemon:
                 self._signals.reload = False
                 if self._reload(live):
                     return None
+            if live.ledger_failure is not None:
+                self._log.error(Event.LEDGER_FAILED, error=str(live.ledger_failure), hint=live.ledger_failure.hint)
+                _leave(1)  # as if killed: to close the ledger would be to go on writing it
             if not live.tick():
                 return 1
             if n_ticks % _TICKS_PER_STATUS == 0:

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from freshd.errors import StateError, StateInUse, StateUnusable
+from freshd.errors import StateError, StateUnusable
+from freshd.ledger.troubles import DAMAGED, DENIED, DISK_FAILED, TOLD, LedgerDiskFailed, code_of, lost, unusable
 
 SCHEMA_VERSION = 4
 
@@ -127,31 +128,6 @@ _READER_KIB = 256
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class LedgerNotWritable(StateUnusable, sqlite3.OperationalError):
-    """This user may not write the ledger, or the folder it lies in.
-
-    Whoever waits until a lock is given up or room is made waits for this as well: permission may come back.
-    """
-
-
-class LedgerLocked(StateInUse, sqlite3.OperationalError):
-    """Another program keeps the file locked for longer than it was waited for; it may let go."""
-
-
-class LedgerDiskFailed(StateUnusable, sqlite3.OperationalError):
-    """The disk is full, or would not take or give back what the ledger holds; what was begun is rolled back."""
-
-
-_REBUILD = "freshd ledger rebuild   (from the index; or restore a backup)"
-
-_DENIED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
-_DISK_FAILED = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_PRIMARY = 0xFF
-"""Bits of SQLite's error codes that tell the kind; the others tell where it came up."""
-
-
 class Database:
     """The open ledger file."""
 
@@ -173,23 +149,25 @@ class Database:
 
         """
         if not may_create and not _size(path):  # asked before SQLite is, which makes what is not there
-            raise _lost(path, "is empty" if path.exists() else "is gone")
+            raise lost(path, "is empty" if path.exists() else "is gone")
         self._path = path
         self._busy_timeout_s = busy_timeout_s
         self._lock = threading.RLock()
         self._idle_lock = threading.Lock()  # apart from the writer's, which is held for as long as a transaction
         self._idle: list[sqlite3.Connection] = []
         self._is_closed = False
+        self.failure: LedgerDiskFailed | None = None
+        """What the disk did; from then on every question and every change is refused with it."""
         try:
             self._writer = self._connect()
         except sqlite3.DatabaseError as error:
-            raise _unusable(path, error) from error
+            raise unusable(path, error) from error
         try:
             self.instance = self._prepare((instance or str(uuid.uuid4())) if may_create else None)
         except BaseException as error:
             self._writer.close()
-            if isinstance(error, sqlite3.DatabaseError):
-                raise _unusable(path, error) from error
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, StateError):
+                raise unusable(path, error) from error
             raise
 
     def _connect(self) -> sqlite3.Connection:
@@ -211,13 +189,13 @@ class Database:
             )
         if version == 0:
             if self._writer.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
-                raise _unusable(self._path, "it holds another program's tables")
+                raise unusable(self._path, "it holds another program's tables")
             if new_instance is None:
-                raise _lost(self._path, "is empty")
+                raise lost(self._path, "is empty")
             self._create(new_instance)
         found = self._writer.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()
         if found is None:
-            raise _unusable(self._path, "it does not say whose it is")
+            raise unusable(self._path, "it does not say whose it is")
         self._writer.execute("PRAGMA journal_mode = WAL")
         return str(found["value"])
 
@@ -271,12 +249,17 @@ class Database:
     @contextmanager
     def _permitted(self) -> Iterator[None]:
         """Say of SQLite's words for a lack of permission, a lock, a failing disk or damage what they mean."""
+        if self.failure is not None:
+            raise LedgerDiskFailed(str(self.failure), hint=self.failure.hint)
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if _code(error) in _DENIED | _LOCKED | _DISK_FAILED | _DAMAGED:
-                raise _unusable(self._path, error) from error
-            raise
+            if code_of(error) not in TOLD:
+                raise
+            told = unusable(self._path, error)
+            if isinstance(told, LedgerDiskFailed):
+                self.failure = told
+            raise told from error
 
     def expect_whole(self) -> None:
         """Refuse a file that is damaged anywhere, before anything is done that it may not be fit for.
@@ -286,18 +269,18 @@ class Database:
 
         """
         if (damage := self.damage()) is not None:
-            raise _unusable(self._path, f"is damaged: {damage}")
+            raise unusable(self._path, f"is damaged: {damage}")
 
     def damage(self) -> str | None:
         """Read the whole file and tell what is wrong with it, in one line; None when it is whole.
 
         Measured: 0.6 s for a ledger of a million chunks.
         """
-        with self._reader() as reader:
+        with self._permitted(), self._reader() as reader:
             try:
                 found = str(reader.execute("PRAGMA quick_check(1)").fetchone()[0])
             except sqlite3.DatabaseError as error:
-                if _code(error) not in _DAMAGED:
+                if code_of(error) not in DAMAGED:
                     raise
                 found = str(error)
         return None if found == "ok" else " ".join(found.split())
@@ -325,7 +308,7 @@ class Database:
             try:
                 self._writer.execute("VACUUM")
             except sqlite3.OperationalError as error:
-                if _is_denied(error):
+                if code_of(error) in DENIED | DISK_FAILED:
                     raise
                 return False
             return not self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -337,41 +320,6 @@ class Database:
             for connection in (*self._idle, self._writer):
                 connection.close()
             self._idle.clear()
-
-
-def _is_denied(error: object) -> bool:
-    return _code(error) in _DENIED
-
-
-def _code(error: object) -> int | None:
-    code: int | None = getattr(error, "sqlite_errorcode", None)  # only SQLite's own errors have one
-    return None if code is None else code & _PRIMARY
-
-
-def _unusable(path: Path, reason: object) -> StateError:
-    if _is_denied(reason):
-        return LedgerNotWritable(
-            f"ledger {path}: got {reason}; expected that this user may write it and the folder it lies in",
-            hint=f"run as the user that runs freshd, or: chmod u+rwX {path.parent} {path}*",
-        )
-    if _code(reason) in _LOCKED:
-        return LedgerLocked(
-            f"ledger {path}: got {reason}; expected that nobody but freshd works with it",
-            hint=f"end what keeps it locked: fuser {path}   (tells which process)",
-        )
-    if _code(reason) in _DISK_FAILED:
-        return LedgerDiskFailed(
-            f"ledger {path}: got {reason}; expected a disk that takes it and gives it back",
-            hint=f"free some disk space; if there is enough: dmesg   (tells what the disk of {path.parent} says)",
-        )
-    return StateUnusable(
-        f"ledger {path}: {reason}; expected an intact freshd ledger",
-        hint=_REBUILD,
-    )
-
-
-def _lost(path: Path, how: str) -> StateUnusable:
-    return StateUnusable(f"ledger {path}: {how}, expected that of the index beside it", hint=_REBUILD)
 
 
 def _size(path: Path) -> int:

@@ -12,15 +12,8 @@ from uuid import UUID
 import pytest
 
 from freshd.errors import StateError, StateInUse, StateUnusable
-from freshd.ledger.database import (
-    SCHEMA_VERSION,
-    Database,
-    LedgerDiskFailed,
-    LedgerLocked,
-    LedgerNotWritable,
-    from_us,
-    to_us,
-)
+from freshd.ledger.database import SCHEMA_VERSION, Database, from_us, to_us
+from freshd.ledger.troubles import LedgerDiskFailed, LedgerDiskFull, LedgerLocked, LedgerNotWritable
 from tests.ledger.books import NOON, SOURCE, Books, change
 
 REBUILD = "freshd ledger rebuild   (from the index; or restore a backup)"
@@ -207,15 +200,60 @@ def test_a_full_disk_is_told_as_what_it_is(books: Books):
     with books.database.write() as tx:
         pages = tx.execute("PRAGMA page_count").fetchone()[0]
         tx.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(LedgerDiskFailed) as full:
+    with pytest.raises(LedgerDiskFull) as full:
         books.ledger.record([change(f"{n:0900}") for n in range(500)], None)
-    assert str(full.value) == (
-        f"ledger {books.path}: got database or disk is full; expected a disk that takes it and gives it back"
-    )
-    assert full.value.hint == (
-        f"free some disk space; if there is enough: dmesg   (tells what the disk of {books.path.parent} says)"
-    )
+    assert str(full.value) == f"ledger {books.path}: got database or disk is full; expected a disk that takes it"
+    assert full.value.hint == f"free some disk space: df {books.path.parent}   (tells how much there is)"
     assert isinstance(full.value, sqlite3.OperationalError), "whoever waits for room waits for this"
+
+
+def said_by_sqlite(code: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, code), code
+    return error
+
+
+def fail(books: Books, code: str) -> None:
+    with books.database.write() as tx:
+        tx.execute("INSERT INTO meta VALUES ('fact', 'lost')")
+        raise said_by_sqlite(code)
+
+
+@pytest.mark.parametrize("code", ["SQLITE_IOERR_FSYNC", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_READ", "SQLITE_IOERR"])
+def test_after_an_input_output_error_nothing_is_asked_of_a_ledger_before_it_is_opened_anew(books: Books, code: str):
+    """What a failed sync left is unknown, and another one may call it written."""
+    books.index("a", 1)
+    with pytest.raises(LedgerDiskFailed) as failed:
+        fail(books, code)
+    assert str(failed.value) == (
+        f"ledger {books.path}: got disk I/O error ({code}); expected a disk that takes it and gives it back"
+    )
+    assert "dmesg" in failed.value.hint
+    assert failed.value.exit_code == 1, "12 would keep systemd from starting it again"
+    for ask in (books.state, lambda: books.index("b", 1), books.database.damage, books.database.scrub):
+        with pytest.raises(LedgerDiskFailed) as again:
+            ask()
+        assert str(again.value) == str(failed.value)
+    reopened = books.reopened()
+    assert reopened.database.recall("fact") is None
+    reopened.index("b", 1)
+    assert reopened.state().documents == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("SQLITE_FULL", LedgerDiskFull),
+        ("SQLITE_IOERR_SHMSIZE", LedgerDiskFull),
+        ("SQLITE_IOERR_NOMEM", sqlite3.OperationalError),
+        ("SQLITE_BUSY", LedgerLocked),
+    ],
+)
+def test_no_room_no_memory_and_a_lock_are_waited_for_on_the_ledger_as_it_is_open(books: Books, code: str, told: type):
+    with pytest.raises(told):
+        fail(books, code)
+    books.index("a", 1)
+    assert books.database.recall("fact") is None
 
 
 def test_a_mistake_of_freshds_own_is_not_called_a_damaged_ledger(books: Books):
