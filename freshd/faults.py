@@ -1,7 +1,7 @@
 """Named fail points, armed only by the environment, so that tests can break freshd where it hurts.
 
 `FRESHD_FAULTS="after_intent:kill@2,mid_read:raise"` kills the process at the second hit of
-`after_intent` and raises `OSError` at the first hit of `mid_read`.
+`after_intent` and raises `OSError` at the first hit of `mid_read`; `hang` has the thread that hits it stand still.
 `FRESHD_FAULTS_LOG=FILE` has the name of every fail point that is passed appended to a file, one a line,
 so that a test can break a run at each of them in turn.
 Unarmed, a hit costs one dictionary look-up.
@@ -34,11 +34,16 @@ def _stop() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def _hang() -> None:
+    threading.Event().wait()
+
+
 _ACTIONS: dict[str, Callable[[], None]] = {
     "kill": _kill,
     "raise": _raise,
     "enospc": _enospc,
     "stop": _stop,
+    "hang": _hang,
 }
 
 

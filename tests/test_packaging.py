@@ -117,6 +117,10 @@ def test_the_unit_runs_as_a_user_of_its_own_that_writes_only_its_state(unit):
         "NoNewPrivileges=yes",
         "MemoryDenyWriteExecute=yes",
         "RestartPreventExitStatus=2 12 13",
+        "Type=notify",
+        "NotifyAccess=main",
+        "WatchdogSec=60",
+        "LimitCORE=0",
         "ExecStart=/opt/freshd/bin/freshd run --config /etc/freshd/freshd.toml",
     }
     assert promised - set(unit) == set()

@@ -22,6 +22,7 @@ from freshd.ledger.history import SqliteHistory
 from freshd.ledger.quarantine import SqliteQuarantine
 from freshd.metrics import Facts, Metrics
 from freshd.model import DocumentId, SearchFilter, SourceName
+from freshd.pulse import Pulse
 from freshd.report import Running, changes_answer, judge_deletions, search_answer, status_report
 from freshd.scheduler.remover import Named
 from freshd.shapes import ChangeEntry, ChangesAnswer, Dashboard, HeldDeletions, SearchAnswer, StatusReport
@@ -47,13 +48,21 @@ class Live:
 
     """
 
-    def __init__(self, whole: Whole, *, config_error: str | None = None, former_jobs: Jobs | None = None) -> None:
+    def __init__(
+        self,
+        whole: Whole,
+        *,
+        config_error: str | None = None,
+        former_jobs: Jobs | None = None,
+        endpoint: Pulse | None = None,
+    ) -> None:
         """Put it together; nothing runs yet.
 
         Args:
             whole: Open; closed by whoever opened it, after `stop`.
             config_error: Why a newer config was refused and this one is kept; None where none was.
             former_jobs: Of the config before, which may still be asked about.
+            endpoint: The pulse of the thread that answers; None where nobody does.
 
         """
         self.config: Config = whole.config
@@ -71,6 +80,8 @@ class Live:
         self.reporter = Reporter(self.metrics, self._backlog, whole.is_canary)
         whole.news.on_filled = self.reporter.filled
         self._scheduler = whole.scheduler(self.reporter, self._cannot_write)
+        self._pulses = (*self._scheduler.pulses, *([endpoint] if endpoint else []))
+        self._stalled: set[str] = set()
         self._orders = Orders(whole, self._scheduler, self.reporter)
         surroundings = Surroundings(
             frozenset(target.name for target in whole.targets),
@@ -97,13 +108,22 @@ class Live:
         """Look after what runs, every second or so; tell whether all of it still does."""
         self._scheduler.tick()
         is_alive = self._scheduler.is_alive()
-        if is_alive:
+        stalled = {pulse.name for pulse in self._pulses if pulse.is_late}
+        for name in sorted(stalled - self._stalled):
+            self.reporter.stalled(name)
+        self._stalled = stalled
+        if is_alive and self.is_turning:
             self._heartbeat_at, self._heartbeat_s = self._clock.now(), self._clock.monotonic()
         if self._heartbeat_s - self._forgot_s > _FORGET_EVERY_S:
             self._forgot_s = self._heartbeat_s
             with suppress(sqlite3.OperationalError):  # locked, or no room: there is a next time
                 self._history.forget(self._clock.now() - self.config.history.keep_for)
         return is_alive
+
+    @property
+    def is_turning(self) -> bool:
+        """Whether every thread was going round at the last tick, the endpoint's included."""
+        return not self._stalled
 
     @property
     def ledger_failure(self) -> FreshdError | None:

@@ -4,6 +4,7 @@ SIGTERM, SIGINT   finish the batch in hand and end with 0; the second one leaves
 SIGHUP            read the config again; an invalid one keeps the old and says so
 """
 
+import faulthandler
 import os
 import secrets as random
 import select
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from freshd import __version__, logs
 from freshd.compose import disk_shortage, open_whole
 from freshd.config import Config, Secrets, check_listen, check_store, load, load_secrets, secrets_of_sources
+from freshd.daemon import manager
 from freshd.daemon.control import LiveControl
 from freshd.daemon.live import Live
 from freshd.errors import ConfigError, FreshdError
@@ -97,6 +99,7 @@ def run(path: Path) -> int:
     check_store(config, secrets)
     logs.configure(config.log.format, config.log.level, never_waits=True)
     logs.hide(*secrets.values(), *secrets_of_sources(config))
+    faulthandler.enable()  # a service manager ends what hangs by SIGABRT: where every thread stood is told then
     try:
         return _Daemon(path, config, secrets).run()
     finally:
@@ -156,7 +159,8 @@ class _Daemon:
         if is_first and not self._has_room(server):
             return 0
         with open_whole(self._config, self._secrets, must_open_store=False, parses_aside=True) as whole:
-            live = Live(whole, config_error=config_error, former_jobs=self._control.jobs)
+            former = self._control.jobs
+            live = Live(whole, config_error=config_error, former_jobs=former, endpoint=server.pulse)
             self._control.jobs = live.jobs
             if not server.is_alive():
                 server.start()
@@ -172,7 +176,10 @@ class _Daemon:
                     sources=[target.name for target in whole.targets],
                     pid=os.getpid(),
                 )
-                code = self._watch_over(live)
+                manager.tell("READY=1")
+                code = self._watch_over(live, server)
+                if code is not None:
+                    manager.tell("STOPPING=1")
             finally:
                 self._control.live = None
                 hanging = live.stop()
@@ -191,6 +198,7 @@ class _Daemon:
         """Give a call to the store that is still under way its time: a new config is no reason to end."""
         ends_s = time.monotonic() + _RELOAD_PATIENCE_S
         while live.is_writing and not self._signals.stop and time.monotonic() < ends_s:
+            manager.tell("WATCHDOG=1")
             self._signals.pause(_TICK_S)
 
     def _has_room(self, server: "Server") -> bool:
@@ -198,13 +206,15 @@ class _Daemon:
         while (trouble := _no_room(self._config)) and not self._signals.stop:
             if not self._control.waits_for:
                 server.start()
+                manager.tell("READY=1")  # it answers, with the reason; a start that waits would be given up
                 self._log.error(Event.STORE_LOST, error=str(trouble), hint=trouble.hint)
             self._control.waits_for = str(trouble)
+            manager.tell("WATCHDOG=1")
             self._signals.pause(_TICK_S)
         self._control.waits_for = ""
         return not self._signals.stop
 
-    def _watch_over(self, live: Live) -> int | None:
+    def _watch_over(self, live: Live, server: "Server") -> int | None:
         n_ticks = 0
         while True:
             if self._signals.stop:
@@ -216,8 +226,13 @@ class _Daemon:
             if live.ledger_failure is not None:
                 self._log.error(Event.LEDGER_FAILED, error=str(live.ledger_failure), hint=live.ledger_failure.hint)
                 _leave(1)  # as if killed: to close the ledger would be to go on writing it
+            if not server.is_alive():
+                self._log.error(Event.THREAD_DIED, thread=server.pulse.name, exc_info=server.failure)
+                return 1
             if not live.tick():
                 return 1
+            if live.is_turning:
+                manager.tell("WATCHDOG=1")
             if n_ticks % _TICKS_PER_STATUS == 0:
                 with suppress(sqlite3.OperationalError):  # there is a next time
                     live.report_statuses()
@@ -226,6 +241,7 @@ class _Daemon:
 
     def _reload(self, live: Live) -> bool:
         """Read the config again; tell whether there is another one to run under."""
+        manager.tell_reloading()
         try:
             config = load(self._path)
             check_listen(config, self._secrets)
@@ -239,6 +255,7 @@ class _Daemon:
         except FreshdError as error:
             live.config_error = str(error)
             self._refuse(error)
+            manager.tell("READY=1")
             return False
         self._config, self._former = config, self._config
         logs.configure(config.log.format, config.log.level, never_waits=True)

@@ -144,6 +144,10 @@ class Reporter(Observer):
         """Log a fault of freshd itself."""
         self._log.error(Event.THREAD_DIED, thread=thread, exc_info=error)
 
+    def stalled(self, thread: str) -> None:
+        """Log a thread that does not go round any more."""
+        self._log.error(Event.THREAD_STALLED, thread=thread, hint="restart freshd; nothing is lost by it")
+
     def statuses(self, statuses: Mapping[str, str]) -> None:
         """Log every source whose status became another."""
         for name, status in statuses.items():

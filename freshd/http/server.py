@@ -7,27 +7,37 @@ import threading
 import uvicorn
 from fastapi import FastAPI
 
+from freshd import faults
 from freshd.http.binding import BACKLOG, local_address
 from freshd.http.connection import MAX_HEAD_BYTES, BoundedConnection
 from freshd.http.desk import Desk
+from freshd.pulse import Pulse
 
 KEEP_ALIVE_S = 5
 GRACE_S = 2
 """How long requests in progress may take when the endpoint stops."""
 
 _START_S = 10.0
+_PATIENCE_S = 60.0
+"""The event loop goes round ten times a second."""
 _STOP_S = GRACE_S + 2.0
 
 
 class Server:
-    """The endpoint, from `start` to `stop`; once each."""
+    """The endpoint, from `start` to `stop`; once each.
+
+    Attributes:
+        pulse: Of its thread.
+
+    """
 
     def __init__(self, app: FastAPI, listener: socket.socket) -> None:
         """Take over a bound and listening socket; `stop` closes it."""
         self._desk: Desk = app.state.desk
         self._listener = listener
         self._address = local_address(listener)
-        self._runner = _Runner(app)
+        self.pulse = Pulse("freshd-http", _PATIENCE_S)
+        self._runner = _Runner(app, self.pulse)
         self._thread = threading.Thread(target=self._run, name="freshd-http", daemon=True)
         self._failure: BaseException | None = None
 
@@ -51,6 +61,11 @@ class Server:
         """Tell whether its thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What its thread died of; None for nothing."""
+        return self._failure
+
     def stop(self) -> None:
         """Answer what is being asked if that takes no more than a moment, then close; idempotent."""
         self._desk.release()
@@ -71,7 +86,7 @@ class Server:
 class _Runner(uvicorn.Server):
     """uvicorn, saying when it answers, and leaving no connection behind."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, pulse: Pulse) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -94,6 +109,12 @@ class _Runner(uvicorn.Server):
             )
         )
         self.has_begun_or_ended = threading.Event()
+        self._pulse = pulse
+
+    async def on_tick(self, counter: int) -> bool:
+        self._pulse.beat()
+        faults.hit("mid_endpoint")
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

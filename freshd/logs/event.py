@@ -48,4 +48,5 @@ class Event(StrEnum):
     CANARY_RECOVERED = "canary_recovered"
     JOB_FAILED = "job_failed"
     THREAD_DIED = "thread_died"
+    THREAD_STALLED = "thread_stalled"
     LIBRARY_LOGGED = "library_logged"

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from freshd import faults
 from freshd.errors import FreshdError
 from freshd.guard import Guard
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.sources import SqliteSources
 from freshd.model import SourceName
 from freshd.ports import Clock, Remote
+from freshd.pulse import Pulse
 from freshd.scheduler.hints import Due
 from freshd.scheduler.indexer import Applies, Beside, Indexer, Trouble
 from freshd.scheduler.lane import Lane
@@ -37,6 +39,9 @@ _STOP_S = 12.0
 
 _HINT_PATIENCE_S = 5.0
 """A hint is followed within milliseconds of being due."""
+
+_TURN_S, _TURN_PATIENCE_S = 10.0, 60.0
+"""How often the lookout goes round where there are no hints, and when it is taken to hang."""
 
 _LOOK_STOP_S = 2.0
 """A look ends at the next document it sees; one that takes longer hangs in its source, and has nothing to lose."""
@@ -108,8 +113,8 @@ class Scheduler:
             readers={target.name: target.connector for target in targets if isinstance(target.connector, ReadAhead)},
         )
         self._hinted = threading.Condition()
-        self._is_stopping = False
-        self._died = False
+        self._lookout = Pulse("lookout", _TURN_PATIENCE_S, clock.monotonic)
+        self._is_stopping = self._died = False
         self._set_by = timedelta(0)
         self._looks = ThreadPoolExecutor(_LOOK_THREADS, thread_name_prefix="look")
         self.scanners = {
@@ -141,6 +146,11 @@ class Scheduler:
     def is_alive(self) -> bool:
         """Tell whether every thread that must run does."""
         return not self._died and self._timetable.is_running and all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def pulses(self) -> Sequence[Pulse]:
+        """Of every thread that must go round."""
+        return self._indexer.pulse, self._lookout, self._timetable.pulse
 
     def vital(self, name: SourceName, scan_s: float | None) -> Vital:
         """Tell how a source is being kept up; `scan_s` is how long its newest complete scan took."""
@@ -254,14 +264,16 @@ class Scheduler:
     def _look_out(self) -> None:
         """Wait for hints to become due and hand each source's to a thread; one look of a source at a time."""
         while True:
+            self._lookout.beat()
+            faults.hit("mid_lookout")
             with self._hinted:
                 if self._is_stopping:
                     return
                 free = [lane for lane in self.lanes.values() if not lane.is_busy]
                 dues = [due_s for lane in free if (due_s := lane.hints.next_due_s()) is not None]
-                wait_s = min(dues) - self._clock.monotonic() if dues else None
-                if wait_s is None or wait_s > 0:
-                    self._hinted.wait(wait_s)
+                wait_s = min(dues) - self._clock.monotonic() if dues else _TURN_S
+                if wait_s > 0:
+                    self._hinted.wait(min(wait_s, _TURN_S))
                     continue
                 for lane in free:
                     if due := lane.hints.take(self._clock.monotonic()):

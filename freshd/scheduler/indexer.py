@@ -22,6 +22,7 @@ from freshd.ledger.documents import SqliteLedger
 from freshd.model import DocumentId, DocumentRef, Outcome, Pending, SourceName
 from freshd.pipeline import MAX_BATCH_CHUNKS
 from freshd.ports import Clock
+from freshd.pulse import Pulse
 from freshd.scheduler.errands import Errands
 from freshd.scheduler.marks import Marks
 from freshd.scheduler.readahead import ReadAhead
@@ -47,6 +48,9 @@ _IDLE_S = 1.0
 """Changes put off until later are looked for so often."""
 
 _LEDGER_HINT = "free some disk space, or end what keeps ledger.db locked; freshd carries on by itself then"
+
+_PATIENCE_S = 900.0
+"""What freshd does in one step has deadlines of half a minute; a file on a network that is slow has none."""
 
 _GRACE_S = 8.0
 """A batch in hand is finished when the end is asked for, unless it takes longer than this."""
@@ -102,7 +106,12 @@ class Trouble:
 
 
 class Indexer:
-    """Applies what is pending for some sources, until it is told to stop."""
+    """Applies what is pending for some sources, until it is told to stop.
+
+    Attributes:
+        pulse: Of the thread that runs it.
+
+    """
 
     def __init__(
         self,
@@ -157,6 +166,7 @@ class Indexer:
         self._pause_s = 0.0
         self._set_by = timedelta(0)
         self._is_turn_of_latest = False
+        self.pulse = Pulse("indexer", _PATIENCE_S, clock.monotonic)
 
     @property
     def trouble(self) -> Trouble | None:
@@ -207,10 +217,11 @@ class Indexer:
 
     def _round(self) -> bool:
         """Apply one batch and let marks out; tell whether there was a batch."""
+        self.pulse.rest()  # a store opens, a model is fetched and loaded
         reason = self._cannot_write()
         if reason is not None:
             raise reason
-        self._errands.do()
+        self._do_errands()
         has_worked = self._apply_urgent() or self._apply_backfill() or self._go_on_beside()
         marked = self._marks.release()
         if marked:
@@ -245,10 +256,16 @@ class Indexer:
         self._apply(batch, lambda: self._let_through(batch))
         return True
 
+    def _do_errands(self) -> None:
+        """Do the work of others, who see for themselves how long it takes."""
+        self.pulse.rest()
+        self._errands.do()
+        self.pulse.beat()
+
     def _let_through(self, batch: Sequence[Pending]) -> None:
         """Do what is urgent, in the middle of a batch of something else."""
         self._end_if_late()
-        self._errands.do()
+        self._do_errands()
         while self._urgent.is_set() and self._stopping_since_s is None:
             if not self._apply_urgent(skip=batch):
                 return
@@ -262,11 +279,16 @@ class Indexer:
                 self._let_through(())
             except (StoreError, EmbedderUnavailable) as error:  # of the live generation, and its own affair
                 raise _Interrupted(error) from error
+            finally:
+                self.pulse.rest()
 
+        self.pulse.rest()  # another model may be fetched at any step
         try:
             return self._beside.advance(between)
         except _Interrupted as interrupted:
             raise interrupted.error from interrupted
+        finally:
+            self.pulse.beat()
 
     def _take(self, *, is_urgent: bool, skip: Sequence[Pending] = ()) -> list[Pending]:
         """Take what is due and at hand; what has to be read from afar is begun, and taken once it is there."""
@@ -325,6 +347,7 @@ class Indexer:
             self._on_outcome(_moved(outcome, self._set_by - set_by), pending)
 
     def _end_if_late(self) -> None:
+        self.pulse.beat()
         since_s = self._stopping_since_s
         if since_s is not None and self._clock.monotonic() - since_s > _GRACE_S:
             raise _Ended

@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 
 from freshd.model import SourceName
 from freshd.ports import Clock
+from freshd.pulse import Pulse
 
+_BEAT_S, _PATIENCE_S = 10, 60.0
 _MAX_THREADS = 16
 """Sources looked at in one moment; a source that hangs keeps one of them busy, never another source's turn."""
 
@@ -27,11 +29,17 @@ class _Booking:
 
 
 class Timetable:
-    """Runs things at instants, one run of a source at a time."""
+    """Runs things at instants, one run of a source at a time.
+
+    Attributes:
+        pulse: Of the clockwork's own thread, which runs nothing but its beat.
+
+    """
 
     def __init__(self, clock: Clock) -> None:
         """Prepare an empty timetable; it runs from `start` on."""
         # Here, because it takes 0.1 s and who only tells the status needs no timetable.
+        from apscheduler.executors.debug import DebugExecutor  # type: ignore[import-untyped]
         from apscheduler.executors.pool import ThreadPoolExecutor  # type: ignore[import-untyped]
         from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
 
@@ -42,11 +50,12 @@ class Timetable:
         self._is_stopped = False
         self._offset = self._measured_offset()
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(_MAX_THREADS)},
+            executors={"default": ThreadPoolExecutor(_MAX_THREADS), "own": DebugExecutor()},
             # Runs of a source are kept apart here; a second instance only finds that out.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 2},
             timezone="UTC",
         )
+        self.pulse = Pulse("clockwork", _PATIENCE_S, clock.monotonic)
 
     @property
     def is_running(self) -> bool:
@@ -57,6 +66,7 @@ class Timetable:
     def start(self) -> None:
         """Let it run."""
         self._scheduler.start()
+        self._have_it_beat()
 
     def book(self, name: SourceName, at: datetime, run: Callable[[], None]) -> None:
         """Run something for a source at an instant, unless something is booked sooner; the past is at once."""
@@ -84,6 +94,7 @@ class Timetable:
                     self._scheduler.wakeup()  # it does not count the time that a machine sleeps
                 return timedelta(0)
             self._offset = offset
+            self._have_it_beat()
             for name, booking in self._bookings.items():
                 in_s = max(0.0, booking.at_s - self._clock.monotonic())
                 self._add(name, self._clock.now() + timedelta(seconds=in_s))
@@ -97,6 +108,13 @@ class Timetable:
             # First: its thread would trip over a job that falls due while it is told to end.
             self._scheduler.remove_all_jobs()
             self._scheduler.shutdown(wait=False)
+
+    def _have_it_beat(self) -> None:
+        """Book the next beat anew: where the clock was set back, the one that is booked is far away."""
+        if not self._is_stopped:
+            self._scheduler.add_job(
+                self.pulse.beat, "interval", seconds=_BEAT_S, executor="own", id="pulse", replace_existing=True
+            )
 
     def _add(self, name: SourceName, at: datetime) -> None:
         if self._is_stopped:

@@ -38,7 +38,14 @@ def eventually(question: Callable[[], T], within_s: float = 15.0, every_s: float
 
 
 class Instance:
-    """A folder with documents and a config, and the daemon over it while one runs."""
+    """A folder with documents and a config, and the daemon over it while one runs.
+
+    Attributes:
+        module: The program; freshd, or freshd in disguise.
+
+    """
+
+    module = "freshd.__main__"
 
     def __init__(self, root: Path, sources: str = FILES, *, settings: str = "") -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -72,9 +79,8 @@ class Instance:
     def launch(self, **environment: str) -> Forked:
         """Start, and return at once."""
         with (self.root / "log").open("ab") as log:
-            self.process = forked.start(
-                "run", folder=self.root, out=log.fileno(), err=log.fileno(), environment=environment
-            )
+            streams = {"out": log.fileno(), "err": log.fileno()}
+            self.process = forked.start("run", folder=self.root, environment=environment, module=self.module, **streams)
         return self.process
 
     def _record(self) -> DaemonRecord | None:

@@ -402,3 +402,38 @@ def test_entries_that_change_while_they_are_read_are_indexed_as_they_ended(bench
 def _added(bench: Bench, names: list[str]) -> list[Change]:
     now = bench.clock.now()
     return [Change(SOURCE, DocumentId(name), ChangeKind.ADDED, bench.source.ref(name), now, now) for name in names]
+
+
+def test_a_model_that_takes_long_to_load_is_no_thread_that_hangs(bench: Bench):
+    gate = Gate()
+    with bench.running(cannot_write=gate) as indexer:
+        indexer.pulse.patience_s = 0.0
+        assert gate.arrived.wait(10)
+        assert not indexer.pulse.is_late
+        gate.opened.set()
+
+
+def test_what_others_have_done_takes_as_long_as_it_takes(bench: Bench):
+    gate = Gate()
+    with bench.running() as indexer:
+        asked = threading.Thread(target=indexer.between_batches, args=(gate,))
+        asked.start()
+        indexer.pulse.patience_s = 0.0
+        assert gate.arrived.wait(10)
+        assert not indexer.pulse.is_late
+        gate.opened.set()
+        asked.join()
+
+
+def test_a_step_of_a_batch_that_never_ends_is_one(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    bench.source.write("a.md")
+    bench.scan()
+    gate, embed = Gate(), bench.embedder.embed_passages
+    monkeypatch.setattr(bench.embedder, "embed_passages", lambda texts: (gate(), embed(texts))[1])
+    with bench.running() as indexer:
+        assert gate.arrived.wait(10)
+        indexer.pulse.patience_s = 0.0
+        eventually(lambda: indexer.pulse.is_late)
+        indexer.pulse.patience_s = 900.0
+        gate.opened.set()
+        eventually(lambda: not indexer.pulse.is_late)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import apscheduler.schedulers.base
+import apscheduler.triggers.interval
 import pytest
 
 from freshd.model import SourceName
+from freshd.scheduler import timetable as room
 from freshd.scheduler.timetable import Timetable
 from tests.scheduler.parts import Gate, eventually
 
@@ -172,6 +174,32 @@ def test_nothing_runs_after_the_end(clock: SetClock):
     assert not timetable.is_running
     time.sleep(0.2)
     assert runs.at_s == []
+
+
+@pytest.mark.parametrize("by", [timedelta(0), timedelta(hours=-2), timedelta(hours=2)], ids=["as it was", "back", "on"])
+def test_its_clockwork_is_heard_of_whatever_runs_hangs_or_sets_the_clock(
+    clock: SetClock, monkeypatch: pytest.MonkeyPatch, by: timedelta
+):
+    class SetDatetime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "SetDatetime":
+            return cls.fromtimestamp((datetime.now(UTC) + clock.shift).timestamp(), tz)
+
+    monkeypatch.setattr(room, "_BEAT_S", 0.05)
+    monkeypatch.setattr(apscheduler.schedulers.base, "datetime", SetDatetime)
+    monkeypatch.setattr(apscheduler.triggers.interval, "datetime", SetDatetime)
+    made, gate, beats = Timetable(clock), Gate(), Runs()
+    monkeypatch.setattr(made.pulse, "beat", beats)
+    made.start()
+    for n in range(room._MAX_THREADS + 1):
+        made.book(SourceName(f"source{n}"), clock.now(), gate)
+    eventually(lambda: len(beats.at_s) > 2)
+    clock.shift = by
+    made.follow_clock()
+    n_before = len(beats.at_s)
+    eventually(lambda: len(beats.at_s) > n_before + 2)
+    made.stop()
+    gate.opened.set()
 
 
 def test_many_sources_at_once_all_get_their_turn(timetable: Timetable, clock: SetClock):
