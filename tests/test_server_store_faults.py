@@ -4,6 +4,7 @@ Catalogue rows 41 to 47. Real sockets, real HTTP; the server is the stand-in, th
 """
 
 import random
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from freshd.stores.server import ServerStore
 from freshd.stores.wire import pack_dense
 from tests.kit.clock import ShiftedClock
 from tests.kit.embedder import HashEmbedder
-from tests.kit.proxy import Fault, Proxy, Status
+from tests.kit.proxy import Fault, Proxy, Slow, Status
 from tests.kit.world import Index, Settings, assert_same_index
 from tests.qdrant_standin import Standin, serving
 
@@ -126,16 +127,92 @@ def test_a_call_that_fails_says_so_in_one_line_and_may_be_done_again(
     assert got in (None, left, 1)
 
 
+class Ticks:
+    """A clock by which no time passes but what a test lets pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def ticks() -> Ticks:
+    return Ticks()
+
+
+@pytest.fixture
+def hasty(network: tuple[Standin, Proxy], store: ServerStore, ticks: Ticks) -> Iterator[ServerStore]:
+    """A store with a deadline of a second, over the collection of the other."""
+    made = ServerStore(network[1].url, "kept", 4, timeout_s=1, monotonic=ticks)
+    made.open("owner")
+    yield made
+    network[1].faults, network[1].always = [], None
+    network[1].on_request = lambda *_: None
+    made.close()
+
+
+@pytest.mark.parametrize("slow", [Fault.SILENCE, Slow(drip_s=0.1)], ids=["silent", "dripping"])
 @pytest.mark.parametrize("call", ["upsert", "search_dense", "count"])
-def test_a_server_that_answers_too_late_is_given_up_at_the_deadline(call: str, network: tuple[Standin, Proxy], store):
-    proxy = network[1]
-    hasty = ServerStore(proxy.url, "kept", 4, timeout_s=1)
-    hasty.open("owner")
-    proxy.faults = [Fault.SILENCE]
+def test_a_server_that_answers_too_late_is_given_up_at_the_deadline(
+    call: str, slow: Fault | Slow, network: tuple[Standin, Proxy], hasty: ServerStore, ticks: Ticks
+):
+    """However busy it looks: dripped, the shortest answer takes twenty seconds, with a byte in each tenth of one."""
+    network[1].faults = [slow]
     with pytest.raises(StoreUnavailable, match="no answer"):
         CALLS[call](hasty)
+    ticks.now_s += 1
     CALLS[call](hasty)
-    hasty.close()
+
+
+def test_an_answer_that_is_late_and_in_time_is_one(network: tuple[Standin, Proxy], hasty: ServerStore):
+    network[1].faults = [Slow(delay_s=0.2)]
+    assert CALLS["search_dense"](hasty) == 2
+
+
+def test_of_a_server_that_fell_silent_one_search_at_a_time_waits_and_the_others_are_told(
+    network: tuple[Standin, Proxy], hasty: ServerStore, ticks: Ticks
+):
+    """Else every search would hold a thread until its deadline, and so would those of who asks again."""
+    proxy = network[1]
+
+    def is_told_at_once() -> bool:
+        n_asked = len(proxy.asked)
+        for call in ("search_dense", "search_sparse", "retrieve"):
+            with pytest.raises(StoreUnavailable, match=r"no answer.*\(next try in \d+\.\d s\)"):
+                CALLS[call](hasty)
+        return len(proxy.asked) == n_asked
+
+    proxy.always = Fault.SILENCE
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        hasty.ping()
+    assert is_told_at_once(), "what the thread that writes has found out, nobody has to find out again"
+    ticks.now_s += 0.2
+    arrived = threading.Event()
+    proxy.on_request = lambda *_: arrived.set()
+
+    def try_in_vain() -> None:
+        with pytest.raises(StoreUnavailable):
+            CALLS["search_dense"](hasty)
+
+    trial = threading.Thread(target=try_in_vain)
+    trial.start()
+    assert arrived.wait(10)
+    assert is_told_at_once(), "while the first one tries"
+    trial.join()
+    assert is_told_at_once(), "the pause is longer now"
+    proxy.always = None
+    hasty.ping()
+    assert CALLS["search_dense"](hasty) == 2, "an answer to anybody ends it"
+
+
+def test_what_fails_at_once_is_asked_again_at_once(network: tuple[Standin, Proxy], hasty: ServerStore):
+    for fault in (Fault.REFUSE, Status(503), Status(429, "7")):
+        network[1].faults = [fault]
+        with pytest.raises(StoreUnavailable):
+            CALLS["search_dense"](hasty)
+        assert CALLS["search_dense"](hasty) == 2
 
 
 @pytest.mark.parametrize("call", sorted(CALLS.keys() - {"open"}))

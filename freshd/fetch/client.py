@@ -15,6 +15,7 @@ import httpx
 import stamina
 
 from freshd import __version__
+from freshd.deadline import Deadline
 from freshd.errors import DocumentGone, SourceUnavailable
 from freshd.fetch.addresses import AddressGuard, Resolver, is_public, resolve_host
 from freshd.fetch.answers import content_type, fresh_until, retry_after, validator
@@ -22,7 +23,7 @@ from freshd.fetch.body import BodyRefused, content_coding, read_body
 from freshd.fetch.rests import HostRests
 from freshd.fetch.turns import HostTurns
 from freshd.fetch.urls import check_url, display_url, host_port, one_line, origin_of, parse_url
-from freshd.fetch.wire import CONNECT_S, Deadline, PinnedBackend
+from freshd.fetch.wire import CONNECT_S, PinnedBackend
 from freshd.model import Fetched
 from freshd.ports import Clock
 

@@ -21,11 +21,10 @@ from freshd.errors import CollectionMismatch, StoreError, StoreUnavailable
 from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVector, Vector
 from freshd.ports import StoredPoint
 from freshd.stores import intake
+from freshd.stores.pause import Pause
 from freshd.stores.turns import Turns
 from freshd.stores.wire import FRAME_BYTES, FRAME_POINTS, IDENTITY, LEAST_REMOVED, Verdict
 
-_FIRST_RETRY_S = 0.1
-_LAST_RETRY_S = 5.0
 _DISK_FULL = "free some disk space: a full disk is what ends the engine so; freshd carries on by itself then"
 
 
@@ -69,7 +68,7 @@ class EdgeStore:
             ("flush", "compact", "abandon", "close"), flush_deadline_s
         )
         self._call_deadline_s = call_deadline_s
-        self._pause = _Pause(monotonic)
+        self._pause = Pause(monotonic)
         self._turns = Turns()
         self._starter: Starter | None = None
         self._child: Child | None = None
@@ -301,32 +300,6 @@ class EdgeStore:
         if self._child is not None:
             self._child.kill()
             self._child = None
-
-
-class _Pause:
-    """The time after a failure in which the next start would only fail again."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._length_s = 0.0
-        self._ends_at_s = 0.0
-        self._cause: StoreError | None = None
-
-    def begin(self, cause: StoreError) -> None:
-        """Pause from now, twice as long as last time."""
-        self._length_s = min(max(self._length_s * 2, _FIRST_RETRY_S), _LAST_RETRY_S)
-        self._ends_at_s = self._monotonic() + self._length_s
-        self._cause = cause
-
-    def check(self) -> None:
-        """Raise the cause again while the pause lasts."""
-        left_s = self._ends_at_s - self._monotonic()
-        if self._cause is not None and left_s > 0:
-            raise type(self._cause)(f"{self._cause} (next try in {left_s:.1f} s)", hint=self._cause.hint)
-
-    def end(self) -> None:
-        """Forget earlier failures: something worked."""
-        self._length_s, self._cause = 0.0, None
 
 
 _ERRORS: dict[str, type[StoreError]] = {

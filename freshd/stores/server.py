@@ -7,9 +7,12 @@ Every write waits until it is applied; what the server has acknowledged is in it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from freshd import faults
 from freshd.errors import CollectionMismatch, StoreError, StoreUnavailable
@@ -17,20 +20,21 @@ from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVec
 from freshd.ports import StoredPoint
 from freshd.redaction import printable, without_url_secrets
 from freshd.stores import aliases, intake
-from freshd.stores.intake import Admitted
-from freshd.stores.wire import pack_dense, unpack_dense
+from freshd.stores.pause import Pause
+from freshd.stores.points import SPARSE, as_filter, as_point, as_stored, json_bytes
+from freshd.stores.wire import unpack_dense
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
-_SPARSE = "bm25"
+_LONG_S = 0.5
+"""What fails sooner holds up nobody, and may be asked again at once."""
+
 _PUT_BACK = "freshd reindex   (vectors come from the cache)"
 
 _CALL_POINTS = 256
 _CALL_BYTES = 8 << 20
 """A quarter of what a server takes by default (32 MB), since sizes are estimated."""
-
-_JSON_NUMBER_BYTES = 22
 
 
 class ServerStore:
@@ -46,6 +50,7 @@ class ServerStore:
         api_key: str | None = None,
         timeout_s: float = 30.0,
         client: QdrantClient | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect to nothing yet.
 
@@ -55,8 +60,9 @@ class ServerStore:
             dimension: Length of every dense vector.
             alias: Name that `publish` has stand for the collection; None where nobody else has to find it.
             api_key: Sent with every request; never shown.
-            timeout_s: Of one request, rounded up to whole seconds.
+            timeout_s: Of one request as a whole, rounded up to whole seconds.
             client: Used instead of one made for `url`, for tests.
+            monotonic: Clock of the pauses in which searches do not wait for a server that fell silent.
 
         """
         self._where = f"collection '{collection}' at {without_url_secrets(url)}"
@@ -65,6 +71,7 @@ class ServerStore:
         self._dimension = dimension
         self._instance = ""
         self._client = client or _connect(url, api_key, timeout_s)
+        self._silence = Pause(monotonic, trial_s=timeout_s)
 
     @property
     def openings(self) -> int:
@@ -133,9 +140,9 @@ class ServerStore:
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points whole, in portions a server takes."""
-        for portion in intake.portions(intake.admit(points, self._dimension), _json_bytes, _CALL_POINTS, _CALL_BYTES):
+        for portion in intake.portions(intake.admit(points, self._dimension), json_bytes, _CALL_POINTS, _CALL_BYTES):
             with self._guarded():
-                self._client.upsert(self._collection, [_point(point) for point in portion], wait=True)
+                self._client.upsert(self._collection, [as_point(point) for point in portion], wait=True)
 
     def relabel(self, labels: Sequence[Relabel]) -> None:
         """Set payload fields of points that certainly exist."""
@@ -183,22 +190,25 @@ class ServerStore:
         conditions = intake.check_search(limit, where)
         if not indices:
             return []
-        return self._search(models.SparseVector(indices=indices, values=values), _SPARSE, limit, conditions)
+        return self._search(models.SparseVector(indices=indices, values=values), SPARSE, limit, conditions)
 
     def _search(self, query: Any, using: str | None, limit: int, conditions: list[intake.Condition]) -> list[Match]:
+        self._silence.check()
         with self._guarded():
+            where = as_filter(conditions)
             answer = self._client.query_points(
-                self._collection, query, using=using, limit=limit, query_filter=_filter(conditions), with_payload=False
+                self._collection, query, using=using, limit=limit, query_filter=where, with_payload=False
             )
         return [Match(ChunkId(str(hit.id)), hit.score) for hit in answer.points]
 
     def retrieve(self, chunk_ids: Sequence[ChunkId], *, with_vectors: bool = False) -> list[StoredPoint]:
         """Read points by id; absent ones are left out."""
         intake.check_ids(chunk_ids)
+        self._silence.check()
         found: list[StoredPoint] = []
         for ids in intake.in_runs(chunk_ids, _CALL_POINTS):
             with self._guarded():
-                found += map(_stored, self._client.retrieve(self._collection, ids, True, with_vectors))
+                found += map(as_stored, self._client.retrieve(self._collection, ids, True, with_vectors))
         return found
 
     def scroll(self, after: ChunkId | None, limit: int, *, with_vectors: bool = False) -> list[StoredPoint]:
@@ -214,7 +224,7 @@ class ServerStore:
             records, _ = self._client.scroll(
                 self._collection, limit=limit + 1, offset=offset, with_payload=True, with_vectors=with_vectors
             )
-        return [_stored(record) for record in records if str(record.id) != after][:limit]
+        return [as_stored(record) for record in records if str(record.id) != after][:limit]
 
     def count(self) -> int:
         """Exact number of points."""
@@ -231,7 +241,7 @@ class ServerStore:
         self._client.create_collection(
             self._collection,
             vectors_config=models.VectorParams(size=self._dimension, distance=models.Distance.COSINE),
-            sparse_vectors_config={_SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
             metadata={"freshd": {"instance": instance}},
         )
 
@@ -248,7 +258,7 @@ class ServerStore:
         """Refuse a collection of another instance or shape; nothing has been written to it then."""
         self._expect_owner(_owner(info), instance)
         dense = info.config.params.vectors
-        sparse = (info.config.params.sparse_vectors or {}).get(_SPARSE)
+        sparse = (info.config.params.sparse_vectors or {}).get(SPARSE)
         got = (getattr(dense, "size", None), getattr(dense, "distance", None), getattr(sparse, "modifier", None))
         expected = (self._dimension, "Cosine", "idf")
         if got != expected:
@@ -279,6 +289,21 @@ class ServerStore:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
+        """Have searches pause after a call that was long and in vain, whose ever it was."""
+        began_s = time.monotonic()
+        try:
+            with self._explained():
+                yield
+        except StoreError as error:
+            if isinstance(error, StoreUnavailable) and time.monotonic() - began_s > _LONG_S:
+                self._silence.begin(error)
+            else:
+                self._silence.end()
+            raise
+        self._silence.end()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         """Turn whatever the client raises into our own errors."""
         from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
         from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -335,13 +360,18 @@ def _owner(info: models.CollectionInfo) -> str | None:
 def _connect(url: str, api_key: str | None, timeout_s: float) -> QdrantClient:
     from qdrant_client import QdrantClient
 
+    from freshd.stores.bounded import BoundedTransport
+
+    timeout_s = math.ceil(timeout_s)
+    # On this machine a connection costs nothing, and none is kept that the server may just be closing.
+    transport = BoundedTransport(timeout_s, keeps=urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1"))
     # The version check asks the server at once, in a thread, and warns on stderr; `open` asks soon enough.
-    return QdrantClient(url=url, api_key=api_key, timeout=timeout_s, check_compatibility=False)  # type: ignore[arg-type]
+    return QdrantClient(url=url, api_key=api_key, timeout=timeout_s, check_compatibility=False, transport=transport)
 
 
 def _shape(size: Any, distance: Any, modifier: Any) -> str:
     distance, modifier = getattr(distance, "value", distance), getattr(modifier, "value", modifier)
-    return f"{size}-dimensional vectors ({distance}) with {_SPARSE} ({modifier})"
+    return f"{size}-dimensional vectors ({distance}) with {SPARSE} ({modifier})"
 
 
 def _reason(content: bytes) -> str:
@@ -358,43 +388,3 @@ def _line(error: Exception) -> str:
 
 def _short(text: str) -> str:
     return printable(without_url_secrets(" ".join(text.split())))[:200]
-
-
-def _json_bytes(point: Admitted) -> int:
-    n_numbers = len(point.dense) // 4 + 2 * len(point.indices)
-    return n_numbers * _JSON_NUMBER_BYTES + len(json.dumps(point.payload))
-
-
-def _point(point: Admitted) -> models.PointStruct:
-    from qdrant_client import models
-
-    sparse = models.SparseVector(indices=point.indices, values=point.values)
-    vector: Any = {"": unpack_dense(point.dense).tolist(), _SPARSE: sparse}
-    return models.PointStruct(id=point.chunk_id, vector=vector, payload=point.payload)
-
-
-def _filter(conditions: list[intake.Condition]) -> models.Filter | None:
-    from qdrant_client import models
-
-    if not conditions:
-        return None
-    return models.Filter(must=[_condition(*condition) for condition in conditions])
-
-
-def _condition(key: str, how: str, what: Any) -> models.FieldCondition:
-    from qdrant_client import models
-
-    match = models.MatchAny(any=what) if how == "any" else models.MatchPrefix(prefix=what)
-    return models.FieldCondition(key=key, match=match)
-
-
-def _stored(record: models.Record) -> StoredPoint:
-    chunk_id, payload = ChunkId(str(record.id)), record.payload or {}
-    vectors: Any = record.vector
-    if not vectors:
-        return StoredPoint(chunk_id, payload)
-    if not isinstance(vectors, dict):  # a server may leave the names away where there is but one vector
-        vectors = {"": vectors}
-    sparse = vectors.get(_SPARSE)
-    terms = SparseVector() if sparse is None else SparseVector(tuple(sparse.indices), tuple(sparse.values))
-    return StoredPoint(chunk_id, payload, Vector(pack_dense(vectors[""])), terms)

@@ -47,6 +47,23 @@ class Status:
     retry_after: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """The server does what it is asked, and its answer takes its time.
+
+    Attributes:
+        delay_s: Before the first byte.
+        drip_s: After each byte; 0 sends them at once.
+
+    """
+
+    delay_s: float = 0.0
+    drip_s: float = 0.0
+
+
+Trouble = Fault | Status | Slow
+
+
 class Proxy:
     """Passes requests on until the `with` block ends; what goes wrong may be set at any time, from any thread.
 
@@ -60,8 +77,8 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         """Listen on a free port in front of another one on loopback."""
-        self.faults: list[Fault | Status | None] = []
-        self.always: Fault | Status | None = None
+        self.faults: list[Trouble | None] = []
+        self.always: Trouble | None = None
         self.asked: list[tuple[str, str]] = []
         self.on_request: Callable[[str, str], None] = lambda *_: None
         self._behind = port
@@ -92,7 +109,7 @@ class Proxy:
         """Of the server, by way of this."""
         return f"http://127.0.0.1:{self.port}"
 
-    def _next(self) -> "Fault | Status | None":
+    def _next(self) -> Trouble | None:
         with self._lock:
             return self.faults.pop(0) if self.faults else self.always
 
@@ -127,8 +144,18 @@ class Proxy:
             client.sendall(_with_body(reply, b"\xff{]"))
         elif fault is Fault.EMPTY:
             client.sendall(_with_body(reply, b"{}"))
+        elif isinstance(fault, Slow):
+            self._drip(client, reply, fault)
         else:
             client.sendall(reply)
+
+    def _drip(self, client: socket.socket, reply: bytes, slow: Slow) -> None:
+        self._closing.wait(slow.delay_s)
+        step = 1 if slow.drip_s else len(reply)
+        for start in range(0, len(reply), step):
+            client.sendall(reply[start : start + step])
+            if self._closing.wait(slow.drip_s):
+                return
 
     def _behind_it(self, request: bytes) -> bytes:
         with socket.create_connection(("127.0.0.1", self._behind), timeout=_LONGEST_S) as server:
