@@ -16,11 +16,13 @@ from freshd.errors import CollectionMismatch, ConfigError, StoreUnavailable
 from freshd.model import ChunkId, Point, Relabel, SearchFilter, SparseVector, Vector
 from freshd.stores.server import ServerStore
 from freshd.stores.wire import pack_dense
+from tests.kit.certificates import Authority
 from tests.kit.clock import ShiftedClock
 from tests.kit.embedder import HashEmbedder
 from tests.kit.proxy import Fault, Proxy, Slow, Status
 from tests.kit.world import Index, Settings, assert_same_index
 from tests.qdrant_standin import Standin, serving
+from tests.scripted_server import Reply, ScriptedServer
 
 COLLECTION = "knowledge"
 VECTOR = Vector(pack_dense((1.0, 0.0, 0.0, 0.0)))
@@ -412,6 +414,27 @@ def test_a_server_of_another_machine_that_anybody_may_write_is_not_written(tmp_p
     assert refused.value.hint.startswith("export FRESHD_QDRANT_API_KEY=")
     checked(tmp_path, store, KEY)
     checked(tmp_path, f"{store}\nplain_http = true", NO_KEY)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_a_key_is_shown_only_to_a_server_that_proves_who_it_is(
+    is_trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    authority = Authority(tmp_path)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with ScriptedServer(authority.server("localhost")) as server:
+        for path, result in (("/aliases", '{"aliases": []}'), ("/collections/kept/exists", '{"exists": false}')):
+            server.on(path, Reply(200, f'{{"result": {result}, "status": "ok", "time": 0.0}}'.encode()))
+        store = ServerStore(f"https://localhost:{server.port}", "kept", 4, api_key="c4nary-key")
+        if is_trusted:
+            assert store.whose() is None
+            assert [one.headers["api-key"] for one in server.requests] == 2 * ["c4nary-key"]
+        else:
+            with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+                store.whose()
+            assert server.requests == []
+        store.close()
 
 
 @pytest.mark.parametrize("secrets", [KEY, NO_KEY], ids=["key", "no key"])

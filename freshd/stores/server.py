@@ -204,9 +204,9 @@ class ServerStore:
     def retrieve(self, chunk_ids: Sequence[ChunkId], *, with_vectors: bool = False) -> list[StoredPoint]:
         """Read points by id; absent ones are left out."""
         intake.check_ids(chunk_ids)
-        self._silence.check()
         found: list[StoredPoint] = []
         for ids in intake.in_runs(chunk_ids, _CALL_POINTS):
+            self._silence.check()
             with self._guarded():
                 found += map(as_stored, self._client.retrieve(self._collection, ids, True, with_vectors))
         return found
