@@ -119,11 +119,8 @@ def store(config: Config, secrets: Secrets, state: StateDirectory) -> Iterator[F
     for name in there:
         yield _shard(state.index_dir / name, facts.get("instance"))
     if EXPUNGE in facts:
-        got, hint = (
-            "the index's files may still hold what was forgotten",
-            "freshd run, or freshd reindex: rewrites them",
-        )
-        yield warning("forgotten", got, "that no file holds it, for which they must be rewritten", hint)
+        got, hint = "files of the index may still hold it", "freshd run, or: freshd reindex   (rewrites them)"
+        yield warning("forgotten", got, "files that were rewritten since", hint)
 
 
 def _shard(folder: Path, expected: str | None) -> Finding:
