@@ -87,7 +87,9 @@ def _embedded(payload: Mapping[str, Any]) -> str:
 
 
 def _files(docs: Path) -> Iterator[Path]:
-    return (path for path in docs.rglob("*.md") if path.is_file() and not path.name.startswith("."))
+    """Regular files: a link is followed neither to a file nor to a folder."""
+    found = (path for path in docs.rglob("*.md") if path.is_file() and not path.name.startswith("."))
+    return (path for path in found if not any(one.is_symlink() for one in (path, *path.parents)))
 
 
 def _words(text: str) -> list[str]:

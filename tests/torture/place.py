@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 import tempfile
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,13 +54,24 @@ class Diverged(AssertionError):
 
 
 class Feed:
-    """A feed on loopback whose entries come and change, and never go."""
+    """A feed on loopback whose entries come and change, and go only when they are told to.
+
+    Attributes:
+        entries: What it shows: words by guid, the oldest first.
+        ever: All words that each guid ever had.
+        status: What it answers with.
+        moved: With what status it sends everybody to another address, where it is as well; None for not.
+
+    """
 
     def __init__(self, server: ScriptedServer, seed: str) -> None:
         self._random = random.Random(seed)
         self.entries: dict[str, str] = {}
+        self.ever: defaultdict[str, set[str]] = defaultdict(set)
         self.status = 200
-        self.url = server.on("/feed", self._answer)
+        self.moved: int | None = None
+        self._elsewhere = server.on("/moved", self._answer)
+        self.url = server.on("/feed", self._at_first)
         self.host = server.host
         self.churn(3)
 
@@ -67,14 +79,34 @@ class Feed:
         for _ in range(times):
             key = f"entry-{self._random.randrange(_ENTRIES)}"
             words = " ".join(f"news{self._random.randrange(9_999)}" for _ in range(self._random.randrange(5, 40)))
-            self.entries = {**self.entries, key: words}
+            self._show({**self.entries, key: words})
+
+    def roll_off(self) -> str:
+        """Show the oldest entry no more; give its guid."""
+        oldest, *left = self.entries
+        self._show({key: self.entries[key] for key in left})
+        return oldest
+
+    def churn_guids(self, n: int) -> None:
+        """Give every entry another guid, the n-th; all else of it stays."""
+        self._show({f"{_base(key)}~{n}": words for key, words in self.entries.items()})
+
+    def _show(self, entries: dict[str, str]) -> None:
+        for key, words in entries.items():
+            self.ever[key].add(words)
+        self.entries = entries
+
+    def _at_first(self, request: Request) -> Reply:
+        if self.moved is None or self.status != 200:
+            return self._answer(request)
+        return Reply(self.moved, b"", {"Location": self._elsewhere})
 
     def _answer(self, request: Request) -> Reply:
         if self.status != 200:
             return Reply(self.status)
         entries = self.entries
         items = "".join(
-            f"<item><guid isPermaLink='false'>{key}</guid><title>On {key}</title>"
+            f"<item><guid isPermaLink='false'>{key}</guid><title>On {_base(key)}</title>"
             f"<description>{words}</description></item>"
             for key, words in entries.items()
         )
@@ -85,11 +117,17 @@ class Feed:
         return Reply(200, body, {"Content-Type": "application/rss+xml", "ETag": tag})
 
 
+def _base(key: str) -> str:
+    return key.partition("~")[0]
+
+
 @dataclass
 class Tally:
     """What was done and what came of it.
 
     Attributes:
+        reached: What was killed at, and how often.
+        there: How many hits of that there are in a run, where it was killed at one after another until there was none.
         recoveries_s: From the start of freshd to everything applied, after each kill.
 
     """
@@ -99,6 +137,8 @@ class Tally:
     runs: int = 0
     looks: int = 0
     comparisons: int = 0
+    reached: Counter[str] = field(default_factory=Counter)
+    there: Counter[str] = field(default_factory=Counter)
     recoveries_s: list[float] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:

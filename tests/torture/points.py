@@ -72,9 +72,15 @@ def read_durable(state: Path) -> Durable:
     return Durable(points, certain, unknown, pending)
 
 
-def read_points(state: Path) -> dict[str, dict[str, Any]]:
-    """Read every point of the one shard in a state directory that may be changed by it; none where none was made."""
-    shards = [path for one in (state / "index").glob("*/") if (path := Path(shard_of(one))).is_dir()]
+def read_points(state: Path, generation: str = "*") -> dict[str, dict[str, Any]]:
+    """Read every point of the one shard in a state directory that may be changed by it; none where none was made.
+
+    Args:
+        state: The state directory.
+        generation: The one whose shard is meant, where there may be several.
+
+    """
+    shards = [path for one in (state / "index").glob(f"{generation}/") if (path := Path(shard_of(one))).is_dir()]
     assert len(shards) <= 1, shards
     points: dict[str, dict[str, Any]] = {}
     for path in shards:
