@@ -14,6 +14,7 @@ from itertools import islice
 import pytest
 
 from freshd.stores.edge_files import EdgeFiles
+from tests.kit.failpoints import STEPS
 from tests.torture import kills
 from tests.torture.daemon import Daemon
 from tests.torture.place import Diverged, Place
@@ -21,6 +22,9 @@ from tests.torture.points import read_points
 from tests.torture.program import state_of
 
 RECOVERIES = 50
+OFTEN = {"mid_embed", "mid_read"}
+"""Passed for every passage and every document; the first two are enough here."""
+
 NEEDS_STRACE = pytest.mark.skipif(not kills.has_strace(), reason="strace is not installed")
 pytestmark = pytest.mark.timeout(600)
 
@@ -39,22 +43,32 @@ def count(each: Iterator[str], most: int | None = None) -> int:
 
 
 def test_a_run_killed_at_any_fail_point_is_finished_by_the_next(place: Place):
-    """In the process of freshd."""
-    names = [name for name in kills.fail_points(place) if not name.startswith(("store_", "mid_"))]
-    assert {"after_detect", "after_intent", "before_applied", "after_applied"} <= set(names)
-    assert count(kills.at_fail_points(place, names=sorted(names))) >= len(names)
+    """In the process of freshd; each is killed at, every time it is passed."""
+    names = {name for name in kills.fail_points(place) if not name.startswith("store_")}
+    assert names == {"after_detect", "mid_read", *STEPS, "before_scrub", "after_applied"}
+    count(kills.at_fail_points(place, names=sorted(names - OFTEN)))
+    for name in sorted(OFTEN):
+        count(kills.at_fail_points(place, names=[name]), 2)
+    assert names == place.tally.reached.keys()
 
 
 def test_a_run_whose_store_is_killed_at_any_fail_point_is_finished_by_the_next(place: Place):
     """The store's process alone, before it does what it was asked, and before it can say that it did."""
     names = ("store_before_upsert", "store_after_upsert", "store_before_remove", "store_after_remove")
     names += ("store_before_flush", "store_after_flush", "store_before_close")
-    assert count(kills.at_fail_points(place, names=names)) >= len(names)
+    count(kills.at_fail_points(place, names=names))
+    assert set(names) == place.tally.reached.keys()
 
 
 def test_a_first_index_killed_at_any_fail_point_is_finished_by_the_next(place: Place):
     names = ("after_detect", "after_intent", "mid_upsert", "before_flush", "before_applied", "store_before_open")
-    assert count(kills.at_fail_points(place, is_first=True, names=names)) >= len(names)
+    count(kills.at_fail_points(place, is_first=True, names=names))
+    assert set(names) == place.tally.reached.keys()
+
+
+def test_an_opening_that_puts_a_lost_index_back_is_killed_and_finished_by_the_next(place: Place):
+    assert count(kills.in_opening(place)) == 2
+    assert place.tally.reached == {"mid_recovery": 3}
 
 
 def test_recovery_killed_fifty_times_converges_once_it_is_left_alone(place: Place):
@@ -63,7 +77,10 @@ def test_recovery_killed_fifty_times_converges_once_it_is_left_alone(place: Plac
 
 @NEEDS_STRACE
 def test_a_run_killed_at_a_system_call_that_changes_the_disk_is_finished_by_the_next(place: Place):
-    assert count(kills.at_syscalls(place, stride=37)) >= len(kills.SYSCALLS)
+    """Of every kind, in either process."""
+    count(kills.at_syscalls(place, stride=100))
+    kinds = {f"{name} of {whom}" for whom, names in kills.SYSCALLS.items() for name in names}
+    assert kinds == place.tally.reached.keys()
 
 
 @NEEDS_STRACE

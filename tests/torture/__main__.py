@@ -30,6 +30,7 @@ _AT_EVERY_POINT: dict[str, Kind] = {
     "fail points, edits": kills.at_fail_points,
     "fail points, first index": lambda place: kills.at_fail_points(place, is_first=True),
     "one recovery after another": lambda place: kills.in_recovery(place, _RECOVERIES),
+    "lost index, opening": kills.in_opening,
     "system calls, edits": kills.at_syscalls,
     "system calls, first index": lambda place: kills.at_syscalls(place, is_first=True),
 }
@@ -38,7 +39,13 @@ _AT_RANDOM: dict[str, Kind] = {"one-shots at random": kills.at_random, "daemons 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description="Break freshd, and see what stands.")
-    parser.add_argument("--kills", type=int, metavar="N", default=0, help="kill it so many times")
+    parser.add_argument(
+        "--kills",
+        type=int,
+        metavar="N",
+        default=0,
+        help="kill it so many times, three in four at one point after another",
+    )
     parser.add_argument("--cuts", type=int, metavar="N", default=0, help="cut the power so many times; needs root")
     parser.add_argument("--soak", type=float, metavar="MINUTES", default=0, help="edit for so long")
     parser.add_argument("--rate", type=float, metavar="R", default=10, help="edits a second of the soak (%(default)s)")
@@ -79,6 +86,8 @@ def _kill(arguments: argparse.Namespace) -> int:
             say(f"DIVERGED {name}: {diverged}")
         total.add(tally)
         say(f"{name}: {tally.kills:,} kills, {time.monotonic() - began_s:,.0f} s so far")
+        for point in {**tally.reached, **tally.there}:
+            say(f"  {point}: {_coverage(tally.reached[point], tally.there.get(point))}")
     say(
         f"{total.kills:,} kills (seed {arguments.seed}, about {arguments.chunks:,} chunks): {divergences} divergences,"
         f" 0 manual steps; {total.looks:,} looks before a recovery, {total.comparisons:,} comparisons after it"
@@ -106,6 +115,14 @@ def _kill_so(kind: Kind, wanted: int, arguments: argparse.Namespace, seed: int) 
         except Diverged as error:
             return place.tally, str(error)
         return place.tally, ""
+
+
+def _coverage(reached: int, there: int | None) -> str:
+    if there is None:
+        return f"the first {reached}, then there were kills enough"
+    if not there:
+        return "not passed"
+    return f"all {reached}" if reached >= there else f"{reached} of {there}"
 
 
 def _percentiles(seconds: list[float]) -> str:

@@ -1,9 +1,10 @@
 """Kills and errors, one at a time; after each: a look, a recovery, a comparison. Each generator yields after one.
 
 What is enumerated goes the way SQLite is tested: the first hit, the second, the third …, until a run is through
-before its time has come.
+before its time has come. The tally keeps what was killed at, and how much there was.
 """
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +15,21 @@ from tests.torture.daemon import Daemon
 from tests.torture.place import Place
 from tests.torture.program import Ended
 
-SYSCALLS = ("fsync", "fdatasync", "msync", "pwrite64", "ftruncate", "/^rename", "/^unlink")
-"""System calls that change what a disk holds, as strace names them; writes through a mapping are none."""
+SYSCALLS = {
+    "freshd": ("fsync", "fdatasync", "pwrite64", "ftruncate", "/^rename", "/^unlink"),
+    "store": ("fsync", "msync", "ftruncate", "/^rename", "/^unlink"),
+}
+"""System calls by which each process changes what a disk holds, as strace names them.
+
+Writes of the engine through a mapping are none.
+"""
 
 ERRORS = (("fsync", "EIO"), ("fdatasync", "EIO"), ("msync", "EIO"), ("pwrite64", "ENOSPC"), ("/^rename", "EIO"))
 _STEPS = ("after_detect", "mid_read", *STEPS)
+_IS_KILLED = -1
+_CALL = re.compile(r"^(\d*) *\w+\(", re.MULTILINE)
+"""A call in strace's log, with the thread that made it where several are followed."""
+
 _LONGEST_PAUSE_S = 0.3
 
 
@@ -42,15 +53,36 @@ def at_fail_points(place: Place, *, is_first: bool = False, names: Sequence[str]
 
     """
     for name in names if names is not None else sorted(fail_points(place)):
-        yield from _until_through(place, name, is_first, lambda n, name=name: _armed(place, f"{name}:kill@{n}"))
+        yield from _until_through(place, name, is_first, lambda n, name=name: _armed(place, name, n))
 
 
 def at_syscalls(place: Place, *, is_first: bool = False, stride: int = 1) -> Iterator[str]:
-    """Kill at every system call that changes the disk, of either process; needs strace."""
-    for name in SYSCALLS:
-        yield from _until_through(
-            place, name, is_first, lambda n, name=name: _traced(place, name, f"signal=SIGKILL:when={n}"), stride
-        )
+    """Kill at every system call that changes the disk, of one process and then of the other; needs strace.
+
+    It counts the calls of each thread by itself. Each process makes all of them in one thread, but for a few that the
+    engine makes beside while it creates a shard: these are not reached, and the tally says how many they are.
+    """
+    for whom, names in SYSCALLS.items():
+        for name in names:
+            yield from _until_through(
+                place, f"{name} of {whom}", is_first, lambda n, one=(name, whom): _killed(place, *one, n), stride
+            )
+
+
+def in_opening(place: Place, times: int = 2) -> Iterator[str]:
+    """Kill what puts a lost index back, at each page that it looks through and as often; then leave it alone."""
+    place.settle("before the index is lost")
+    for n in range(1, times + 1):
+        shutil.rmtree(place.state / "index")
+        for _ in range(n):
+            assert _armed(place, "mid_recovery", 1) == _IS_KILLED, "a lost index is looked for while freshd opens"
+            place.tally.reached["mid_recovery"] += 1
+            place.tally.there["mid_recovery"] += 1
+        ended = place.run("reindex")  # says what was lost, as it should
+        assert ended.code == 0, ended.err
+        says = f"index lost, opening killed {n} times"
+        place.compare(says)
+        yield says
 
 
 def errors(place: Place, *, stride: int = 1) -> Iterator[str]:
@@ -60,7 +92,7 @@ def errors(place: Place, *, stride: int = 1) -> Iterator[str]:
         for n in count(1, stride):
             says = f"{name} fails with {error} at {n}{lasting}"
             place.churn()
-            _traced(place, name, f"error={error}:when={n}{lasting}")
+            _traced(place, name, "freshd", f"error={error}:when={n}{lasting}", "--follow-forks")
             if "(INJECTED)" not in log.read_text(errors="replace"):
                 place.settle(says)
                 break
@@ -128,18 +160,19 @@ def under_churn(place: Place) -> Iterator[str]:
 
 
 def _until_through(
-    place: Place, name: str, is_first: bool, run: Callable[[int], Ended], stride: int = 1
+    place: Place, name: str, is_first: bool, run: Callable[[int], int], stride: int = 1
 ) -> Iterator[str]:
+    """Kill at the first hit, the next …; `run` gives what `_outcome` does."""
+    reached, there = place.tally.reached, place.tally.there
     for n in count(1, stride):
         says = f"{'first index' if is_first else 'edits'}, killed at {name} {n}"
         if is_first:
             shutil.rmtree(place.state, ignore_errors=True)
         place.churn()
-        ended = run(n)
-        if ended.code == 0:
+        if (hits := run(n)) != _IS_KILLED:
+            there[name] += hits
             return
-        if not ended.is_killed:
-            place.tally.kills += 1  # of the store's process alone
+        reached[name] += 1
         _recovered(place, says)
         yield says
 
@@ -150,15 +183,36 @@ def _recovered(place: Place, says: str) -> None:
     place.compare(says)
 
 
-def _armed(place: Place, faults: str) -> Ended:
-    return place.run("reindex", FRESHD_FAULTS=faults)
+def _armed(place: Place, name: str, n: int) -> int:
+    """Kill at the n-th hit of a fail point."""
+    log = place.root / "hits"
+    log.unlink(missing_ok=True)
+    ended = place.run("reindex", FRESHD_FAULTS=f"{name}:kill@{n}", FRESHD_FAULTS_LOG=str(log))
+    hits = log.read_text().split().count(name)
+    return _outcome(place, ended, hits, is_killed=hits >= n)
 
 
-def _traced(place: Place, syscall: str, injection: str) -> Ended:
-    """Run under strace, which counts the calls of each thread by itself."""
-    log = place.root / "trace"
-    flags = ["--follow-forks", "-qq", f"--output={log}", f"--trace={syscall}", f"--inject={syscall}:{injection}"]
-    return place.run("reindex", strace=flags)
+def _killed(place: Place, syscall: str, whom: str, n: int) -> int:
+    """Kill a process at the n-th call of the thread that is first to make so many."""
+    flags = ["--follow-forks"] if whom == "store" else []  # from freshd on these would lead to the store as well
+    ended = _traced(place, syscall, whom, f"signal=SIGKILL:when={n}", *flags)
+    calls = Counter(_CALL.findall((place.root / "trace").read_text(errors="replace")))
+    return _outcome(place, ended, calls.total(), is_killed=max(calls.values(), default=0) >= n)
+
+
+def _outcome(place: Place, ended: Ended, hits: int, *, is_killed: bool) -> int:
+    """Tell that something was killed, or how many hits there are in a run that nothing was killed in."""
+    if is_killed:
+        place.tally.kills += not ended.is_killed  # of the store's process alone
+        return _IS_KILLED
+    assert ended.code == 0, ended.err
+    return hits
+
+
+def _traced(place: Place, syscall: str, whom: str, injection: str, *flags: str) -> Ended:
+    """Run with one process under strace, and what it starts with `--follow-forks`."""
+    options = ["-qq", f"--output={place.root / 'trace'}", f"--trace={syscall}", f"--inject={syscall}:{injection}"]
+    return place.run("reindex", strace=[*options, *flags], traced=whom)
 
 
 def has_strace() -> bool:

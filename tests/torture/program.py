@@ -1,4 +1,4 @@
-"""freshd as a process that can be killed: started afresh, under strace, or forked from one that has loaded it."""
+"""freshd as a process that can be killed: started afresh, or forked from one that has loaded it; under strace."""
 
 import json
 import os
@@ -62,6 +62,7 @@ class Program:
         self,
         *arguments: str,
         strace: Sequence[str] = (),
+        traced: str = "freshd",
         kill_after_s: float | None = None,
         within_s: float = _LONGEST_S,
         **environment: str,
@@ -70,7 +71,8 @@ class Program:
 
         Args:
             *arguments: The command and what follows it.
-            strace: Options of the strace that it runs under; none without one.
+            strace: Options of the strace that it runs under, where it is forked; none without one.
+            traced: Which process strace is attached to: `freshd`, or `store` before that opens anything.
             kill_after_s: When it is killed, unless it has ended by then.
             within_s: A command that takes longer hangs, which is an error.
             **environment: In addition.
@@ -78,8 +80,12 @@ class Program:
         """
         began_s = time.monotonic()
         with (self._folder / "out").open("wb+") as out, (self._folder / "err").open("wb+") as err:
-            process = self._start(arguments, out.fileno(), err.fileno(), environment, strace)
-            tracer = _attached(process.pid, strace) if strace and self._forks else None
+            is_store = bool(strace) and traced == "store"
+            if is_store:
+                environment["FRESHD_FAULTS"] = "store_before_open:stop"
+            is_stopped = bool(strace) and not is_store
+            process = self._start(arguments, out.fileno(), err.fileno(), environment, is_stopped=is_stopped)
+            tracer = _attached(process.pid, strace, is_store=is_store) if strace else None
             code = _ended(process, within_s, kill_after_s)
             assert code is not None, f"freshd {' '.join(arguments)} did not end within {within_s:g} s"
             if tracer is not None:
@@ -90,10 +96,10 @@ class Program:
     def start(self, **environment: str) -> "subprocess.Popen[bytes] | forked.Forked":
         """Start `freshd run` and return at once."""
         with (self._folder / "log").open("ab") as log:
-            return self._start(["run"], log.fileno(), log.fileno(), environment, ())
+            return self._start(["run"], log.fileno(), log.fileno(), environment)
 
     def _start(
-        self, arguments: Sequence[str], out: int, err: int, environment: dict[str, str], strace: Sequence[str]
+        self, arguments: Sequence[str], out: int, err: int, environment: dict[str, str], *, is_stopped: bool = False
     ) -> "subprocess.Popen[bytes] | forked.Forked":
         if self._forks:
             return forked.start(
@@ -103,12 +109,11 @@ class Program:
                 out=out,
                 err=err,
                 environment=environment,
-                is_stopped=bool(strace),
+                is_stopped=is_stopped,
             )
-        # strace, killed by the signal it gave its tracee, ends by it; a shell would say 128 + n.
-        traced = ["strace", *strace] if strace else []
+        assert not is_stopped, "only what is forked can be told to wait for strace"
         return subprocess.Popen(
-            [*traced, sys.executable, "-m", self._module, *arguments],
+            [sys.executable, "-m", self._module, *arguments],
             cwd=self._folder,
             env={**os.environ, "PYTHONPATH": str(forked.ROOT), "PYTHONDONTWRITEBYTECODE": "1", **environment},
             stdin=subprocess.DEVNULL,
@@ -129,8 +134,11 @@ def _ended(
         return None if kill_after_s is None else code
 
 
-def _attached(pid: int, options: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Have strace follow a process that stopped itself, and let it go on."""
+def _attached(pid: int, options: Sequence[str], *, is_store: bool) -> "subprocess.Popen[bytes]":
+    """Have strace follow a process that stopped itself, or the store that it started, and let that go on."""
+    if is_store:
+        _wait_for(lambda: _stopped_below(pid))
+        (pid,) = _stopped_below(pid)
     _wait_for(lambda: state_of(pid) == "T")
     tracer = subprocess.Popen(["strace", *options, f"--attach={pid}"], stdin=subprocess.DEVNULL)
     status = Path(f"/proc/{pid}/status")
@@ -139,7 +147,11 @@ def _attached(pid: int, options: Sequence[str]) -> "subprocess.Popen[bytes]":
     return tracer
 
 
-def _wait_for(question: Callable[[], bool]) -> None:
+def _stopped_below(pid: int) -> list[int]:
+    return [one for one in children(pid) if state_of(one) == "T"]
+
+
+def _wait_for(question: Callable[[], object]) -> None:
     end_s = time.monotonic() + _LONGEST_S
     while not question():
         assert time.monotonic() < end_s
