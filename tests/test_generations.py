@@ -1,6 +1,8 @@
 """Another model or recipe: a generation is filled beside the live one, takes its place, and can be gone back to."""
 
 import io
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +34,7 @@ from tests.kit.world import without_times
 from tests.qdrant_standin import Standin, serving
 from tests.scheduler.parts import Gate, eventually
 from tests.scripted_server import Reply, ScriptedServer
+from tests.torture.program import state_of
 
 SOURCE = SourceName("docs")
 FIRST, SECOND, THIRD = "alpha-32", "beta-32", "gamma-48"
@@ -778,6 +781,61 @@ def test_on_a_server_the_alias_goes_along(hosted: World, server: Standin):
     hosted.reindex(THIRD)
     assert first not in collections(server)
     assert alias(server) in collections(server) - {second}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_over_a_server_it_is_finished_by_the_next_run(hosted: World, server: Standin, point: str):
+    """A real kill -9 of a real process, whose server goes on."""
+    hosted.reindex(FIRST)
+    hosted.reindex(SECOND)
+    second = alias(server)
+    process = changing_model(hosted, FRESHD_FAULTS=f"{point}:kill")
+    assert process.wait(60) == -signal.SIGKILL
+    assert alias(server) == second in collections(server)
+    assert_finished(hosted, server)
+
+
+@pytest.mark.parametrize("method_and_path", [("PUT", "/points"), ("PUT", "/index"), ("POST", "/aliases")])
+@pytest.mark.parametrize("is_applied", [False, True])
+def test_killed_while_a_server_is_asked_it_is_finished_by_the_next_run(
+    hosted: World, server: Standin, method_and_path: tuple[str, str], is_applied: bool
+):
+    """Before the server does it, or before anybody hears that it did."""
+    hosted.reindex(FIRST)
+    method, end = method_and_path
+    answer, is_stopped = server.answer, threading.Event()
+
+    def then_kill(*request: Any) -> Any:
+        if request[0] != method or not request[1].endswith(end) or is_stopped.is_set():
+            return answer(*request)
+        is_stopped.set()
+        result = answer(*request) if is_applied else None
+        os.kill(process.pid, signal.SIGKILL)
+        eventually(lambda: state_of(process.pid) in ("", "Z"))
+        return result
+
+    server.answer = then_kill  # type: ignore[method-assign]
+    process = changing_model(hosted)
+    assert process.wait(60) == -signal.SIGKILL
+    assert is_stopped.is_set()
+    assert alias(server) in collections(server)
+    assert_finished(hosted, server)
+
+
+def changing_model(world: World, **environment: str) -> forked.Forked:
+    config = world.configure(THIRD)
+    how = {"folder": config.parent, "module": "tests.kit.models", "environment": environment}
+    return forked.start("reindex", "--config", str(config), **how)
+
+
+def assert_finished(world: World, server: Standin) -> None:
+    """By nothing but the next run: the alias stands for a whole index, and none but it and the former one is left."""
+    world.reindex(THIRD)
+    with world.whole(THIRD) as whole:
+        assert world.dump(whole) == world.scratch(THIRD)
+        assert_whole(whole)
+        assert alias(server) == whole.generations.current.record.name
+    assert len(collections(server)) == 2
 
 
 def test_an_alias_that_was_left_behind_is_brought_along_at_the_next_start(hosted: World, server: Standin):
