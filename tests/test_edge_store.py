@@ -471,5 +471,21 @@ def test_damaged_shard_is_unavailable_and_does_not_end_us(directory: Path):
         opened(directory)
 
 
+def test_an_engine_that_panics_is_told_and_opens_again_once_it_is_mended(directory: Path):
+    """Half of the status of an index of absent fields: the engine reads past its end."""
+    store = opened(directory)
+    store.upsert([point(1)])
+    store.close()
+    (status,) = (directory / "shard").glob("segments/*/payload_index/*-doc_id-null/is_null/status.dat")
+    whole = status.read_bytes()
+    status.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StoreUnavailable, match="panicked in 'open'") as told:
+        opened(directory)
+    assert "freshd" in told.value.hint
+    status.write_bytes(whole)
+    with closing(opened(directory)) as mended:
+        assert mended.count() == 1
+
+
 def test_directory_is_for_its_owner_only(store: EdgeStore, directory: Path):
     assert directory.stat().st_mode & 0o777 == 0o700
