@@ -743,6 +743,21 @@ def test_the_status_says_which_generation_is_searched_and_how_far_the_next_one_i
     assert f"<dt>Next generation</dt><dd>{done}" in facts(report, datetime.now(UTC))
 
 
+def test_a_store_that_died_keeps_no_other_from_being_closed(world: World):
+    world.reindex(FIRST)
+    with suppress(StoreUnavailable), world.whole(SECOND) as whole:
+        whole.generations.settle()
+        for _ in range(3):
+            whole.generations.advance(lambda: None)
+        stores = [one for one in whole.generations.stores() if isinstance(one, EdgeStore)]
+        assert len(stores) == 2
+        for store in stores:
+            assert store.child_pid is not None
+            store.remove([ChunkId("00000000-0000-0000-0000-000000000007")])  # so that there is something to flush
+            os.kill(store.child_pid, signal.SIGKILL)
+    assert [store.child_pid for store in stores] == [None, None]
+
+
 # On a server
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from typing import Generic
 
@@ -133,9 +133,9 @@ class Generations(Generic[G]):
         return self._is_expunging
 
     def _close_aside(self) -> None:
-        if self._aside is not None:
-            self._aside[1].close()
-            self._aside = None
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            aside[1].close()
 
     def is_live(self, generation: G) -> bool:
         """Tell, by the ledger, whether a generation is still the live one."""
@@ -239,12 +239,13 @@ class Generations(Generic[G]):
         return Filling(filler.failed, eta_s, str(trouble) if trouble else filler.error)
 
     def close(self) -> None:
-        """Let go of every generation; idempotent."""
+        """Let go of every generation, also where one of them cannot be closed well; idempotent."""
         self._filler = None
-        self._close_aside()
-        for one in (*self._former, self._beside, self._live):
-            if one is not None:
-                one.close()
+        with ExitStack() as each:
+            for one in (self._live, self._beside, *self._former):
+                if one is not None:
+                    each.callback(one.close)
+            each.callback(self._close_aside)
 
     # How
 
