@@ -404,7 +404,9 @@ class Freshd(RuleBasedStateMachine):
         is_mounted = not self._away.exists()
         assert all(source == SOURCE for source, _ in gone), gone
         assert is_mounted or self._is_approved or not gone, gone
-        assert not [name for _, name in gone if name in self._shown() and self._has_text(name)], gone
+        lost_to_sight = self._is_approved and not is_mounted  # a person let an unmounted source go
+        standing = [name for _, name in gone if name in self._shown() and self._has_text(name)]
+        assert lost_to_sight or not standing, standing
         shown = self._shown()  # what is there without a word is no deletion
         lost = {key for key in gone if self._held[key] not in held.values() and key[1] not in shown}
         allowed = max(GUARD.documents, int(GUARD.share * sum(source == SOURCE for source, _ in self._held)))
