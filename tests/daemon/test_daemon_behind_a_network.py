@@ -62,7 +62,7 @@ class Behind(Instance):
         """Within the time that systemd gives, and well."""
         self.proxy.always = Fault.SILENCE
         self.write("d.md", "# D\n\nThe fourthword.\n")
-        eventually(lambda: self.source()["pending"] == 1)
+        eventually(lambda: self.source()["pending"])
         began_s = time.monotonic()
         self.signal(signal.SIGTERM)
         assert self.ended(25) == 0
@@ -89,7 +89,7 @@ def test_whatever_the_network_does_is_said_waited_out_and_made_good(one: Behind)
         one.proxy.always = fault
         one.write("b.md", f"# B\n\nThe laterword{n}.\n")
         one.goes_on_without_the_store(reason)
-        eventually(lambda: one.source()["pending"] == 1)
+        eventually(lambda: one.source()["pending"])  # a file so young that it is looked at again may wait as well
         if reason == "401":
             assert "FRESHD_QDRANT_API_KEY" in str(one.events("store_lost")[-1])
         one.proxy.always = None
