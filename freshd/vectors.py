@@ -295,7 +295,7 @@ class SqliteVectorCache:
         except (sqlite3.Error, OSError) as error:
             raise StateUnusable(
                 f"vector cache {self._path}: {error}; expected a file that can be read and written",
-                hint="make it writable, or remove it: it is a cache, and vectors are computed again",
+                hint="free some disk space, make it writable, or remove it: vectors are computed again",
             ) from error
 
     def _now(self) -> int:

@@ -53,6 +53,14 @@ Measured with 60,000 of 384 numbers, beside four bytes: a scan takes 0.53 × the
 a number is off by 7e-6 at most, and of the best 200 none is missed.
 """
 
+_FREE = "free some disk space; freshd carries on by itself then"
+_LOAD_BYTES = 1 << 20
+"""With less room the engine may end by SIGBUS while it loads a shard that is whole; seen with 64 KiB.
+
+On a file system in memory reading takes room as well, some 14 MiB for a small shard: there its process may end so
+with more than this, which costs that call.
+"""
+
 _PUT_BACK = "freshd reindex   (vectors come from the cache)"
 
 Identity = dict[str, Any]
@@ -219,6 +227,10 @@ class EdgeFiles:
         What a killed process left in memory alone is put on the disk first. The engine takes what it reads for durable:
         its log would keep a hole there when the power fails, and it ignores writes that it counts below what it holds.
         """
+        disk = os.statvfs(self.shard)
+        if (free_bytes := disk.f_bavail * disk.f_frsize) < _LOAD_BYTES:
+            what = f"got {free_bytes >> 10:,} KiB of free disk, expected {_LOAD_BYTES >> 10:,} KiB to load its shard"
+            raise Refusal(Verdict.FAILED, f"store {self._directory}: {what}", _FREE)
         sync_tree(self.shard)
         try:
             return EdgeShard.load(self.shard)
