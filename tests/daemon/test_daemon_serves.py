@@ -201,7 +201,7 @@ def test_a_renamed_document_is_never_missing_under_both_its_names(daemon: Instan
         for n in range(8):
             (daemon.docs / names[n % 2]).rename(daemon.docs / names[(n + 1) % 2])
             eventually(lambda n=n: [name for name, _ in (answers[-1:] or [[]])[0]] == [names[(n + 1) % 2]])
-    assert {len(answer) for answer in answers} == {1}
+    assert {len(answer) for answer in answers} == {1}, f"{list(map(len, answers))}\n{daemon.log_text()[-4_000:]}"
 
 
 def test_text_that_is_applied_as_deleted_never_comes_back(daemon: Instance):
