@@ -28,6 +28,8 @@ The hint says what mends it, as a command where there is one.
 from datetime import datetime
 from typing import ClassVar
 
+from freshd.model import DocumentId
+
 
 class FreshdError(Exception):
     """Root of the tree.
@@ -130,6 +132,7 @@ class DocumentBusy(FreshdError):
 
     Attributes:
         is_at_it: It goes on now, rather than waiting.
+        previous_id: Of the document that this one is, moved; None where it is none. That one stays until then.
 
     """
 
@@ -139,6 +142,7 @@ class DocumentBusy(FreshdError):
         """Keep beside the message whose turn it is."""
         super().__init__(message)
         self.is_at_it = is_at_it
+        self.previous_id: DocumentId | None = None
 
 
 class NotEmbeddable(FreshdError):

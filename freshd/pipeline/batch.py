@@ -14,6 +14,7 @@ from freshd.model import (
     Coverage,
     Digest,
     Document,
+    DocumentId,
     Outcome,
     OutcomeKind,
     Pending,
@@ -110,6 +111,7 @@ class Pipeline:
         plans: list[Plan] = []
         outcomes: list[Outcome] = []
         busy: list[tuple[Pending, datetime]] = []
+        stay: dict[tuple[SourceName, DocumentId], datetime] = {}
         ends_s = self._clock.monotonic() + _LONGEST_PLANNING_S
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move;
         # before them what has failed already, which may take as long again as a parser is given.
@@ -119,13 +121,19 @@ class Pipeline:
             if (plans or outcomes) and self._clock.monotonic() > ends_s:
                 break
             moved_away = {(p.change.source, p.change.previous_id) for p in plans if p.previous}
-            if (pending.change.source, pending.change.document_id) in moved_away:
+            key = pending.change.source, pending.change.document_id
+            if key in moved_away:
+                continue
+            if key in stay:  # search would miss it under both its names
+                busy.append((pending, stay[key]))
                 continue
             try:
                 result = self._try_plan(pending, between)
             except DocumentBusy as reason:
                 delay = _BUSY_RETRY if reason.is_at_it else _TURN_RETRY
                 busy.append((pending, self._clock.now() + delay))
+                if reason.previous_id is not None:
+                    stay[pending.change.source, reason.previous_id] = busy[-1][1]
                 continue
             if isinstance(result, Plan):
                 plans.append(result)
@@ -200,7 +208,11 @@ class Pipeline:
 
     def _plan_content(self, pending: Pending, revision: Revision, document: Document, digest: Digest) -> Plan:
         change, previous = self._moved(pending.change, digest)
-        fields, chunks = self._recipe.take_apart(document, change.source, change.document_id, digest)
+        try:
+            fields, chunks = self._recipe.take_apart(document, change.source, change.document_id, digest)
+        except DocumentBusy as busy:
+            busy.previous_id = change.previous_id
+            raise
         plan = plan_of(pending, revision, document.ref, fields, chunks)
         return replace(plan, change=change, previous=previous)
 

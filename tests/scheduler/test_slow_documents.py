@@ -96,3 +96,23 @@ def test_a_first_index_goes_on_while_the_parser_is_at_something_else(bench: Benc
     bench.apply()
     assert bench.store.documents() == {"text.md"}
     assert bench.pending() == {"slow.md": "added"}
+
+
+def test_a_document_that_moved_stays_under_its_old_name_while_its_new_one_is_being_parsed(
+    bench: Bench, parsers: BusyParsers
+):
+    """Otherwise search would miss it under both."""
+    bench.index_all(["old.md", "other.md"])
+    parsers.slow.add("new.md")
+    bench.source.rename("old.md", "new.md")
+    bench.source.delete("other.md")
+    bench.scanner.look(dict.fromkeys(("old.md", "new.md"), bench.clock.now()))
+    bench.scanner.look({"other.md": bench.clock.now()}, is_second=True)
+    assert bench.pending() == {"new.md": "added", "old.md": "deleted", "other.md": "deleted"}
+    bench.apply()
+    assert bench.store.documents() == {"old.md"}
+    parsers.slow.clear()
+    bench.clock.advance(SECONDS)
+    bench.apply()
+    assert bench.store.documents() == {"new.md"}
+    assert not bench.pending()
