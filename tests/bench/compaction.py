@@ -6,6 +6,7 @@ Half of the chunks are removed, which is when the embedded store does it.
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from freshd.compose import Whole
@@ -14,7 +15,7 @@ from tests.bench.drawn import DrawnEmbedder
 from tests.bench.instance import Instance, reindex
 from tests.bench.pages import CHUNKS_A_DOCUMENT, Pages, updated
 from tests.bench.report import Cell, Table
-from tests.bench.timing import percentile
+from tests.bench.timing import percentile, took
 
 CHUNKS = 100_000
 _ROUNDS = 100
@@ -61,10 +62,7 @@ def _asked(
     searches, searchable, durable = list[float](), list[float](), list[float]()
     n = 0
     while goes_on(n):
-        query = pages.query()
-        began_s = time.perf_counter()
-        whole.search.search(query, 10)
-        searches.append(time.perf_counter() - began_s)
+        searches.append(took(partial(whole.search.search, pages.query(), 10)))
         for seen, seconds in zip((searchable, durable), updated(whole, pages, names[n % len(names)]), strict=True):
             seen.append(seconds)
         n += 1

@@ -20,7 +20,7 @@ from tests.bench.drawn import DrawnEmbedder
 from tests.bench.instance import Instance, reindex
 from tests.bench.pages import CHUNKS_A_DOCUMENT, Pages, updated
 from tests.bench.report import Table, bars, machine, say, show_machine
-from tests.bench.timing import cpu_s, peak_bytes, percentile
+from tests.bench.timing import cpu_s, peak_bytes, percentile, took
 from tests.torture.program import children
 
 SIZES = (1_000, 10_000, 100_000)
@@ -138,14 +138,14 @@ def _measure(size: int, folder: Path) -> Seen:
     pages = Pages(instance, size // CHUNKS_A_DOCUMENT)
     with instance.open(embedder) as whole:
         before_s = _spent_s()
-        index_s = _took(lambda: reindex(whole))
+        index_s = took(lambda: reindex(whole))
         index_cpu_s = _spent_s() - before_s
         chunks = whole.store.count()
         time.sleep(_OLD_ENOUGH_S)
-        rescan_s = percentile([_took(lambda: reindex(whole)) for _ in range(5)], 0.5)
+        rescan_s = percentile([took(lambda: reindex(whole)) for _ in range(5)], 0.5)
         updates = [updated(whole, pages, name) for name in pages.names[:_EDITS]]
         queries = [pages.query() for _ in range(_QUERIES)]
-        searches = [_took(lambda q=query: whole.search.search(q, 10)) for query in queries]  # type: ignore[misc]
+        searches = [took(lambda q=query: whole.search.search(q, 10)) for query in queries]  # type: ignore[misc]
         memory_bytes = _peaks()
     disk_bytes = sum(path.stat().st_blocks * 512 for path in instance.state_dir.rglob("*") if path.is_file())
     began_s = time.perf_counter()
@@ -194,12 +194,6 @@ def _peaks() -> tuple[int, int]:
 def _store_pid() -> int:
     (pid,) = children(os.getpid())
     return pid
-
-
-def _took(work: Callable[[], object]) -> float:
-    began_s = time.perf_counter()
-    work()
-    return time.perf_counter() - began_s
 
 
 def main() -> None:

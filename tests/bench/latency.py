@@ -8,7 +8,7 @@ So some edits are made while nobody asks; of those, and of all others, the daemo
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from tests.bench.corpus import DjangoDocs, files, put
 from tests.bench.daemon import Daemon, running
 from tests.bench.instance import Instance, chunks_of, reindex
 from tests.bench.report import Cell, Table
-from tests.bench.timing import percentile, until
+from tests.bench.timing import percentile, took, until
 
 PART = "howto"
 EDITS = 100
@@ -57,7 +57,7 @@ def run(docs: DjangoDocs, scratch: Path) -> Table:
         n_chunks = whole.store.count()
     # The other one is never indexed: it tells what freshd would embed, while the daemon has the state to itself.
     with Instance(scratch / "other", instance.docs).open() as other, running(instance) as daemon:
-        first_s, *searches = [_seconds(partial(daemon.finds, f"how to do thing {n}")) for n in range(21)]
+        first_s, *searches = [took(partial(daemon.finds, f"how to do thing {n}")) for n in range(21)]
         sum(1 for _ in other.recipe.embedder.embed_passages(["loads the model"]))
         edits = list(_edits(instance.docs, daemon, other))
         shown = daemon.source()["lag_seconds"]
@@ -97,12 +97,6 @@ def _rows(
     yield row("one search, nothing else going on", searches)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    began_s = time.perf_counter()
-    work()
-    return time.perf_counter() - began_s
-
-
 # Edits
 
 
@@ -121,7 +115,7 @@ def _edits(docs: Path, daemon: Daemon, other: Whole) -> Iterator[_Edit]:
         if n >= EDITS:
             time.sleep(_UNASKED_FOR_S)
         is_found = partial(daemon.finds, phrase)
-        found_s = _seconds(partial(until, is_found, f"{phrase} is found", patience_s=_PATIENCE_S))
+        found_s = took(partial(until, is_found, f"{phrase} is found", patience_s=_PATIENCE_S))
         until(daemon.is_settled, "nothing is pending", patience_s=_PATIENCE_S)
         ended_at = datetime.now(UTC)
         yield _Edit(document_id, way, began_at, ended_at, found_s, _embedding_s(other, document_id, phrase))
@@ -130,7 +124,7 @@ def _edits(docs: Path, daemon: Daemon, other: Whole) -> Iterator[_Edit]:
 def _embedding_s(other: Whole, document_id: str, phrase: str) -> float:
     """Embed the chunk that holds the phrase, with nothing else going on."""
     text = next(piece.embedded_text for piece in chunks_of(other, document_id) if phrase in piece.text)
-    return _seconds(lambda: list(other.recipe.embedder.embed_passages([text])))
+    return took(lambda: list(other.recipe.embedder.embed_passages([text])))
 
 
 def _write_in_place(path: Path, text: str) -> None:

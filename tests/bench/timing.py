@@ -51,6 +51,13 @@ def ratios(times: Sequence[float], baseline: Sequence[float]) -> Spread:
     return Spread.of([time / base for time, base in zip(times, baseline, strict=True)])
 
 
+def took(work: Callable[[], object]) -> float:
+    """Do something; give the seconds that took."""
+    began_s = time.perf_counter()
+    work()
+    return time.perf_counter() - began_s
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Give the smallest value that at least `share` of all values do not exceed (nearest rank)."""
     ordered = sorted(values)
