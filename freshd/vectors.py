@@ -57,6 +57,8 @@ INSERT INTO size VALUES (0);
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 """The last one is SQLite's "no such table": the statements are fixed, so it is the file that is wrong."""
 
+_HINDERED = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
 T = TypeVar("T")
 
 
@@ -123,7 +125,7 @@ class SqliteVectorCache:
 
         Raises:
             ValueError: A vector is empty or is no row of float32; nothing was remembered.
-            StateUnusable: The file could not be used, for another reason than damage or a full disk.
+            StateUnusable: The file could not be used, for another reason than damage, a lock or a full disk.
 
         """
         for digest, vector in vectors.items():
@@ -167,7 +169,7 @@ class SqliteVectorCache:
             if abs(now - row.used_at) >= TOUCH_AFTER_S:  # also what a clock since set back put into the future
                 stale.append(row.seq)
         if damaged or stale:
-            with _unless_full(), self._transaction():
+            with _unless_hindered(), self._transaction():
                 self._delete([(row.seq, len(row.vector)) for row in damaged])
                 self._database.executemany("UPDATE vectors SET used_at = ? WHERE seq = ?", ((now, s) for s in stale))
         return found
@@ -175,7 +177,7 @@ class SqliteVectorCache:
     # Writing
 
     def _put(self, embedder: bytes, rows: list[tuple[bytes, bytes]]) -> None:
-        with _unless_full():
+        with _unless_hindered():
             with self._transaction():
                 known = _rows(self._database, embedder, [digest for digest, _ in rows])
                 self._delete([(row.seq, len(row.vector)) for row in known])
@@ -330,12 +332,12 @@ def _rows(database: sqlite3.Connection, embedder: bytes, keys: list[bytes]) -> I
 
 
 @contextmanager
-def _unless_full() -> Iterator[None]:
-    """Forget what there is no disk for; the ledger and the store, which cannot do without, will say so."""
+def _unless_hindered() -> Iterator[None]:
+    """Forget what there is no disk for, and what another program keeps locked: others, who cannot do without, tell."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        if _code(error) != sqlite3.SQLITE_FULL:
+        if _code(error) not in _HINDERED:
             raise
 
 

@@ -324,6 +324,26 @@ def test_what_cannot_be_read_as_the_index_has_it_is_carried_over(world: World):
         assert any("booked by the office" in text for _, text in hits(whole, "trains"))
 
 
+def test_what_was_carried_over_is_cut_anew_once_its_source_is_back(world: World):
+    """It left its place while another way to cut took over: the former cut stays until it can be read."""
+    world.write("long.md", "# Long\n\n" + " ".join(f"word{n}" for n in range(60)) + "\n")
+    world.reindex(FIRST)
+    module = "freshd.compose.generation"
+    away = world.docs.with_name("away")
+    with mock.patch(f"{module}._MIN_TOKENS", 4), mock.patch(f"{module}._MAX_TOKENS", 24):
+        world.docs.rename(away)
+        with world.whole(FIRST) as whole:
+            whole.reindexer().run()
+            assert not whole.generations.is_under_way
+            assert_whole(whole)
+            assert world.dump(whole), "nothing is lost while it is away"
+        away.rename(world.docs)
+        world.reindex(FIRST)
+        with world.whole(FIRST) as whole:
+            assert world.dump(whole) == world.scratch(FIRST)
+            assert world.embedded(lambda: whole.reindexer().run()) == []
+
+
 def test_documents_of_a_source_that_left_the_config_come_along(world: World):
     world.reindex(FIRST)
     path = world.configure(SECOND)

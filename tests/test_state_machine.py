@@ -40,8 +40,6 @@ from freshd.errors import FreshdError
 from freshd.guard import Guard
 from freshd.ledger.proofs import Proofs
 from freshd.model import DocumentId, Hint, SourceName
-from freshd.pipeline import filling
-from freshd.pipeline.carrying import carried
 from freshd.scheduler import Drain, Scanner, Tally
 from freshd.scheduler.hints import Hints
 from tests.kit.embedder import HashEmbedder
@@ -142,8 +140,6 @@ class Freshd(RuleBasedStateMachine):
         self._clock = JumpingClock()
         self._models = {name: HashEmbedder(dimension, MOST_TOKENS[0]) for name, dimension in DIMENSIONS.items()}
         self._patch = self._around.enter_context(composed_of(self._clock, self._models))
-        self._is_carried = False
-        self._patch.setattr(filling, "carried", self._carry)
         self._scope, self._model, self._states, self._churns = BROAD, "one", 0, 0
         self._rolled: dict[str, str | None] = {}
         self._cut(MOST_TOKENS[0])
@@ -448,8 +444,7 @@ class Freshd(RuleBasedStateMachine):
         for _ in range(4):
             self._is_approved = True
             self._whole.ledger.approve(SourceName(SOURCE))
-            self._reindex(full=self._is_carried)
-            self._is_carried = False
+            self._reindex()
             self._clock.advance(timedelta(days=1))
         assert self._whole.ledger.left(SourceName(SOURCE)) == []
         cut_off = {one.document_id for one in self._whole.ledger.left(SourceName(FEED))}
@@ -528,11 +523,6 @@ class Freshd(RuleBasedStateMachine):
             shutil.rmtree(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
-
-    def _carry(self, *arguments: Any) -> Any:
-        """What cannot be read while another generation fills stands as it was cut until it is read again."""
-        self._is_carried = True
-        return carried(*arguments)
 
     def _cut(self, tokens: int) -> None:
         self._patch.setattr(freshd.compose.generation, "_MAX_TOKENS", tokens)

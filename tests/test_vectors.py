@@ -205,6 +205,18 @@ def test_a_full_disk_is_forgetting_not_failing(path, clock, cache):
     assert cache.get(EMBEDDER, map(digest, range(500))) == {digest(1): vector(1)}
 
 
+def test_a_file_that_another_program_writes_for_long_is_forgetting_not_failing(path, clock, cache):
+    cache.put(EMBEDDER, {digest(1): vector(1)})
+    clock.move(7_200)  # so that a hit would be written down
+    cache._database.execute("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        cache.put(EMBEDDER, {digest(2): vector(2)})
+        assert cache.get(EMBEDDER, [digest(1), digest(2)]) == {digest(1): vector(1)}
+    cache.put(EMBEDDER, {digest(2): vector(2)})
+    assert cache.get(EMBEDDER, [digest(2)]) == {digest(2): vector(2)}
+
+
 # Damage
 
 

@@ -13,13 +13,13 @@ from freshd.ledger.database import Database
 from freshd.ledger.forgetting import STAYS
 from freshd.ledger.generations import BESIDE, LIVE
 from freshd.model import ChunkId, Digest, DocumentId, DocumentRef, Revision, SourceName
-from freshd.ports import Applied, Intent
+from freshd.ports import CARRIED, Applied, Intent
 
 _BEHIND = (
     "SELECT d.*, EXISTS (SELECT 1 FROM unknown AS u WHERE u.doc = d.doc) AS is_unsure"
     " FROM documents AS d LEFT JOIN documents_beside AS b USING (doc)"
     " WHERE d.doc > ? AND d.doc <= ? AND (CASE WHEN d.is_applied"
-    " THEN b.doc IS NULL OR b.digest != d.digest OR b.recipe != ? ELSE b.doc IS NOT NULL END"
+    " THEN b.doc IS NULL OR b.digest != d.digest OR b.recipe NOT IN (?, ?) ELSE b.doc IS NOT NULL END"
     " OR d.doc IN (SELECT doc FROM unknown_beside)) ORDER BY d.doc LIMIT ?"
 )
 
@@ -69,7 +69,7 @@ class BesideLedger:
             limit: At most so many.
 
         """
-        return [_behind(row) for row in self._database.read(_BEHIND, (after, through, recipe, limit))]
+        return [_behind(row) for row in self._database.read(_BEHIND, (after, through, recipe, CARRIED, limit))]
 
     def revision(self, source: SourceName, document_id: DocumentId) -> Revision:
         """Give what stands beside of a document, and its unknown ids there."""

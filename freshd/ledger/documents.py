@@ -169,6 +169,11 @@ class SqliteLedger(PendingChanges):
         with self._database.write() as tx:
             tx.executemany("UPDATE pending SET due_at = ? WHERE seq = ?", due)
 
+    def put_off_source(self, source: SourceName, until: datetime) -> None:
+        """Leave all changes of a source alone until an instant at least."""
+        with self._database.write() as tx:
+            tx.execute("UPDATE pending SET due_at = ?1 WHERE source = ?2 AND due_at < ?1", (to_us(until), source))
+
     def drop(self, pending: Pending) -> None:
         """Forget a recording; a fingerprint that equals no other makes the next look see the document afresh.
 

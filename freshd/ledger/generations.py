@@ -19,6 +19,7 @@ from freshd.ledger.database import Database, to_us
 from freshd.ledger.steps import drop_names
 from freshd.model import Digest
 from freshd.payload import rfc3339
+from freshd.ports import CARRIED
 
 LIVE, BESIDE, DOOMED = "generation.live", "generation.beside", "generation.doomed"
 
@@ -141,7 +142,7 @@ class SqliteGenerations:
             for table in ("chunks", "unknown"):
                 _swap(tx, table)
             _swap_documents(tx)
-            _read_textless_again(tx, now)
+            _read_carried_again(tx, now)
             tx.execute(
                 "UPDATE sources SET chunks ="
                 " (SELECT count(*) FROM documents JOIN chunks USING (doc) WHERE source = sources.name)"
@@ -184,17 +185,20 @@ def _swap_documents(tx: sqlite3.Connection) -> None:
     tx.execute("DROP TABLE arriving")
 
 
-def _read_textless_again(tx: sqlite3.Connection, now: datetime) -> None:
-    """Have the documents of which no text came over be tried again: their failure shows, and is nobody else's."""
-    textless = "doc IN (SELECT doc FROM chunks_beside) AND doc NOT IN (SELECT doc FROM chunks)"
-    tx.execute(f"UPDATE documents SET recipe = '' WHERE is_applied AND {textless}")
+def _read_carried_again(tx: sqlite3.Connection, now: datetime) -> None:
+    """Have what was taken over from the former generation be read: it stands as that one's recipe cut it, or textless.
+
+    What can still not be read shows as failing. Of a source that left the config nothing is, until it is back.
+    """
     tx.execute(
         "INSERT INTO pending"
         " (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped, is_migration)"
         " SELECT doc, source, 'modified', fingerprint, identity, ?1, ?1, 1, 1 FROM documents"
-        f" WHERE is_applied AND fingerprint IS NOT NULL AND {textless} AND doc NOT IN (SELECT doc FROM pending)",
-        (to_us(now),),
+        " WHERE recipe = ?2 AND is_applied AND fingerprint IS NOT NULL AND doc NOT IN (SELECT doc FROM pending)"
+        " AND source IN (SELECT name FROM sources WHERE removed_at IS NULL)",
+        (to_us(now), CARRIED),
     )
+    tx.execute("UPDATE documents SET recipe = '' WHERE recipe = ?", (CARRIED,))
 
 
 def _clear(tx: sqlite3.Connection) -> None:

@@ -112,6 +112,7 @@ class Pipeline:
         outcomes: list[Outcome] = []
         busy: list[tuple[Pending, datetime]] = []
         stay: dict[tuple[SourceName, DocumentId], datetime] = {}
+        away: set[SourceName] = set()
         ends_s = self._clock.monotonic() + _LONGEST_PLANNING_S
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move;
         # before them what has failed already, which may take as long again as a parser is given.
@@ -122,7 +123,7 @@ class Pipeline:
                 break
             moved_away = {(p.change.source, p.change.previous_id) for p in plans if p.previous}
             key = pending.change.source, pending.change.document_id
-            if key in moved_away:
+            if key in moved_away or pending.change.source in away:
                 continue
             if key in stay:  # search would miss it under both its names
                 busy.append((pending, stay[key]))
@@ -134,6 +135,10 @@ class Pipeline:
                 busy.append((pending, self._clock.now() + delay))
                 if reason.previous_id is not None:
                     stay[pending.change.source, reason.previous_id] = busy[-1][1]
+                continue
+            except SourceUnavailable as error:
+                away.add(pending.change.source)
+                outcomes.append(self._fail(pending, error))
                 continue
             if isinstance(result, Plan):
                 plans.append(result)
@@ -149,6 +154,7 @@ class Pipeline:
 
         Raises:
             DocumentBusy: It has to wait, and what is due after it must not; backfill is waited for while it is parsed.
+            SourceUnavailable: Nothing of its source can be read.
 
         """
         while True:
@@ -159,6 +165,8 @@ class Pipeline:
                     raise
             except DocumentGone:
                 return self._gone(pending)
+            except SourceUnavailable:
+                raise
             except FreshdError as error:
                 return self._fail(pending, error)
             between()
@@ -181,6 +189,7 @@ class Pipeline:
         is_poison = not error.retryable or attempts >= _MAX_ATTEMPTS
         if isinstance(error, SourceUnavailable):
             is_poison, delay = False, _SOURCE_RETRY
+            self._ledger.put_off_source(pending.change.source, self._clock.now() + delay)
         elif isinstance(error, StoreError):  # no fault of the document: it is late until the store takes it
             is_poison, delay = False, _FIRST_RETRY * 4 ** min(attempts - 1, 3)
         elif is_poison:

@@ -11,7 +11,7 @@ nothing stands in its way for ever but a store that does not keep what it is giv
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -73,6 +73,8 @@ _BUSY_REST_S = 0.5
 """After which a document is come back for whose parser takes long."""
 
 _Texts = tuple[DocumentFields, tuple[Chunk, ...]]
+_Found = tuple[DocumentFields, tuple[Chunk, ...], bool]
+"""What a document consists of, and whether that was carried over."""
 
 
 @runtime_checkable
@@ -280,15 +282,17 @@ class Filler:
         if one.digest is None:
             pending = _pending(one, None, now)
             return Plan(pending, pending.change, revision, delta=diff(revision, ()))
-        texts = self._texts(one, one.digest)
-        if texts is None:
+        found = self._found(one, one.digest)
+        if found is None:
             return None
+        fields, chunks, is_carried = found
         ref = one.ref or DocumentRef(one.document_id, "")
-        return plan_of(_pending(one, ref, now), revision, ref, *texts)
+        return replace(plan_of(_pending(one, ref, now), revision, ref, fields, chunks), is_carried=is_carried)
 
-    def _texts(self, one: Behind, digest: Digest) -> _Texts | None:
+    def _found(self, one: Behind, digest: Digest) -> _Found | None:
         try:
-            return self._read(one, digest)
+            texts = self._read(one, digest)
+            return texts and (*texts, False)
         except (StoreError, EmbedderUnavailable, DocumentBusy):
             raise
         except FreshdError as error:
@@ -296,7 +300,7 @@ class Filler:
             # What is not whole in the live generation yet cannot be taken over from there.
             if (error.retryable or one.is_unsure) and self._put_off(key, error) <= _ATTEMPTS:
                 return None
-        return self._as_held(one, digest)
+        return *self._as_held(one, digest), True
 
     def _read(self, one: Behind, digest: Digest) -> _Texts | None:
         """Read a document and take it apart; None while it is on its way.

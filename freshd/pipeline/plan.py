@@ -42,6 +42,7 @@ class Plan:
         held: What the ledger will hold of `chunks`.
         added: Those of `chunks` that need a point.
         previous: What a moved document leaves behind; None for every other.
+        is_carried: The chunks were taken over from another generation, whose recipe cut them.
 
     """
 
@@ -56,6 +57,7 @@ class Plan:
     added: tuple[Chunk, ...] = ()
     previous: Revision | None = None
     is_touched: bool = False
+    is_carried: bool = False
 
     @property
     def key(self) -> tuple[SourceName, str]:

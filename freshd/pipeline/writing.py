@@ -15,7 +15,7 @@ from freshd.payload import point_payload
 from freshd.pipeline.embedding import Vectors, embed
 from freshd.pipeline.plan import Plan, sampled
 from freshd.pipeline.recipe import Recipe
-from freshd.ports import Applied, Clock, Intent, Store, VectorCache
+from freshd.ports import CARRIED, Applied, Clock, Intent, Store, VectorCache
 from freshd.ports.proof import Divergent, Expected, Proof
 
 _LOST = "passages of it that should have stayed are not in the store"
@@ -206,7 +206,7 @@ class Writer:
             outcome=Outcome(plan.change, kind, fates, searchable_at, sum(len(c.embedded_text) for c in embedded)),
             ref=plan.ref,
             digest=plan.fields.content_sha256 if plan.fields else None,
-            recipe=self._recipe.identity if plan.fields else None,
+            recipe=(CARRIED if plan.is_carried else self._recipe.identity) if plan.fields else None,
             label=plan.fields.label() if plan.fields else None,
             chunks=plan.held,
             durable_at=durable_at,

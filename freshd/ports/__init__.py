@@ -6,7 +6,7 @@ A pure step needs none of them; an adapter implements one; the pipeline is hande
 from freshd.ports.clock import Clock
 from freshd.ports.control import Control
 from freshd.ports.indexing import Embedder, Parser, Store, StoredPoint, VectorCache
-from freshd.ports.ledger import Applied, Intent, Ledger, SourceState
+from freshd.ports.ledger import CARRIED, Applied, Intent, Ledger, SourceState
 from freshd.ports.proof import Expected, Proof
 from freshd.ports.source import (
     Connector,
@@ -21,6 +21,7 @@ from freshd.ports.source import (
 )
 
 __all__ = [
+    "CARRIED",
     "Applied",
     "Clock",
     "Connector",

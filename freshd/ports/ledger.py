@@ -20,6 +20,9 @@ from freshd.model import (
     SourceName,
 )
 
+CARRIED = Digest("carried")
+"""In place of a recipe: the chunks were taken over from a generation that another recipe made."""
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:
@@ -46,6 +49,7 @@ class Applied:
         outcome: With the kind the change turned out to be.
         ref: As the document was read; None when it was deleted.
         digest: Of its bytes; None when it was deleted.
+        recipe: What made the chunks, or `CARRIED`; None when it was deleted.
         label: Of its document-level payload; None when it was deleted.
         chunks: In document order; for a touched document those it had.
         durable_at: When the store said that all of it is safe.
@@ -187,6 +191,10 @@ class Ledger(Protocol):
 
     def put_off(self, changes: Sequence[tuple[Pending, datetime]]) -> None:
         """Leave changes alone until some instants, without anything having failed."""
+        ...
+
+    def put_off_source(self, source: SourceName, until: datetime) -> None:
+        """Leave all changes of a source alone until an instant at least: it does not answer as a whole."""
         ...
 
     def drop(self, pending: Pending) -> None:

@@ -28,22 +28,30 @@ def main() -> None:
     """Run those that were named, all of them for none, and show what each saw."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure freshd beside baselines.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHMARKS)}; all when left out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures here as well: a line for the machine and each row"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - BENCHMARKS.keys():
         parser.error(f"got {sorted(unknown)[0]!r}, expected one of: {', '.join(BENCHMARKS)}")
-    facts, tables = machine(), {}
+    facts = machine()
     show_machine(facts)
+    if arguments.json:
+        arguments.json.write_text(_line(facts))
     with tempfile.TemporaryDirectory(prefix="freshd-bench-") as folder:
         docs = DjangoDocs(Path(folder) / "corpus")
         for name in arguments.names or BENCHMARKS:
             began_s = time.perf_counter()
-            tables[name] = BENCHMARKS[name](docs, Path(folder) / name)
-            tables[name].show()
+            table = BENCHMARKS[name](docs, Path(folder) / name)
+            table.show()
             say(f"{name} took {time.perf_counter() - began_s:.0f} s\n")
             if arguments.json:  # after each, so that one that fails takes none of the others along
-                report = {"machine": facts, **{done: table.as_json() for done, table in tables.items()}}
-                arguments.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+                with arguments.json.open("a") as lines:
+                    lines.writelines(_line({"benchmark": name, **one}) for one in table.measurements())
+
+
+def _line(values: dict[str, object]) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

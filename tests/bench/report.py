@@ -1,4 +1,4 @@
-"""How a benchmark says what it saw: small tables for people, the same as JSON for machines."""
+"""How a benchmark says what it saw: small tables for people, the same as JSON Lines for machines."""
 
 import importlib.metadata
 import math
@@ -60,10 +60,11 @@ class Table:
             _console.print(f"  {escape(note)}", style="dim")
         _console.print()
 
-    def as_json(self) -> dict[str, object]:
-        """Give rows keyed by column, spreads as objects."""
-        rows = [dict(zip(self.columns, map(_plain, row), strict=True)) for row in self.rows]
-        return {"title": self.title, "rows": rows, "notes": list(self.notes)}
+    def measurements(self) -> Iterator[dict[str, object]]:
+        """Give a dict for each row, keyed by column, spreads as objects."""
+        for row in self.rows:
+            cells = zip(self.columns, map(_plain, row), strict=True)
+            yield {"title": self.title, **{column or "row": cell for column, cell in cells}}
 
 
 def bars(title: str, unit: str, points: Sequence[tuple[str, float]]) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.generations import Progress, Role
 from freshd.model import DocumentId, OutcomeKind, Revision
+from freshd.ports import CARRIED
 from tests.ledger.books import (
     ADDED,
     DELETED,
@@ -168,13 +170,14 @@ def test_sources_count_their_own_chunks_after_a_switch(filling: Books):
     assert (filling.state().chunks, filling.sources.state(OTHER).chunks) == (4, 2)
 
 
-def test_a_document_of_which_no_text_came_over_is_tried_again_and_nobody_else_is(filling: Books):
+def test_a_document_that_was_carried_over_is_read_and_nobody_else_is(filling: Books):
     filling.index("empty", content="")
     filling.index("elsewhere", 5, source=OTHER)
-    filling.fill("a", content="one")
+    filling.fill("a", content="one", recipe=CARRIED)
     filling.fill("b", 12, content="two")
     filling.fill("empty", content="")
-    filling.fill("elsewhere", content="text", source=OTHER)
+    filling.fill("elsewhere", 5, content="text", source=OTHER, recipe=CARRIED)
+    assert filling.names_behind() == [], "what was carried over is all that is to be had"
     filling.generations.switch(THEN)
     found = filling.pending("a")
     assert (found.target, found.change.kind, found.change.changed_at, found.change.first_seen_at) == (
@@ -191,11 +194,24 @@ def test_a_document_of_which_no_text_came_over_is_tried_again_and_nobody_else_is
     assert filling.mark(NOON + 2 * MINUTE) == NOON + 2 * MINUTE, "it is no change of the source"
 
 
-def test_what_is_pending_already_stays_as_it_is_when_no_text_came_over(filling: Books):
+def test_of_a_source_that_left_the_config_nothing_that_was_carried_over_is_read_until_it_is_back(filling: Books):
+    filling.index("elsewhere", 5, source=OTHER)
+    filling.fill("a", 1, content="one")
+    filling.fill("b", 12, content="two")
+    filling.fill("elsewhere", 5, content="text", source=OTHER, recipe=CARRIED)
+    SqliteForgetting(filling.database).note_configured([SOURCE], THEN)
+    filling.generations.switch(THEN)
+    assert filling.taken() == []
+    SqliteForgetting(filling.database).note_configured([SOURCE, OTHER], THEN)
+    filling.ledger.invalidate(NEW_RECIPE, THEN, [SOURCE, OTHER])
+    assert filling.taken() == ["elsewhere"]
+
+
+def test_what_is_pending_already_stays_as_it_is_when_it_was_carried_over(filling: Books):
     filling.ledger.record([change("a", version="2", at=NOON)], MINUTE)
     filling.ledger.record([change("b", DELETED)], MINUTE)
-    filling.fill("a", content="one")
-    filling.fill("b", content="two")
+    filling.fill("a", content="one", recipe=CARRIED)
+    filling.fill("b", content="two", recipe=CARRIED)
     filling.generations.switch(THEN)
     assert filling.pending("a").target == MINUTE
     assert filling.pending("b").change.kind is DELETED

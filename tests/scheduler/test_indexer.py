@@ -303,6 +303,31 @@ def test_a_source_that_stops_answering_keeps_its_changes_pending(bench: Bench):
 # How it ends
 
 
+def test_of_a_source_that_stops_answering_one_document_is_asked_for_and_all_others_wait(bench: Bench):
+    """A mount that goes away in the middle of a first index leaves thousands."""
+    names = [f"page{n:03}.md" for n in range(300)]
+    for name in names:
+        bench.source.write(name)
+    bench.scan()
+    asked = []
+
+    def away(ref: DocumentRef) -> None:
+        asked.append(ref.document_id)
+        raise down("not mounted")
+
+    bench.source.before_read = away
+    bench.apply()
+    assert len(asked) == 1
+    bench.clock.advance(timedelta(seconds=11))
+    bench.apply()
+    assert len(asked) == 2
+    assert [outcome.change.document_id for outcome, _ in bench.outcomes] == asked
+    bench.source.before_read = lambda _: None
+    bench.clock.advance(timedelta(seconds=11))
+    bench.apply()
+    assert bench.store.documents() == set(names)
+
+
 def test_the_batch_in_hand_is_finished_before_the_end(bench: Bench):
     bench.source.write("a.md")
     bench.scan()
