@@ -134,9 +134,9 @@ class NullStore:
     def flush(self) -> None:
         """Be done at once."""
 
-    def expunge(self, occasion: str) -> bool:
+    def expunge(self, occasion: str) -> int:
         """Have no files."""
-        return False
+        return 0
 
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
         """Find nothing."""

@@ -313,6 +313,17 @@ def test_without_room_to_rewrite_the_files_it_is_said_and_done_once_there_is(hom
     assert files_with(home, STREET) == []
 
 
+def test_how_far_it_is_with_the_files_is_told_too(home: Home):
+    """Of a large index that takes longest by far."""
+    told: list[tuple[int, int]] = []
+    home.whole.remover().forget([(DOCS, DocumentId("page3.md"))], lambda done, total: told.append((done, total)))
+    done, totals = zip(*told, strict=True)
+    assert list(done) == sorted(done)
+    assert all(one <= of for one, of in told)
+    assert totals[0] == 1, "one document"
+    assert done[-1] > 5, "and the pieces of its store's files"
+
+
 def test_what_is_forgotten_while_another_is_being_expunged_leaves_the_files_as_well(home: Home):
     """By then the new shard holds it too."""
     whole, forgetting = home.whole, SqliteForgetting(home.whole.database)
@@ -341,7 +352,7 @@ def test_searches_are_answered_and_edits_taken_in_while_the_files_are_rewritten(
     def between_batches(work):
         nonlocal pieces
         done = scheduler.between_batches(work)
-        if done is True:  # a piece of it, and there is more
+        if type(done) is int and done:  # a piece of it, and there are more
             pieces += 1
             assert found("page3") == {"page3.md"}
             assert not found("Lavender")

@@ -107,7 +107,8 @@ def _ask(names: list[str]) -> None:
 
 
 def _forget(config: Config, names: list[str], undo: bool) -> ForgetReport:
-    with ProgressTalk(talk) as progress, interruptible("what was begun is finished by the next start"):
+    # A step is a document, or a piece of the index's files.
+    with ProgressTalk(talk, "steps") as progress, interruptible("what was begun is finished by the next start"):
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
             return daemon.forget(names, undo=undo, on_progress=lambda *counts: progress("daemon", *counts))

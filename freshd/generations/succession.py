@@ -114,8 +114,10 @@ class Generations(Generic[G]):
         self._aside[1].open(self._instance)
         return [self._live.store, self._aside[1]]
 
-    def expunge(self, occasion: str) -> bool:
-        """Do a piece of having what was removed leave the files of every generation; tell whether there is more to do.
+    def expunge(self, occasion: str) -> int:
+        """Do a piece of having what was removed leave the files of every generation; give how many are left, about.
+
+        Those of a further generation are counted once it is its turn.
 
         Args:
             occasion: See `ports.Store`.
@@ -127,10 +129,11 @@ class Generations(Generic[G]):
         self._close_former()
         if doomed := self._records.doomed:
             self._discard(doomed[0])
-            return True
+            return 1
         self._is_expunging = False
-        self._is_expunging = any(store.expunge(occasion) for store in self.stores())
-        return self._is_expunging
+        left = next(filter(None, (store.expunge(occasion) for store in self.stores())), 0)
+        self._is_expunging = left > 0
+        return left
 
     def _close_aside(self) -> None:
         aside, self._aside = self._aside, None

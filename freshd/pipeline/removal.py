@@ -52,7 +52,7 @@ class Removal:
         *,
         forgetting: SqliteForgetting,
         stores: Callable[[], Sequence[Store]],
-        expunge: Callable[[str], bool],
+        expunge: Callable[[str], int],
         cache: VectorCache,
     ) -> None:
         """Work on open parts.
@@ -109,8 +109,10 @@ class Removal:
         faults.hit("before_scrub")
         return not self._forgetting.must_scrub or self._forgetting.scrub()
 
-    def expunge_some(self) -> bool:
-        """Do a piece of having what was forgotten leave the files of every store; tell whether there is more to do.
+    def expunge_some(self) -> int:
+        """Do a piece of having what was forgotten leave the files of every store; give how many are left, about.
+
+        It is done when there is none.
 
         Raises:
             StoreUnavailable: That is still to be done, and is out of the store already.
@@ -118,13 +120,14 @@ class Removal:
         """
         occasion = self._forgetting.occasion
         if occasion is None:
-            return False
+            return 0
         if self.forget_some() is not None:  # begins after what was noted on this occasion is removed, whoever does it
-            return True
+            return 1
         faults.hit("before_expunge")
-        if not self._expunge(occasion):
+        left = self._expunge(occasion)
+        if not left:
             self._forgetting.expunged(occasion)
-        return True
+        return left or 1  # the next call tells whether more was noted meanwhile
 
     def _take(self, docs: Sequence[int], *, is_forgotten: bool) -> Taken:
         ids = sorted(self._forgetting.withdraw(docs))

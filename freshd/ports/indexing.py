@@ -176,10 +176,10 @@ class Store(Protocol):
         """Make everything before this call durable."""
         ...
 
-    def expunge(self, occasion: str) -> bool:
-        """Do a bounded piece of having what was removed leave the files as well; tell whether there is more to do.
+    def expunge(self, occasion: str) -> int:
+        """Do a bounded piece of having what was removed leave the files as well; give how many are left, about.
 
-        Called until there is no more; in between everything may be asked and written.
+        Called until there is none; in between everything may be asked and written.
         An embedded store rewrites its files, however little was removed. A server's files are its own:
         it is told to delete points, and rewrites what holds them when its optimiser sees fit; there is nothing to do.
 

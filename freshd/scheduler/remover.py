@@ -114,14 +114,15 @@ class Remover:
         except StoreUnavailable as error:
             what = f"{error}; what was to be forgotten is out of search, and leaves the store once that answers"
             raise StoreUnavailable(what, hint=error.hint or "freshd run") from error
-        self._expunge()
+        self._expunge(total.documents, on_progress)
         return total
 
-    def _expunge(self) -> None:
+    def _expunge(self, n_done: int = 0, on_progress: OnProgress = lambda *_: None) -> None:
         """Have what was forgotten leave the store's files, piece by piece."""
         try:
-            while self._between_batches(self._removal.expunge_some):
-                pass
+            while left := self._between_batches(self._removal.expunge_some):
+                n_done += 1
+                on_progress(n_done, n_done + left)
         except StoreUnavailable as error:
             what = f"{error}; what was forgotten is out of search and store, and leaves the files of the index later"
             raise StoreUnavailable(what, hint=error.hint or "freshd run") from error

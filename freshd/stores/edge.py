@@ -138,25 +138,25 @@ class EdgeStore:
         if not self._is_worn or self._expunging is not None:
             return False
         self._is_worn = False
-        self._is_worn = self._call("compact", self._reserve_bytes, False)
+        self._is_worn = bool(self._call("compact", self._reserve_bytes, False))
         return self._is_worn
 
-    def expunge(self, occasion: str) -> bool:
-        """Do a bounded piece of having what was removed leave the files as well; tell whether there is more to do.
+    def expunge(self, occasion: str) -> int:
+        """Do a bounded piece of having what was removed leave the files as well; give how many are left, about.
 
         It is a compaction, begun after the first call of an occasion and seen through by those that follow.
         """
         if occasion == self._expunged:
-            return False
+            return 0
         is_begun, self._expunging = occasion == self._expunging, None  # one that fails is begun anew
         if not is_begun:
             self._call("abandon")
-        has_more: bool = self._call("compact", self._reserve_bytes, True)
-        if has_more:
+        left: int = self._call("compact", self._reserve_bytes, True)
+        if left:
             self._expunging = occasion
         else:
             self._expunged, self._is_worn = occasion, False
-        return has_more
+        return left
 
     def search_dense(self, vector: Vector, limit: int, where: SearchFilter) -> list[Match]:
         """Nearest points by cosine, best first."""

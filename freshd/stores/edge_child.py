@@ -138,8 +138,8 @@ class Shard:
         self._checked().flush()
         return self._is_worn()
 
-    def compact(self, reserve_bytes: int, is_owed: bool) -> bool:
-        """Do a bounded piece of making a worn shard anew; tells whether there is more to do.
+    def compact(self, reserve_bytes: int, is_owed: bool) -> int:
+        """Do a bounded piece of making a worn shard anew; gives how many are left, about, and 0 for none.
 
         Where there is no room for another one, nothing is done. One that is owed is begun however little was removed,
         and want of room for it is refused.
@@ -147,14 +147,14 @@ class Shard:
         self._checked()
         if self._compaction is None:
             self._compaction = self._begun(reserve_bytes, is_owed)
-            return self._compaction is not None
-        has_more = self._compaction.step()
+            return self._compaction.left if self._compaction is not None else 0
+        left = self._compaction.step()
         if self._compaction.is_switched:
             self._shard = self._compaction.fresh
-        if not has_more:
+        if not left:
             self._compaction = None
             edge_compaction.give_back_memory()
-        return has_more
+        return left
 
     def abandon(self) -> None:
         """End a compaction without its result, if one is under way: what it copied may have been removed since."""

@@ -35,6 +35,7 @@ class Compaction:
     Attributes:
         fresh: Takes every write from now on; None before it is made.
         is_switched: Whether it has taken the place.
+        left: Pieces still to be done, about.
 
     """
 
@@ -42,11 +43,14 @@ class Compaction:
         """Touch nothing yet."""
         self.fresh: EdgeShard | None = None
         self.is_switched = False
+        self.left = 2 * worn.info().points_count // _PORTION + 1
         self._pieces = self._all(files, worn, indexes)
 
-    def step(self) -> bool:
-        """Do one bounded piece; tell whether there are more."""
-        return next(self._pieces, False)
+    def step(self) -> int:
+        """Do one bounded piece; give how many are left, about, and 0 for none."""
+        has_more = next(self._pieces, False)
+        self.left = max(1, self.left - 1) if has_more else 0
+        return self.left
 
     def let_go(self) -> None:
         """Leave it at that: what was not switched to counts for nothing."""

@@ -115,9 +115,9 @@ class ServerStore:
         """Do nothing: the server's optimiser does."""
         return False
 
-    def expunge(self, occasion: str) -> bool:
+    def expunge(self, occasion: str) -> int:
         """Do nothing: the server rewrites its files when its optimiser sees fit."""
-        return False
+        return 0
 
     def discard(self, instance: str) -> None:
         """Delete the collection; an absent one is no error.
