@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.histories import memory
+
 KNOWN_SKIPS = (
     "FRESHD_TEST_QDRANT_URL is not set",  # a real Qdrant server; none is a package of a registry
     "promtool is not installed",
@@ -62,4 +64,7 @@ class SkipGuard:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Tests write where no sync waits for a disk; what a disk does to freshd is tested on disks made for it."""
     config.pluginmanager.register(SkipGuard(), "skip-guard")
+    if (place := memory()) is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)

@@ -32,7 +32,7 @@ QUERIES = (
 )
 N_HITS = 20
 
-SUBTREE = "topics/auth", "topics/templates.txt"
+SUBTREE = "topics/auth/passwords.txt", "topics/templates.txt"
 """Few pages: each is embedded twice by a real model."""
 
 
