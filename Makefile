@@ -73,7 +73,7 @@ PURELIB = -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 # An environment of its own over .venv, which stays as the lock says.
 over = $(BIN)/python -m venv $(1) && $(BIN)/python $(PURELIB) > "$$($(1)/bin/python $(PURELIB))/over.pth"
 
-mutants: install ## change ledger, delta, changes and guard in some 4,000 small ways and tell those that no test notices; hours
+mutants: install ## change ledger, delta, changes and guard in some 4,000 small ways and tell those that no test notices; an hour
 	@$(call over,.mutants)
 	@.mutants/bin/python -m pip --quiet --quiet --disable-pip-version-check --no-input install mutmut==3.8.1
 	@.mutants/bin/mutmut run --max-children 1 $(ONLY) > mutants.log 2>&1

@@ -71,14 +71,13 @@ class SqliteLedger(PendingChanges):
 
     def known(self, source: SourceName, scope: str | None = None) -> Iterator[Known]:
         """Stream the documents of a source page by page."""
-        where = " AND (document_id = ? OR (document_id > ? AND document_id < ?))" if scope else ""
-        # '0' follows '/' in code point order: the range holds exactly what lies under the scope.
-        bounds = (scope, scope + "/", scope + "0") if scope else ()
-        sql = (
-            f"SELECT {rows.KNOWN} FROM documents"
-            f" WHERE source = ? AND document_id > ?{where} AND {STAYS} ORDER BY document_id LIMIT {_PAGE}"
-        )
-        last = ""
+        select = f"SELECT {rows.KNOWN} FROM documents WHERE source = ? AND {STAYS} AND document_id"
+        last, end, bounds = "", "", tuple[str, ...]()
+        if scope:
+            yield from map(rows.known, self._database.read(f"{select} = ?", (source, scope)))
+            # '0' follows '/' in code point order: the range holds exactly what lies under the scope.
+            last, end, bounds = scope + "/", " AND document_id < ?", (scope + "0",)
+        sql = f"{select} > ?{end} ORDER BY document_id LIMIT {_PAGE}"
         while page := self._database.read(sql, (source, last, *bounds)):
             yield from map(rows.known, page)
             last = page[-1]["document_id"]

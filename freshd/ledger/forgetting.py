@@ -165,9 +165,10 @@ class SqliteForgetting:
 
     def is_known(self, source: SourceName, document_id: DocumentId | None = None) -> bool:
         """Tell whether documents, or the history, know of a source or of one document of it."""
-        where = "source = ?1 AND (?2 IS NULL OR document_id = ?2)"
+        where, values = "source = ?1", (source, *([] if document_id is None else [document_id]))
+        where += "" if document_id is None else " AND document_id = ?2"
         sql = f"SELECT 1 FROM documents WHERE {where} UNION ALL SELECT 1 FROM history WHERE {where} LIMIT 1"
-        return bool(self._database.read(sql, (source, document_id)))
+        return bool(self._database.read(sql, values))
 
     def below(self, source: SourceName, folder: str) -> list[DocumentId]:
         """List the documents of a source whose ids begin with this one and a slash."""

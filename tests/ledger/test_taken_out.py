@@ -1,16 +1,10 @@
 """What is taken out on purpose: tombstones, what is being forgotten, and sources that left, in the ledger alone."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
-import pytest
-
-from freshd.ledger.database import Database
-from freshd.ledger.forgetting import Removed, SqliteForgetting, tombstone
+from freshd.ledger.forgetting import Removed, tombstone
 from freshd.model import ChangeKind, DocumentId, DocumentRef
 from tests.ledger.books import (
     DELETED,
@@ -367,35 +361,3 @@ def test_a_source_that_left_is_not_known_any_more_once_the_last_of_it_is_dropped
     books.forgetting.drop(leaving[2:])
     assert books.sources.names() == [OTHER]
     assert books.sources.trail(SOURCE) == []
-
-
-def test_telling_which_sources_left_costs_the_same_however_many_documents_there_are(
-    books: Books, monkeypatch: pytest.MonkeyPatch
-):
-    """The status asks it every time."""
-    connect, steps = sqlite3.connect, 0
-
-    def step() -> None:
-        nonlocal steps
-        steps += 1
-
-    def counted(*arguments: Any, **how: Any) -> sqlite3.Connection:
-        connection = connect(*arguments, **how)
-        connection.set_progress_handler(step, 1)
-        return connection
-
-    def asked() -> int:
-        nonlocal steps
-        monkeypatch.setattr("freshd.ledger.database.sqlite3.connect", counted)
-        with closing(Database(books.path)) as database:
-            forgetting = SqliteForgetting(database)
-            forgetting.removed([SOURCE])  # opens the connection
-            steps = 0
-            assert [left.name for left in forgetting.removed([SOURCE])] == [OTHER]
-        monkeypatch.undo()
-        return steps
-
-    three(books)
-    few = asked()
-    books.ledger.record([change(f"{n:04}") for n in range(500)], None)
-    assert 0 < asked() <= few
