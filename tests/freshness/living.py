@@ -153,6 +153,7 @@ class Living:
         """Let time pass for freshd, at once, and wait until the main thread has done its round since."""
         self.clock.passed += by
         self.scheduler._timetable._scheduler.wakeup()
+        self.scheduler._notify()  # who waits for a hint has waited for so long as well, and goes round
         self._wait_for_round()
 
     def _wait_for_round(self) -> None:
