@@ -5,6 +5,7 @@
 A crash between `begin` and `commit` leaves the ids unknown: wanted ones are written again, others removed.
 """
 
+import json
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -213,18 +214,12 @@ class SqliteLedger(PendingChanges):
 
     def invalidate(self, recipe: Digest | None, now: datetime, sources: Sequence[SourceName]) -> int:
         """Make documents of another recipe (None: of any) of some sources pending as backfill; give how many."""
-        marks = ",".join("?" * len(sources))
+        values = {"recipe": recipe, "sources": json.dumps(sources)}
+        chosen = "source IN (SELECT value FROM json_each(:sources))"
         with self._database.write() as tx:
             if recipe is None:
-                tx.execute(f"UPDATE documents SET recipe = '' WHERE is_applied AND source IN ({marks})", sources)
-            return tx.execute(
-                "INSERT INTO pending"
-                " (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped, is_migration)"
-                " SELECT doc, source, 'modified', fingerprint, identity, ?, ?, 1, 1 FROM documents"
-                " WHERE is_applied AND fingerprint IS NOT NULL AND (? IS NULL OR recipe != ?)"
-                f" AND doc NOT IN (SELECT doc FROM pending) AND source IN ({marks})",
-                (to_us(now), to_us(now), recipe, recipe, *sources),
-            ).rowcount
+                tx.execute(f"UPDATE documents SET recipe = '' WHERE is_applied AND {chosen}", values)
+            return steps.read_again(tx, now, f"{chosen} AND (:recipe IS NULL OR recipe != :recipe)", **values)
 
     def doubt(self, chunk_ids: Sequence[ChunkId], now: datetime) -> int:
         """Take back the claim that the store holds some chunks; give how many documents have to be put back for it.

@@ -165,8 +165,9 @@ class SqliteForgetting:
 
     def is_known(self, source: SourceName, document_id: DocumentId | None = None) -> bool:
         """Tell whether documents, or the history, know of a source or of one document of it."""
-        where, values = "source = ?1", (source, *([] if document_id is None else [document_id]))
-        where += "" if document_id is None else " AND document_id = ?2"
+        where, values = "source = ?1", tuple[str, ...]((source,))
+        if document_id is not None:
+            where, values = "source = ?1 AND document_id = ?2", (source, document_id)
         sql = f"SELECT 1 FROM documents WHERE {where} UNION ALL SELECT 1 FROM history WHERE {where} LIMIT 1"
         return bool(self._database.read(sql, values))
 

@@ -15,8 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from freshd.ledger.database import Database, to_us
-from freshd.ledger.steps import drop_names
+from freshd.ledger import steps
+from freshd.ledger.database import Database
 from freshd.model import Digest
 from freshd.payload import rfc3339
 from freshd.ports import CARRIED
@@ -190,21 +190,15 @@ def _read_carried_again(tx: sqlite3.Connection, now: datetime) -> None:
 
     What can still not be read shows as failing. Of a source that left the config nothing is, until it is back.
     """
-    tx.execute(
-        "INSERT INTO pending"
-        " (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped, is_migration)"
-        " SELECT doc, source, 'modified', fingerprint, identity, ?1, ?1, 1, 1 FROM documents"
-        " WHERE recipe = ?2 AND is_applied AND fingerprint IS NOT NULL AND doc NOT IN (SELECT doc FROM pending)"
-        " AND source IN (SELECT name FROM sources WHERE removed_at IS NULL)",
-        (to_us(now), CARRIED),
-    )
+    configured = "source IN (SELECT name FROM sources WHERE removed_at IS NULL)"
+    steps.read_again(tx, now, f"recipe = :carried AND {configured}", carried=CARRIED)
     tx.execute("UPDATE documents SET recipe = '' WHERE recipe = ?", (CARRIED,))
 
 
 def _clear(tx: sqlite3.Connection) -> None:
     for table in ("documents_beside", "chunks_beside", "unknown_beside"):
         tx.execute(f"DELETE FROM {table}")
-    drop_names(tx)
+    steps.drop_names(tx)
 
 
 def _remember(tx: sqlite3.Connection, key: str, value: str) -> None:

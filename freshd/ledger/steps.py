@@ -163,6 +163,25 @@ def doubt(tx: sqlite3.Connection, chunk_ids: Sequence[ChunkId], now: datetime) -
     return doubted
 
 
+def read_again(tx: sqlite3.Connection, now: datetime, where: str, **values: object) -> int:
+    """Make applied documents pending as backfill, which is no change of their source; give how many.
+
+    Args:
+        tx: The transaction.
+        now: When that is.
+        where: Which of `documents`; what is pending already stays as it is.
+        values: Named in `where`.
+
+    """
+    return tx.execute(
+        "INSERT INTO pending"
+        " (doc, source, kind, fingerprint, identity, changed_at, first_seen_at, is_clamped, is_migration)"
+        " SELECT doc, source, 'modified', fingerprint, identity, :now, :now, 1, 1 FROM documents"
+        f" WHERE is_applied AND fingerprint IS NOT NULL AND doc NOT IN (SELECT doc FROM pending) AND {where}",
+        {"now": to_us(now), **values},
+    ).rowcount
+
+
 def begin(tx: sqlite3.Connection, intent: Intent) -> bool:
     """Make the touched ids of one document unknown; False when its version has moved on."""
     row = find(tx, intent.source, intent.document_id)

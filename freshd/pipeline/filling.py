@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from freshd import faults
 from freshd.chunker import ChunkLimits
@@ -72,9 +72,13 @@ _LONGEST_REST_S = 5.0
 _BUSY_REST_S = 0.5
 """After which a document is come back for whose parser takes long."""
 
-_Texts = tuple[DocumentFields, tuple[Chunk, ...]]
-_Found = tuple[DocumentFields, tuple[Chunk, ...], bool]
-"""What a document consists of, and whether that was carried over."""
+
+class _Texts(NamedTuple):
+    """What a document consists of, read or carried over."""
+
+    fields: DocumentFields
+    chunks: tuple[Chunk, ...]
+    is_carried: bool = False
 
 
 @runtime_checkable
@@ -282,17 +286,16 @@ class Filler:
         if one.digest is None:
             pending = _pending(one, None, now)
             return Plan(pending, pending.change, revision, delta=diff(revision, ()))
-        found = self._found(one, one.digest)
-        if found is None:
+        texts = self._texts(one, one.digest)
+        if texts is None:
             return None
-        fields, chunks, is_carried = found
         ref = one.ref or DocumentRef(one.document_id, "")
-        return replace(plan_of(_pending(one, ref, now), revision, ref, fields, chunks), is_carried=is_carried)
+        plan = plan_of(_pending(one, ref, now), revision, ref, texts.fields, texts.chunks)
+        return replace(plan, is_carried=texts.is_carried)
 
-    def _found(self, one: Behind, digest: Digest) -> _Found | None:
+    def _texts(self, one: Behind, digest: Digest) -> _Texts | None:
         try:
-            texts = self._read(one, digest)
-            return texts and (*texts, False)
+            return self._read(one, digest)
         except (StoreError, EmbedderUnavailable, DocumentBusy):
             raise
         except FreshdError as error:
@@ -300,7 +303,7 @@ class Filler:
             # What is not whole in the live generation yet cannot be taken over from there.
             if (error.retryable or one.is_unsure) and self._put_off(key, error) <= _ATTEMPTS:
                 return None
-        return *self._as_held(one, digest), True
+        return self._as_held(one, digest)
 
     def _read(self, one: Behind, digest: Digest) -> _Texts | None:
         """Read a document and take it apart; None while it is on its way.
@@ -318,7 +321,7 @@ class Filler:
         document = connector.read(one.ref)
         if hashlib.sha256(document.content).hexdigest() != digest:
             raise DocumentChanging(f"{one.document_id}: is not what the live generation holds of it")
-        return self._recipe.take_apart(document, one.source, one.document_id, digest)
+        return _Texts(*self._recipe.take_apart(document, one.source, one.document_id, digest))
 
     def _is_at_hand(self, doc: int, ref: DocumentRef, connector: ReadsAhead) -> bool:
         if doc in self._at_hand:
@@ -344,8 +347,8 @@ class Filler:
         points = [there[chunk_id] for chunk_id in ids if chunk_id in there]
         with suppress(ParseError):  # a passage of which not even a part fits
             if points and (texts := carried(points, digest, self._origin.limits, self._recipe)):
-                return texts
-        return DocumentFields(one.source, one.document_id, "", None, digest, None), ()
+                return _Texts(*texts, is_carried=True)
+        return _Texts(DocumentFields(one.source, one.document_id, "", None, digest, None), (), is_carried=True)
 
     # What fails
 

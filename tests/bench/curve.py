@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from freshd.compose import Whole
@@ -145,7 +146,7 @@ def _measure(size: int, folder: Path) -> Seen:
         rescan_s = percentile([took(lambda: reindex(whole)) for _ in range(5)], 0.5)
         updates = [updated(whole, pages, name) for name in pages.names[:_EDITS]]
         queries = [pages.query() for _ in range(_QUERIES)]
-        searches = [took(lambda q=query: whole.search.search(q, 10)) for query in queries]  # type: ignore[misc]
+        searches = [took(partial(whole.search.search, query, 10)) for query in queries]
         memory_bytes = _peaks()
     disk_bytes = sum(path.stat().st_blocks * 512 for path in instance.state_dir.rglob("*") if path.is_file())
     began_s = time.perf_counter()

@@ -300,9 +300,6 @@ def test_a_source_that_stops_answering_keeps_its_changes_pending(bench: Bench):
     assert (state.pending, state.quarantined) == (1, 0)
 
 
-# How it ends
-
-
 def test_of_a_source_that_stops_answering_one_document_is_asked_for_and_all_others_wait(bench: Bench):
     """A mount that goes away in the middle of a first index leaves thousands."""
     names = [f"page{n:03}.md" for n in range(300)]
@@ -326,6 +323,9 @@ def test_of_a_source_that_stops_answering_one_document_is_asked_for_and_all_othe
     bench.clock.advance(timedelta(seconds=11))
     bench.apply()
     assert bench.store.documents() == set(names)
+
+
+# How it ends
 
 
 def test_the_batch_in_hand_is_finished_before_the_end(bench: Bench):
