@@ -14,6 +14,7 @@ the document-level fields of all kept points are set by one call.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,6 +171,7 @@ class Stated:
         source: Empty where it names none.
         document_id: Empty where it names none.
         content_sha256: Empty where it names none.
+        digest: Of what was embedded; empty where it names none.
         is_ours: It has freshd's bookkeeping.
         chunk_label: What `chunk_label` gave, if the fields are as they were.
         document_label: What `DocumentFields.label` gave, likewise.
@@ -182,6 +184,7 @@ class Stated:
     source: str
     document_id: str
     content_sha256: str
+    digest: Digest
     is_ours: bool
     chunk_label: Digest
     document_label: Digest
@@ -199,6 +202,7 @@ def stated(payload: Mapping[str, Any]) -> Stated:
         source=_text(payload.get("source")),
         document_id=_text(own.get("document_id")),
         content_sha256=_text(payload.get("content_sha256")),
+        digest=Digest(digest if _SHA256.fullmatch(digest := _text(own.get("digest"))) else ""),
         is_ours="freshd" in payload,
         chunk_label=_label({**_picked(cited, _PLACE), "ordinal": ordinal}),
         document_label=_label({**_picked(payload, _TOP), **_picked(cited, _CITED)}),
@@ -239,6 +243,7 @@ def restored(
 _TOP = ("last_modified", "content_sha256")
 _CITED = ("uri", "title", "source_modified_at")
 _PLACE = ("heading_path", "start_line", "end_line")
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def _picked(fields: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -204,10 +204,10 @@ def check_model(
 
 def _text(point: StoredPoint, max_tokens: int) -> str | None:
     """Give what was embedded, if the payload says so."""
-    said, own = stated(point.payload), point.payload.get("freshd")
-    if said.text is None or said.heading_path is None or not isinstance(own, Mapping):
+    said = stated(point.payload)
+    if said.text is None or said.heading_path is None:
         return None
-    return proved_text(said.heading_path, said.text, own.get("digest"), max_tokens)
+    return proved_text(said.heading_path, said.text, said.digest, max_tokens)
 
 
 def believe(database: Database, survey: Survey, now: datetime) -> Rebuilt:

@@ -27,7 +27,10 @@ from freshd.model import (
     HeldChunk,
     Outcome,
     OutcomeKind,
+    Point,
     SourceName,
+    SparseVector,
+    Vector,
 )
 from freshd.pipeline.removal import Removal
 from freshd.ports import Applied, StoredPoint
@@ -36,6 +39,7 @@ from tests.kit.home import Home, files, shown, stored
 from tests.kit.keeper import NEWS, RSS, Keeper, MovesUnderTheWalk, rss, serving
 from tests.scheduler.parts import eventually
 from tests.scripted_server import Reply
+from tests.test_verify_repair import DAMAGES
 
 DOCS, SECRET = SourceName("docs"), DocumentId("people/zebulon-quartermaine.md")
 STREET = "Lavender Row 7"
@@ -95,6 +99,24 @@ def test_a_forgotten_document_is_found_nowhere(home: Home):
     assert len(shown(whole)) == 8
     assert whole.sources.state(DOCS).documents == 8
     assert files_with(home, SECRET) == files_with(home, "quartermaine") == []
+
+
+def test_documents_whose_points_are_damaged_are_forgotten_like_any_other(home: Home):
+    """Their vectors too, where text and headings still tell which they are."""
+    for n, name in enumerate(DAMAGES):
+        home.write(f"docs/damaged/{n}.md", f"# Part {n}\n\nWhat suffers is: {name}.\n")
+    home.reindex()
+    store = home.whole.store
+    for found in store.scroll(None, 1_000, with_vectors=True):
+        point = Point(found.chunk_id, found.dense or Vector(b""), found.sparse or SparseVector(), found.payload)
+        _, is_damaged, name = str(point.payload["page_content"]).partition("What suffers is: ")
+        if is_damaged:
+            store.upsert([DAMAGES[name.strip().removesuffix(".")][0](point)])
+    vectors = {text: home.embedder.embed_query(text) for text in home.embedder.passages if "What suffers" in text}
+    home.whole.remover().forget([(DOCS, DocumentId("damaged/"))])
+    assert len(home.restart().store.scroll(None, 1_000)) == len(home.points()) + 1 == 10  # the secret one has two
+    left = {text.partition(": ")[2].strip(".") for text, vector in vectors.items() if files_with(home, vector)}
+    assert left <= {"text", "no text", "headings", "headings of another kind", "no citation"}
 
 
 def test_a_forgotten_document_stays_out_although_the_source_still_shows_it(home: Home):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,14 +15,14 @@ from freshd.config import Secrets, load
 from freshd.errors import ParseError, ParserDied
 from freshd.ledger.database import Database
 from freshd.ledger.quarantine import SqliteQuarantine
-from freshd.model import Document, DocumentId, ParsedDocument, SourceName
+from freshd.model import Document, DocumentId, DocumentRef, ParsedDocument, SourceName
 from freshd.parsers import Parsers
 from freshd.pipeline import recipe as recipe_room
 from freshd.report import search_answer
 from freshd.state import StateDirectory
 from tests.kit import forked
 from tests.parsers.samples import docx, paragraph, pdf, presentation, saved, workbook
-from tests.scheduler.parts import SOURCE, Bench
+from tests.scheduler.parts import SOURCE, Bench, down
 
 ROOT = Path(__file__).parent.parent
 CONFIG = '[http]\nlisten = "127.0.0.1:0"\n[[sources]]\nname = "handbook"\ntype = "files"\npath = "docs"\n'
@@ -213,7 +213,7 @@ def test_poison_is_quarantined_at_once_or_after_three_tries_where_it_may_not_be_
 def test_a_quarantined_document_is_tried_after_an_hour_and_later_once_a_day(bench: Bench):
     parser = poison(bench, ParseError)
     pauses = []
-    for _ in range(10):
+    for _ in range(60):
         (one,) = SqliteQuarantine(bench.database).of(SOURCE, 5)
         assert one.next_try_at is not None
         pause = one.next_try_at - bench.clock.now()
@@ -225,7 +225,35 @@ def test_a_quarantined_document_is_tried_after_an_hour_and_later_once_a_day(benc
         bench.clock.advance(timedelta(seconds=1))
         bench.apply()
         assert parser.n_tried == tried + 1
-    assert pauses == [1, 1, 1, 2, 4, 8, 16, 24, 24, 24]
+    assert pauses == [1, 1, 1, 2, 4, 8, 16] + [24] * 53
+
+
+def away(ref: DocumentRef) -> NoReturn:
+    raise down()
+
+
+def test_a_source_that_is_away_uses_up_no_attempt_of_a_document(bench: Bench):
+    use(bench, Failing(ParserDied))
+    bench.source.write("poison.md", "poison")
+    bench.scan()
+    bench.source.before_read = away
+    for _ in range(60):
+        bench.apply()
+        bench.clock.advance(timedelta(seconds=10))
+    assert [(one.document_id, one.error) for one in bench.ledger.left(SOURCE)] == [("poison.md", "no answer")]
+    bench.source.before_read = lambda _: None
+    tries_until_quarantine(bench)
+    (one,) = SqliteQuarantine(bench.database).of(SOURCE, 5)
+    assert one.attempts == 3
+
+
+def test_a_quarantined_document_stays_so_for_its_own_reason_while_its_source_is_away(bench: Bench):
+    poison(bench, ParseError)
+    bench.source.before_read = away
+    bench.clock.advance(timedelta(hours=1))
+    bench.apply()
+    (one,) = SqliteQuarantine(bench.database).of(SOURCE, 5)
+    assert (one.error, one.attempts) == ("got poison", 1)
 
 
 def test_a_quarantined_document_is_tried_at_once_when_it_changes(bench: Bench):

@@ -169,10 +169,12 @@ class SqliteLedger(PendingChanges):
         with self._database.write() as tx:
             tx.executemany("UPDATE pending SET due_at = ? WHERE seq = ?", due)
 
-    def put_off_source(self, source: SourceName, until: datetime) -> None:
+    def put_off_source(self, asked: Pending, error: str, until: datetime) -> None:
         """Leave all changes of a source alone until an instant at least."""
+        values = (to_us(until), asked.change.source)
         with self._database.write() as tx:
-            tx.execute("UPDATE pending SET due_at = ?1 WHERE source = ?2 AND due_at < ?1", (to_us(until), source))
+            tx.execute("UPDATE pending SET due_at = ?1 WHERE source = ?2 AND due_at < ?1", values)
+            tx.execute("UPDATE pending SET error = ? WHERE seq = ? AND NOT is_quarantined", (error, asked.seq))
 
     def drop(self, pending: Pending) -> None:
         """Forget a recording; a fingerprint that equals no other makes the next look see the document afresh.

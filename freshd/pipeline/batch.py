@@ -42,6 +42,8 @@ _SOURCE_RETRY = timedelta(seconds=10)
 _FIRST_RETRY = timedelta(seconds=2)
 _QUARANTINE = timedelta(hours=1)
 _LONGEST_QUARANTINE = timedelta(days=1)
+_DOUBLINGS = 5
+"""So many make the one longer than the other; attempts go on for years."""
 
 
 class Pipeline:
@@ -138,7 +140,8 @@ class Pipeline:
                 continue
             except SourceUnavailable as error:
                 away.add(pending.change.source)
-                outcomes.append(self._fail(pending, error))
+                self._ledger.put_off_source(pending, str(error), self._clock.now() + _SOURCE_RETRY)
+                outcomes.append(_failed(pending, error))
                 continue
             if isinstance(result, Plan):
                 plans.append(result)
@@ -187,17 +190,15 @@ class Pipeline:
     def _fail(self, pending: Pending, error: FreshdError) -> Outcome:
         attempts = pending.attempts + 1
         is_poison = not error.retryable or attempts >= _MAX_ATTEMPTS
-        if isinstance(error, SourceUnavailable):
-            is_poison, delay = False, _SOURCE_RETRY
-            self._ledger.put_off_source(pending.change.source, self._clock.now() + delay)
-        elif isinstance(error, StoreError):  # no fault of the document: it is late until the store takes it
+        if isinstance(error, StoreError):  # no fault of the document: it is late until the store takes it
             is_poison, delay = False, _FIRST_RETRY * 4 ** min(attempts - 1, 3)
         elif is_poison:
-            delay = min(_QUARANTINE * 2 ** max(0, attempts - _MAX_ATTEMPTS), _LONGEST_QUARANTINE)
+            doublings = min(max(0, attempts - _MAX_ATTEMPTS), _DOUBLINGS)
+            delay = min(_QUARANTINE * 2**doublings, _LONGEST_QUARANTINE)
         else:
             delay = _FIRST_RETRY * 4 ** (attempts - 1)
         self._ledger.defer(pending, str(error), self._clock.now() + delay, quarantine=is_poison)
-        return Outcome(pending.change, OutcomeKind.FAILED, error=str(error), hint=error.hint or None)
+        return _failed(pending, error)
 
     def _plan(self, pending: Pending) -> Plan | Outcome:
         change = pending.change
@@ -234,3 +235,7 @@ class Pipeline:
             return change, None
         moved = replace(change, kind=ChangeKind.MOVED, previous_id=twin)
         return moved, self._ledger.revision(change.source, twin)
+
+
+def _failed(pending: Pending, error: FreshdError) -> Outcome:
+    return Outcome(pending.change, OutcomeKind.FAILED, error=str(error), hint=error.hint or None)

@@ -364,7 +364,7 @@ class Filler:
     def _put_off(self, key: int | SourceName, error: FreshdError) -> int:
         """Wait a while, longer each time; give how often that was."""
         attempts = self._attempts(key) + 1
-        delay_s = min(_FIRST_RETRY_S * 4 ** (attempts - 1), _LONGEST_RETRY_S) if self._on_ready else 0.0
+        delay_s = min(_FIRST_RETRY_S * 4 ** min(attempts - 1, 3), _LONGEST_RETRY_S) if self._on_ready else 0.0
         self._waits.pop(key, None)
         self._waits[key] = _Wait(attempts, self._clock.monotonic() + delay_s, str(error))
         return attempts

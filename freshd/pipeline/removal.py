@@ -10,12 +10,15 @@ expunge   nor do the files of any store                                         
 Only the thread that writes calls this, between two batches, one bounded piece at a time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from freshd import faults
+from freshd.chunker import embedded_texts, text_digest
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.model import ChunkId, Digest, SourceName
+from freshd.payload import stated
 from freshd.ports import Store, StoredPoint, VectorCache
 
 _DOCUMENTS, _CHUNKS = 64, 1_000
@@ -23,6 +26,9 @@ _DOCUMENTS, _CHUNKS = 64, 1_000
 
 _PAGE = 256
 """Points asked for at once."""
+
+_ANY_TOKENS = 2**31
+"""With what limit a chunk was cut does not matter to whoever wants every form of its headings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ class Removal:
                 page = ids[start : start + _PAGE]
                 there = store.retrieve(page)
                 if is_forgotten:  # first: a crash leaves the points, by which these digests are found again
-                    n_vectors += self._cache.forget(map(_digest, there))
+                    n_vectors += self._cache.forget(digest for point in there for digest in _digests(point))
                 store.remove(page)
                 seen.update(point.chunk_id for point in there)
             faults.hit("before_forget_flush")
@@ -149,5 +155,11 @@ class Removal:
         return Taken(len(docs), len(seen), n_vectors)
 
 
-def _digest(point: StoredPoint) -> Digest:
-    return Digest(point.payload["freshd"]["digest"])
+def _digests(point: StoredPoint) -> Iterator[Digest]:
+    """Name the texts whose vector this can be; damage may have made its payload anything."""
+    said = stated(point.payload)
+    if said.digest:
+        yield said.digest
+    for text in embedded_texts(said.heading_path or (), said.text or "", _ANY_TOKENS):
+        with suppress(UnicodeEncodeError):
+            yield text_digest(text)

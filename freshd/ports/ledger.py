@@ -193,8 +193,17 @@ class Ledger(Protocol):
         """Leave changes alone until some instants, without anything having failed."""
         ...
 
-    def put_off_source(self, source: SourceName, until: datetime) -> None:
-        """Leave all changes of a source alone until an instant at least: it does not answer as a whole."""
+    def put_off_source(self, asked: Pending, error: str, until: datetime) -> None:
+        """Leave all changes of a source alone until an instant at least: it does not answer as a whole.
+
+        No attempt of any of them: nothing is known to be wrong with them.
+
+        Args:
+            asked: The change for which it was found out.
+            error: Why, in one line; kept with that one, unless it is quarantined for a reason of its own.
+            until: When the source is asked again.
+
+        """
         ...
 
     def drop(self, pending: Pending) -> None:
