@@ -5,6 +5,7 @@ So what is tested is that it never comes so far; the state directory lies on a f
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from tests.daemon.instance import FILES, Instance, eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
 
+NAME = "handbook"
 RESERVE = 24 * 2**20
 SETTINGS = f"[disk]\nreserve_bytes = {RESERVE}\n"
 SIZE = 192 * 2**20
@@ -146,6 +148,17 @@ def test_a_disk_without_a_single_free_byte_at_the_start_is_waited_for(instance: 
     assert "Traceback" not in instance.log_text()
 
 
+def test_a_first_start_waits_for_the_room_that_the_model_takes(instance: Instance, tmp_path: Path):
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(92)
+    process = instance.launch()
+    eventually(lambda: "15 MiB free" in instance.log_text())
+    assert process.poll() is None
+    ballast.give_back()
+    instance.record = eventually(instance.state.read_daemon)
+    eventually(lambda: holds(instance, "kettle"))
+
+
 def test_a_daemon_that_waits_for_room_can_be_told_to_end(instance: Instance, tmp_path: Path):
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)
@@ -165,13 +178,36 @@ def test_a_command_on_a_full_disk_says_that_it_is_full(instance: Instance, tmp_p
     ballast.fill_to(100)
     ballast.take_all()
     ballast.leave(left_bytes)
-    for command in (["reindex"], ["search", "kettle"], ["status"], ["verify"]):
+    for command in (["reindex"], ["search", "kettle"], ["status"], ["verify"], ["forget", "--yes", f"{NAME}/first.md"]):
         done = instance.command(*command)
         assert "Traceback" not in done.stderr
         assert done.returncode in (0, 1, 3, 12), done.stderr
         assert "SIGBUS" not in done.stderr
         if done.returncode:
             assert "free some disk space" in done.stderr, (command, done.stderr)
+
+
+def test_what_is_forgotten_below_the_reserve_is_out_of_search_and_leaves_the_index_once_there_is_room(
+    instance: Instance, tmp_path: Path
+):
+    def is_in_the_index(word: str) -> bool:
+        files = [path for path in (tmp_path / ".freshd/index").rglob("*") if path.is_file()]
+        return any(word.encode() in path.read_bytes() for path in files)
+
+    instance.write("second.md", "# Second\n\nThe samovar is green.\n")
+    assert instance.command("reindex").returncode == 0
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(92)
+    done = instance.command("forget", "--yes", f"{NAME}/first.md")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "what was to be forgotten is out of search" in done.stderr
+    assert "free some disk space" in done.stderr
+    assert "kettle" not in instance.command("search", "kettle").stdout
+    assert is_in_the_index("kettle")
+    ballast.give_back()
+    assert instance.command("reindex").returncode == 0
+    assert not is_in_the_index("kettle")
+    assert "samovar" in instance.command("search", "samovar").stdout
 
 
 def test_a_disk_without_room_for_more_files_is_waited_for_like_a_full_one(tmp_path: Path):
@@ -181,17 +217,40 @@ def test_a_disk_without_room_for_more_files_is_waited_for_like_a_full_one(tmp_pa
         try:
             instance.start()
             eventually(lambda: holds(instance, "kettle"))
-            full = tmp_path / ".freshd" / "full"
-            full.mkdir()
-            for n in range(os.statvfs(full).f_favail - 50):
-                (full / str(n)).touch()
+            full = files_but(tmp_path / ".freshd", 50)
             instance.write("second.md", "# Second\n\nThe samovar is green.\n")
             assert "room for 50 more files" in eventually(lambda: room(instance))
-            for entry in full.iterdir():
-                entry.unlink()
+            shutil.rmtree(full)
             eventually(lambda: holds(instance, "samovar"))
         finally:
             instance.close()
+
+
+@pytest.mark.parametrize("left", [0, 10])
+def test_a_disk_without_room_for_more_files_at_the_start_is_waited_for(tmp_path: Path, left: int):
+    with file_system(tmp_path / ".freshd", "nr_inodes=2000"):
+        instance = Instance(tmp_path, FILES, settings=SETTINGS)
+        instance.write("first.md", "# First\n\nThe kettle is blue.\n")
+        try:
+            full = files_but(tmp_path / ".freshd", left)
+            process = instance.launch()
+            eventually(lambda: f"room for {left} more files" in instance.log_text())
+            assert process.poll() is None
+            shutil.rmtree(full)
+            instance.record = eventually(instance.state.read_daemon)
+            eventually(lambda: holds(instance, "kettle"))
+            assert "Traceback" not in instance.log_text()
+        finally:
+            instance.close()
+
+
+def files_but(disk: Path, left: int) -> Path:
+    """Make empty files in a folder until there is room for so many more; give the folder."""
+    full = disk / "full"
+    full.mkdir()
+    for n in range(os.statvfs(full).f_favail - left):
+        (full / str(n)).touch()
+    return full
 
 
 def room(instance: Instance) -> str | None:

@@ -12,7 +12,7 @@ from freshd.admission import Admission
 from freshd.clock import SystemClock
 from freshd.compose.generation import Current, News, Workshop
 from freshd.compose.recovering import open_ledger
-from freshd.compose.whole import Whole, disk_shortage
+from freshd.compose.whole import Whole, cannot_open, disk_shortage
 from freshd.config import Config, Secrets, SourceConfig
 from freshd.dryrun import MeasuringEmbedder, ReadOnlyCache, copy_ledger
 from freshd.embedder import open_embedder
@@ -33,7 +33,7 @@ from freshd.state import StateDirectory
 from freshd.vectors import SqliteVectorCache, VectorCacheView
 from freshd.verify import expect_points
 
-__all__ = ["Whole", "disk_shortage", "open_dry_run", "open_whole"]
+__all__ = ["Whole", "cannot_open", "disk_shortage", "open_dry_run", "open_whole"]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from freshd.compose.generation import Current, News, OpenGeneration
 from freshd.compose.recovering import caught_up
 from freshd.compose.verifying import Manner
 from freshd.config import Config
+from freshd.embedder import missing_bytes
 from freshd.errors import FreshdError, StoreUnavailable
 from freshd.generations import Generations, Upkeep
 from freshd.guard import Guard
@@ -52,6 +53,9 @@ _PAGE = 256
 
 _RESERVED_FILES = 100
 """Files that must still be creatable: a batch makes a handful, a new collection some fifty."""
+
+_LEAST_BYTES, _LEAST_FILES = 8 * 2**20, 20
+"""Without which not even what is there can be opened: SQLite makes files of its own beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +196,8 @@ class Whole:
             expect_points(Proofs(self.database), self.store)
         except PointsLost as loss:
             self._put_back(str(loss))
-        self.removal.finish()  # what a former process began to forget
+        if disk_shortage(self.config) is None:
+            self.removal.finish()  # what a former process began to forget
 
     def _put_back(self, error: str) -> None:
         """Have everything written again that the store does not hold."""
@@ -257,6 +262,9 @@ class Whole:
         )
 
     def _once_open(self, work: Callable[[], T]) -> T:
+        shortage = disk_shortage(self.config)
+        if shortage is not None:
+            raise shortage
         self.store.open(self.ledger.instance)  # idempotent, and nothing more: a loss is no matter here
         return work()
 
@@ -302,6 +310,18 @@ class Whole:
 
     def _scanner(self, target: Target) -> Scanner:
         return Scanner(target=target, ledger=self.ledger, sources=self.sources, guard=self._guard, clock=self.clock)
+
+
+def cannot_open(config: Config) -> StoreUnavailable | None:
+    """Say why nothing can be opened on a disk that is not only below the reserve, but as good as full."""
+    state = StateDirectory(config.state_dir)
+    if not state.path.exists():
+        return None
+    free, free_files = state.free_bytes(), state.free_inodes()
+    needed = _LEAST_BYTES + missing_bytes(config.embedding.model, state.models_dir)
+    if free >= needed and (free_files is None or free_files >= _LEAST_FILES):
+        return None
+    return disk_shortage(config)
 
 
 def disk_shortage(config: Config) -> StoreUnavailable | None:

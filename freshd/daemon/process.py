@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from freshd import __version__, logs
-from freshd.compose import disk_shortage, open_whole
+from freshd.compose import cannot_open, open_whole
 from freshd.config import Config, Secrets, check_listen, check_store, load, load_secrets, secrets_of_sources
 from freshd.daemon import manager
 from freshd.daemon.control import LiveControl
@@ -41,9 +41,6 @@ _RELOAD_PATIENCE_S = 45.0
 """For a call to the store that was under way when the config was read again: a server may take half a minute."""
 
 _INTERRUPTED = 130
-
-_LEAST_BYTES = 8 * 2**20
-"""Free disk without which not even the ledger can be opened: SQLite makes files of its own beside it."""
 
 
 class _Signals:
@@ -203,7 +200,7 @@ class _Daemon:
 
     def _has_room(self, server: "Server") -> bool:
         """Wait while the disk is too full to open anything, listening meanwhile; False when told to end."""
-        while (trouble := _no_room(self._config)) and not self._signals.stop:
+        while (trouble := cannot_open(self._config)) and not self._signals.stop:
             if not self._control.waits_for:
                 server.start()
                 manager.tell("READY=1")  # it answers, with the reason; a start that waits would be given up
@@ -264,14 +261,6 @@ class _Daemon:
 
     def _refuse(self, error: FreshdError) -> None:
         self._log.error(Event.CONFIG_REFUSED, error=str(error), hint=error.hint or None)
-
-
-def _no_room(config: Config) -> FreshdError | None:
-    """Say what is missing on a disk that is not only below the reserve, but as good as full."""
-    state = StateDirectory(config.state_dir)
-    if not state.path.exists() or state.free_bytes() >= min(_LEAST_BYTES, config.disk.reserve_bytes):
-        return None
-    return disk_shortage(config)
 
 
 def _is_held_up() -> bool:

@@ -12,11 +12,11 @@ the tokenizer with the first count.
 from pathlib import Path
 
 from freshd.embedder.adapter import FastembedEmbedder
-from freshd.embedder.bundled import open_bundled
+from freshd.embedder.bundled import bytes_missing, open_bundled
 from freshd.embedder.folder import open_folder
 from freshd.embedder.hub import open_hub
 
-__all__ = ["FastembedEmbedder", "lasting_name", "open_embedder"]
+__all__ = ["FastembedEmbedder", "lasting_name", "missing_bytes", "open_embedder"]
 
 BUNDLED = "bundled"
 
@@ -40,6 +40,11 @@ def open_embedder(model: str, models_dir: Path, base: Path) -> FastembedEmbedder
     if folder is not None:
         return FastembedEmbedder(open_folder(folder))
     return FastembedEmbedder(open_hub(model, models_dir))
+
+
+def missing_bytes(model: str, models_dir: Path) -> int:
+    """Tell how much disk `open_embedder` takes, which only the bundled model does, and once."""
+    return bytes_missing(models_dir) if model == BUNDLED else 0
 
 
 def lasting_name(model: str, base: Path) -> str:

@@ -21,6 +21,9 @@ from freshd.errors import EmbedderUnavailable
 from freshd.model import Digest
 
 DIMENSION = 384
+_BYTES = 30 * 2**20
+"""Disk it takes: 23 MB, and what a file system adds."""
+
 MAX_TOKENS = 256
 """What the model was trained for; its tokenizer file says 128, a setting of whoever packed it."""
 
@@ -80,9 +83,14 @@ def open_bundled(models_dir: Path) -> ModelFiles:
     except OSError as error:
         raise EmbedderUnavailable(
             f"bundled model: cannot be put together in {folder}: {error}",
-            hint="make the state directory writable, with 30 MB of free disk",
+            hint=f"make the state directory writable, with {_BYTES >> 20} MiB of free disk",
         ) from error
     return _files(folder)
+
+
+def bytes_missing(models_dir: Path) -> int:
+    """Tell how much disk `open_bundled` takes there; 0 once it was done."""
+    return 0 if _folder(models_dir).exists() else _BYTES
 
 
 def inspect_bundled(models_dir: Path) -> ModelFiles | None:

@@ -13,6 +13,7 @@ A crash leaves the intent, by which the next start goes on.
 """
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,11 +31,16 @@ STAYS = "doc NOT IN (SELECT doc FROM forgetting)"
 _AT_ONCE = 500
 """Documents of a listing that are looked up together; keeps a million of them out of memory."""
 
+_TOMBSTONES = f"SELECT tombstone FROM forgotten WHERE tombstone IN {rows.among(32)}"
+
 _HOLDS_ANY = "EXISTS (SELECT 1 FROM documents WHERE source = sources.name)"
 """Asked of a source; one look into an index, however many documents there are."""
 
 _SCRUB, EXPUNGE = "scrub", "expunge"
 """What is still to be done since something was forgotten last, in the ledger's file and in the store's."""
+
+_GIVEN = "doc IN (SELECT value FROM json_each(?1))"
+"""Of documents whose keys are bound as one value."""
 
 _CHUNKS = "(SELECT count(*) FROM chunks c WHERE c.doc = d.doc)"
 _BY_DOCUMENT = ("pending", "unknown", "chunks", "unknown_beside", "chunks_beside", "documents_beside", "documents")
@@ -106,9 +112,7 @@ class SqliteForgetting:
         yield from (seen for seen in page if tombstone(source, seen.document_id) not in out)
 
     def _tombstones(self, hashes: Sequence[bytes]) -> set[bytes]:
-        marks = ",".join("?" * len(hashes))
-        found = self._database.read(f"SELECT tombstone FROM forgotten WHERE tombstone IN ({marks})", tuple(hashes))
-        return {row["tombstone"] for row in found}
+        return {row["tombstone"] for row in self._database.read(_TOMBSTONES, {"ids": b"".join(hashes)})}
 
     # What is forgotten
 
@@ -202,36 +206,38 @@ class SqliteForgetting:
 
     def withdraw(self, docs: Sequence[int]) -> set[ChunkId]:
         """Make all ids of some documents unknown, so that nothing is shown of them; give these ids."""
-        at = _in(docs)
+        values = (json.dumps(docs),)
         with self._database.write() as tx:
             for end in ("", "_beside"):
-                chunks = f"SELECT doc, chunk_id FROM chunks{end} WHERE {at}"
-                tx.execute(f"INSERT OR IGNORE INTO unknown{end} {chunks}")
-            applied = f"FROM documents d WHERE d.source = name AND d.is_applied AND d.{at}"
+                chunks = f"SELECT doc, chunk_id FROM chunks{end} WHERE {_GIVEN}"
+                tx.execute(f"INSERT OR IGNORE INTO unknown{end} {chunks}", values)
+            applied = f"FROM documents d WHERE d.source = name AND d.is_applied AND d.{_GIVEN}"
             tx.execute(
                 f"UPDATE sources SET documents = documents - (SELECT count(*) {applied}),"
                 f" chunks = chunks - (SELECT coalesce(sum({_CHUNKS}), 0) {applied}), wants_everything = 1"
-                f" WHERE name IN (SELECT source FROM documents WHERE {at})"
+                f" WHERE name IN (SELECT source FROM documents WHERE {_GIVEN})",
+                values,
             )
             for table in ("pending", "chunks", "chunks_beside", "documents_beside"):
-                tx.execute(f"DELETE FROM {table} WHERE {at}")
+                tx.execute(f"DELETE FROM {table} WHERE {_GIVEN}", values)
             # A fingerprint that equals no other: should its source come back, the next look sees it afresh.
             tx.execute(
                 "UPDATE documents SET version = version + 1, is_applied = 0, fingerprint = '',"
-                f" digest = NULL, recipe = NULL, label = NULL WHERE {at}"
+                f" digest = NULL, recipe = NULL, label = NULL WHERE {_GIVEN}",
+                values,
             )
-            unknown = f"SELECT chunk_id FROM unknown WHERE {at} UNION SELECT chunk_id FROM unknown_beside WHERE {at}"
-            return {rows.unpack_id(row["chunk_id"]) for row in tx.execute(unknown)}
+            halves = (f"SELECT chunk_id FROM unknown{end} WHERE {_GIVEN}" for end in ("", "_beside"))
+            return {rows.unpack_id(row["chunk_id"]) for row in tx.execute(" UNION ".join(halves), values)}
 
     def drop(self, docs: Sequence[int]) -> None:
         """Let go of all that is remembered of some documents, and of removed sources that held nothing else."""
-        at = _in(docs)
+        values = (json.dumps(docs),)
         with self._database.write() as tx:
-            doomed = f"SELECT source, document_id FROM documents JOIN forgetting USING (doc) WHERE {at}"
-            for row in tx.execute(doomed).fetchall():
+            doomed = f"SELECT source, document_id FROM documents JOIN forgetting USING (doc) WHERE {_GIVEN}"
+            for row in tx.execute(doomed, values).fetchall():
                 history.erase(tx, row["source"], row["document_id"])  # what was under way may have told of it since
             for table in (*_BY_DOCUMENT, "forgetting"):
-                tx.execute(f"DELETE FROM {table} WHERE {at}")
+                tx.execute(f"DELETE FROM {table} WHERE {_GIVEN}", values)
             _drop_emptied(tx)
 
     # What must not linger
@@ -268,22 +274,19 @@ class SqliteForgetting:
 
     def note_configured(self, names: Sequence[SourceName], now: datetime) -> None:
         """Remember since when sources are not in the config; those that are back are as if they had never left."""
-        marks = ",".join("?" * len(names))
+        values = (json.dumps(names), to_us(now))
+        configured = "name IN (SELECT value FROM json_each(?1))"
         with self._database.write() as tx:
-            tx.execute(
-                f"UPDATE sources SET removed_at = ? WHERE removed_at IS NULL AND name NOT IN ({marks})",
-                (to_us(now), *names),
-            )
-            tx.execute(f"UPDATE sources SET removed_at = NULL WHERE name IN ({marks})", names)
+            tx.execute(f"UPDATE sources SET removed_at = ?2 WHERE removed_at IS NULL AND NOT {configured}", values)
+            tx.execute(f"UPDATE sources SET removed_at = NULL WHERE {configured}", values[:1])
             _drop_emptied(tx)
 
     def removed(self, configured: Sequence[SourceName]) -> list[Removed]:
         """List the sources that the ledger knows and the config does not."""
-        marks = ",".join("?" * len(configured))
         found = self._database.read(
             "SELECT name, documents, chunks, removed_at FROM sources"
-            f" WHERE name NOT IN ({marks}) AND {_HOLDS_ANY} ORDER BY name",
-            tuple(configured),
+            f" WHERE name NOT IN (SELECT value FROM json_each(?)) AND {_HOLDS_ANY} ORDER BY name",
+            (json.dumps(configured),),
         )
         return [
             Removed(SourceName(row["name"]), row["documents"], row["chunks"], from_us(row["removed_at"]))
@@ -296,7 +299,3 @@ def _drop_emptied(tx: sqlite3.Connection) -> None:
     for table in ("trail", "pending_counts"):
         tx.execute(f"DELETE FROM {table} WHERE source IN ({emptied})")
     tx.execute(f"DELETE FROM sources WHERE name IN ({emptied})")
-
-
-def _in(docs: Sequence[int]) -> str:
-    return f"doc IN ({','.join(map(str, docs))})"

@@ -19,14 +19,21 @@ from freshd.model import (
     SourceName,
 )
 
-AMONG = """(
-    WITH RECURSIVE at (i) AS (SELECT 1 UNION ALL SELECT i + 16 FROM at WHERE i + 16 < length(:ids))
-    SELECT substr(:ids, i, 16) FROM at
-)"""
-"""Chunk ids bound as one value, see `pack_ids`: one statement for any number of them.
 
-With a place-holder for each, every number would be a statement of its own, and each connection keeps 128 of those.
-"""
+def among(width: int) -> str:
+    """Say in SQL which byte strings of one width stand one after another in `:ids`, of which there is at least one.
+
+    One statement for any number of them: with a place-holder for each, every number would be a statement of its own,
+    and each connection keeps 128 of those.
+    """
+    return (
+        f"(WITH RECURSIVE at (i) AS (SELECT 1 UNION ALL SELECT i + {width} FROM at WHERE i + {width} < length(:ids))"
+        f" SELECT substr(:ids, i, {width}) FROM at)"
+    )
+
+
+AMONG = among(16)
+"""Chunk ids bound as one value, see `pack_ids`."""
 
 
 def pack_id(chunk_id: ChunkId) -> bytes:

@@ -212,7 +212,7 @@ class Remover:
         if (source, document_id) in self._canaries:
             raise ConfigError(
                 f"forget: {source}/{document_id} is the canary that freshd writes itself, expected another document",
-                hint="take `canary` out of the source's config: it is deleted then",
+                hint="take `canary_path` out of the source's config: it is deleted then",
             )
         if document_id is None or document_id.endswith("/") or self._forgetting.is_known(source, document_id):
             return
