@@ -3,7 +3,7 @@
 import math
 import random
 
-from tests.torture.soak import slope_of
+from tests.torture.soak import Memory, slope_of
 
 
 def _walk(mib_per_hour: float, noise_mib: float) -> list[tuple[float, float]]:
@@ -24,6 +24,11 @@ def test_what_only_goes_up_and_down_is_not_told_from_none():
 def test_growth_is_told_with_its_interval():
     slope, give_or_take = slope_of(_walk(15.5, 0.3))
     assert abs(slope - 15.5) < give_or_take < slope
+
+
+def test_a_soak_fails_by_growth_that_is_certain():
+    assert Memory(70, 85, 15.5, 3).grows
+    assert not Memory(70, 72, 2.0, 1.5).grows
 
 
 def test_too_few_samples_tell_nothing():

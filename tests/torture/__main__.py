@@ -165,7 +165,7 @@ def _soak(arguments: argparse.Namespace) -> int:
             f"memory of {name}: {memory_of.first_mib:.1f} → {memory_of.last_mib:.1f} MiB after the warm-up,"
             f" slope {memory_of.mib_per_hour:+.1f} ± {memory_of.give_or_take:.1f} MiB/h"
         )
-    return 0
+    return int(any(one.grows for one in (seen.parent, seen.store)))
 
 
 if __name__ == "__main__":

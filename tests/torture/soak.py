@@ -20,6 +20,9 @@ _KIB_PER_MIB = 1_024
 _LONGEST_S = {False: 60.0, True: 1_800.0}
 """Until everything is applied, without and with a model: a first index is some thousand chunks."""
 
+_MAY_GROW = 1.0
+"""MiB an hour."""
+
 _BLOCKS, _T = 12, 2.228
 """Samples follow one another closely and say the same: the means of so many stretches are what a line is laid through.
 
@@ -41,6 +44,11 @@ class Memory:
     last_mib: float
     mib_per_hour: float
     give_or_take: float
+
+    @property
+    def grows(self) -> bool:
+        """Whether it is certain that it grows by more than it may."""
+        return self.mib_per_hour - self.give_or_take > _MAY_GROW
 
 
 @dataclass(frozen=True)
