@@ -183,7 +183,10 @@ class Lane:
 
 
 def _seen_at(document_id: str, places: dict[str, datetime]) -> datetime:
-    """Give the instant of the hint that a document was looked at for: its own, or that of a folder above it."""
+    """Give the instant of the hint that a document was looked at for: its own, or that of a folder above it.
+
+    One that was found by its identity was looked at for the hint at its new name, which is no later than the newest.
+    """
     parts = document_id.split("/")
     above = ("/".join(parts[:n]) for n in range(len(parts), 0, -1))
-    return next(places[place] for place in above if place in places)
+    return next((places[place] for place in above if place in places), max(places.values()))

@@ -154,6 +154,21 @@ def test_a_renamed_folder_is_moved_by_its_hints(kept: Kept):
     assert sum(outcome.fates.embedded for outcome, _ in kept.bench.outcomes) == 0
 
 
+def test_a_document_renamed_and_edited_after_many_deletions_is_followed_by_the_hint_at_its_new_name_alone(kept: Kept):
+    """So many are gone that an inode proves no move; where the old name was left, no hint has said yet."""
+    for name in HUNDRED[:20]:
+        kept.source.delete(name)
+        kept.hint(name)
+    assert not kept.follow_hints()
+    kept.bench.apply()
+    kept.source.rename("page050.md", "new.md")
+    kept.source.write("new.md", "# Edited\n\nEdited.\n")
+    kept.hint("new.md")
+    assert kept.follow_hints()
+    assert kept.heard.failures == []
+    assert kept.bench.pending() == {"new.md": "added"}
+
+
 def test_a_deletion_that_can_only_be_judged_by_a_scan_asks_for_one(kept: Kept):
     for name in HUNDRED[:40]:
         kept.source.delete(name)
