@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -157,3 +158,18 @@ def test_the_indexer_survives_a_text_that_exhausts_the_memory(bench: Bench) -> N
         bench.source.write("later.md", "Later.\n")
         bench.scan()
         eventually(lambda: bench.store.documents() == {"good.md", "later.md"})
+
+
+def test_a_cache_that_cannot_be_used_costs_vectors_and_no_document(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = mock.Mock()
+    monkeypatch.setattr("freshd.pipeline.embedding.get_logger", lambda: log)
+    bench.cache.close()
+    bench.source.write("a.md")
+    bench.scan()
+    with bench.running():
+        eventually(lambda: bench.pending() == {})
+    assert bench.store.documents() == {"a.md"}
+    assert {call.args[0] for call in log.warning.call_args_list} == {"cache_failed"}
+    assert "vectors are computed again" in log.warning.call_args.kwargs["hint"]

@@ -2,7 +2,9 @@
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -596,6 +598,23 @@ def test_what_is_forgotten_while_the_store_is_down_is_out_of_search_and_goes_onc
     assert [known.document_id for known in whole.ledger.known(DOCS) if known.document_id == SECRET] == []
     whole.open_store()
     assert traces(whole) == {}
+
+
+def test_what_is_forgotten_leaves_a_cache_that_another_program_holds_once_that_lets_go_of_it(home: Home):
+    """A backup program may hold it for longer than anybody waits; until then it is owed like what the store holds."""
+    whole = home.whole
+    vector = next(home.embedder.embed_query(text) for text in home.embedder.passages if STREET in text)
+    SqliteForgetting(whole.database).forget(DOCS, [SECRET])
+    whole.removal._cache._database.execute("PRAGMA busy_timeout = 10")  # type: ignore[attr-defined]
+    with closing(sqlite3.connect(home.state / "vectors.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match=r"vectors\.db: database is locked"):
+            whole.open_store()
+        assert f"docs/{SECRET}" not in shown(whole)
+    whole.open_store()
+    assert traces(whole) == {}
+    home.close()
+    assert "vectors.db" not in files_with(home, vector)
 
 
 def test_a_document_leaves_the_former_generation_too(home: Home):

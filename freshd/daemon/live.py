@@ -107,7 +107,7 @@ class Live:
     def tick(self) -> bool:
         """Look after what runs, every second or so; tell whether all of it still does."""
         self._scheduler.tick()
-        is_alive = self._scheduler.is_alive()
+        is_alive = self._scheduler.is_alive() and self._removing.is_alive()
         stalled = {pulse.name for pulse in self._pulses if pulse.is_late}
         for name in sorted(stalled - self._stalled):
             self.reporter.stalled(name)

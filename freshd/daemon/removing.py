@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 
+from freshd import faults
 from freshd.compose import Whole
 from freshd.daemon.jobs import Progress, Work
 from freshd.errors import FreshdError
@@ -40,6 +41,10 @@ class Removing:
         if self._thread.is_alive():
             self._thread.join(_STOP_S)
 
+    def is_alive(self) -> bool:
+        """Tell whether it still looks for what is due."""
+        return self._thread.is_alive()
+
     def forget(self, names: Sequence[Named]) -> Work:
         """Forget documents, or all of some sources."""
 
@@ -73,12 +78,16 @@ class Removing:
         return work
 
     def _run(self) -> None:
-        self._scrub()  # what a former process left to be done does not wait
-        while not self._stopping.wait(_EVERY_S):
-            self._scrub()
-            self._prune_due()
+        try:
+            self._scrub()  # what a former process left to be done does not wait
+            while not self._stopping.wait(_EVERY_S):
+                self._scrub()
+                self._prune_due()
+        except BaseException as error:  # noqa: BLE001 - told; who looks after the threads ends the process
+            self._log.error(Event.THREAD_DIED, thread=self._thread.name, exc_info=error)
 
     def _scrub(self) -> None:
+        faults.hit("mid_removing")
         try:
             if self._remover.scrub():
                 self._log.info(Event.FORGOTTEN_EXPUNGED)

@@ -25,6 +25,7 @@ class Event(StrEnum):
     FRESHNESS_CHANGED = "freshness_changed"
     STORE_LOST = "store_lost"
     STORE_DOUBTED = "store_doubted"
+    CACHE_FAILED = "cache_failed"
     LEDGER_FAILED = "ledger_failed"
     LEDGER_RECONCILED = "ledger_reconciled"
     STORE_RECOVERED = "store_recovered"

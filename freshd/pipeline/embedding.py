@@ -9,10 +9,12 @@ all documents together ─▶ failed? ─▶ does the model answer at all? ─ n
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from freshd import faults
-from freshd.errors import EmbedderUnavailable, NotEmbeddable
+from freshd.errors import EmbedderUnavailable, NotEmbeddable, StateError
+from freshd.logs import Event, get_logger
 from freshd.model import ChunkId, Digest, SourceName, Vector
 from freshd.pipeline.plan import Plan
 from freshd.ports import Embedder, VectorCache
@@ -44,7 +46,7 @@ def embed(plans: Sequence[Plan], embedder: Embedder, cache: VectorCache, between
     Args:
         plans: What is to be written.
         embedder: Asked for what no cache remembers.
-        cache: Asked first; told what was computed, also when this ends with an error.
+        cache: Asked first; told what was computed, also when this ends with an error. Done without if need be.
         between: Called after every vector.
 
     Raises:
@@ -54,15 +56,27 @@ def embed(plans: Sequence[Plan], embedder: Embedder, cache: VectorCache, between
     first: dict[Digest, ChunkId] = {}
     for piece in (piece for plan in plans for piece in plan.added):
         first.setdefault(piece.digest, piece.chunk_id)
-    remembered = cache.get(embedder.identity, first)
+    remembered: Mapping[Digest, Vector] = {}
+    with _spared():
+        remembered = cache.get(embedder.identity, first)
     work = _Work(embedder, remembered, between)
     try:
         work.compute(plans)
     finally:
         if work.computed:
-            cache.put(embedder.identity, work.computed)
+            with _spared():
+                cache.put(embedder.identity, work.computed)
     computed = {digest: first[digest] for digest in work.computed}
     return Vectors({**remembered, **work.computed}, computed, work.failed)
+
+
+@contextmanager
+def _spared() -> Iterator[None]:
+    """Do without a cache that cannot be used: that costs vectors, which are computed again."""
+    try:
+        yield
+    except StateError as error:
+        get_logger().warning(Event.CACHE_FAILED, error=str(error), hint=error.hint)
 
 
 class _Work:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from freshd import faults
 from freshd.chunker import embedded_texts, text_digest
+from freshd.errors import StateError, StoreUnavailable
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.model import ChunkId, Digest, SourceName
 from freshd.payload import stated
@@ -79,7 +80,7 @@ class Removal:
         """Take out a piece of what is being forgotten; None when nothing is left of it.
 
         Raises:
-            StoreUnavailable: The rest stays noted, and search shows nothing of it.
+            StoreUnavailable: A store or the cache; the rest stays noted, and search shows nothing of it.
 
         """
         docs = self._forgetting.being_forgotten(_DOCUMENTS, _CHUNKS)
@@ -145,7 +146,7 @@ class Removal:
                 page = ids[start : start + _PAGE]
                 there = store.retrieve(page)
                 if is_forgotten:  # first: a crash leaves the points, by which these digests are found again
-                    n_vectors += self._cache.forget(digest for point in there for digest in _digests(point))
+                    n_vectors += self._forget_vectors(there)
                 store.remove(page)
                 seen.update(point.chunk_id for point in there)
             faults.hit("before_forget_flush")
@@ -153,6 +154,12 @@ class Removal:
         faults.hit("before_forgotten")
         self._forgetting.drop(docs)
         return Taken(len(docs), len(seen), n_vectors)
+
+    def _forget_vectors(self, points: Sequence[StoredPoint]) -> int:
+        try:
+            return self._cache.forget(digest for point in points for digest in _digests(point))
+        except StateError as error:  # the points stay as well, and with them all of it is owed
+            raise StoreUnavailable(str(error), hint=error.hint) from error
 
 
 def _digests(point: StoredPoint) -> Iterator[Digest]:

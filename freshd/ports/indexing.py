@@ -93,7 +93,10 @@ class Embedder(Protocol):
 
 
 class VectorCache(Protocol):
-    """Remembers computed vectors by (embedder, digest of text); may forget, never lies."""
+    """Remembers computed vectors by (embedder, digest of text); may forget, never lies.
+
+    Every method may raise StateError: then it cannot be used now.
+    """
 
     def get(self, embedder: Digest, digests: Iterable[Digest]) -> dict[Digest, Vector]:
         """Give those that are remembered."""

@@ -70,19 +70,27 @@ def test_a_disk_that_fails_under_the_ledger_ends_the_daemon_which_then_goes_on_f
     goes_on(one)
 
 
-def test_a_disk_that_fails_under_the_vector_cache_ends_the_daemon_which_then_goes_on_from_what_is_on_it(one: Instance):
+def test_a_disk_that_fails_under_the_vector_cache_costs_vectors_and_is_told(one: Instance):
     one.start()
     one.settled()
     with failing(one, "pwrite64", "vectors.db-wal"):
         one.write("b.md", "# B\n\nThe secondword.\n")
-        assert one.ended(30) == 1
-    (died,) = one.events("thread_died")
-    assert "vectors.db: disk I/O error" in str(died)
+        (failed,) = eventually(lambda: one.events("cache_failed"))
+        eventually(lambda: one.places("secondword") == {"b.md"})
+    assert "vectors.db: disk I/O error" in failed["error"]
+    assert "remove it" in failed["hint"]
+    assert one.stop() == 0
     goes_on(one)
 
 
 @pytest.mark.parametrize(
-    ("thread", "point"), [("indexer", "before_intent"), ("lookout", "mid_lookout"), ("freshd-http", "mid_endpoint")]
+    ("thread", "point"),
+    [
+        ("indexer", "before_intent"),
+        ("lookout", "mid_lookout"),
+        ("freshd-http", "mid_endpoint"),
+        ("removing", "mid_removing"),
+    ],
 )
 def test_a_thread_that_dies_ends_the_daemon_which_says_which(one: Instance, thread: str, point: str):
     one.launch(FRESHD_FAULTS=f"{point}:raise")
