@@ -71,6 +71,7 @@ CREATE INDEX pending_backfill ON pending (seq) WHERE deadline IS NULL AND is_hel
 CREATE INDEX pending_by_source ON pending (source, is_held, is_quarantined, is_migration, changed_at);
 CREATE INDEX pending_with_target ON pending (source, changed_at, target_us)
     WHERE target_us IS NOT NULL AND is_held = 0 AND is_quarantined = 0;
+CREATE INDEX pending_deletions ON pending (source, changed_at) WHERE kind = 'deleted' AND is_held = 0;
 CREATE TABLE pending_counts (
     source TEXT NOT NULL, is_held INTEGER NOT NULL, is_quarantined INTEGER NOT NULL, n INTEGER NOT NULL,
     PRIMARY KEY (source, is_held, is_quarantined)

@@ -171,6 +171,15 @@ class PendingChanges:
         )[0]
         return int(row["n"])
 
+    def leaving(self, source: SourceName, since: datetime) -> set[DocumentId]:
+        """Name the documents deleted since an instant of which the store still holds something; held ones left out."""
+        found = self._database.read(
+            "SELECT d.document_id FROM pending p JOIN documents d USING (doc)"
+            " WHERE p.source = ? AND p.kind = 'deleted' AND p.is_held = 0 AND p.changed_at >= ?",
+            (source, to_us(since)),
+        )
+        return {DocumentId(row["document_id"]) for row in found}
+
     def held(self, source: SourceName) -> list[DocumentId]:
         """List the documents whose deletion waits for approval."""
         found = self._database.read(

@@ -41,9 +41,6 @@ _RECORDED_AT_ONCE = 500
 _MOST_LINKS = 16
 """Places of one identity that are asked after; with more hard links than that, their own hints tell."""
 
-_MOST_WAITING = 10_000
-"""Pending changes that are gone through for deletions; no guard lets so many pass."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -373,9 +370,7 @@ class Scanner:
     def _waiting_deletions(self, since: datetime) -> int:
         """Count the deletions since an instant that the store has not seen yet, certain moves left out."""
         name = self.target.name
-        waiting = self._ledger.take(self._clock.now(), _MOST_WAITING, urgent=True, sources=(name,))
-        deletions = (one.change for one in waiting if one.change.ref is None and one.change.changed_at >= since)
-        places = self._ledger.whereabouts(name, {change.document_id for change in deletions})
+        places = self._ledger.whereabouts(name, self._ledger.leaving(name, since))
         return sum(place.stands_in is None for place in places.values())
 
     def _record_deletions(

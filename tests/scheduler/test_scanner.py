@@ -6,7 +6,7 @@ import pytest
 
 from freshd.errors import DocumentRefused, SourceUnavailable
 from freshd.guard import Verdict
-from freshd.model import ChangeKind, Coverage, DocumentId, DocumentRef
+from freshd.model import Change, ChangeKind, Coverage, DocumentId, DocumentRef
 from freshd.scheduler.scanner import Looked, ScanStopped
 from tests.scheduler.parts import FAR, SOURCE, TARGET, Bench, down
 
@@ -401,6 +401,21 @@ def test_a_folder_removed_bit_by_bit_does_not_slip_under_the_guard(bench: Bench,
     bench.apply()
     deleted = 100 - len(bench.store.documents())
     assert deleted == 20
+    assert len(bench.ledger.held(SOURCE)) == 40
+
+
+def test_a_folder_removed_bit_by_bit_does_not_slip_under_the_guard_behind_very_many_other_changes(bench: Bench):
+    """Somebody switched branches before: what is edited has the earlier deadlines."""
+    names = [f"guide/{n:02}.md" for n in range(60)]
+    bench.index_all([*HUNDRED[:40], *names])
+    now = bench.clock.now()
+    refs = [DocumentRef(DocumentId(f"branch/{n:05}.md"), "new") for n in range(10_000)]
+    edits = [Change(SOURCE, ref.document_id, ChangeKind.MODIFIED, ref, now, now) for ref in refs]
+    bench.ledger.record(edits, timedelta(0))
+    for start in range(0, 60, 10):
+        for name in names[start : start + 10]:
+            bench.source.delete(name)
+        look_twice(bench, *names[start : start + 10])
     assert len(bench.ledger.held(SOURCE)) == 40
 
 
