@@ -254,17 +254,6 @@ def test_what_a_broken_attempt_wrote_is_removed_when_the_document_is_gone_for_go
     books.database.close()
 
 
-def test_a_document_that_is_back_after_all_is_looked_at_afresh(books: Books):
-    """What broken attempts wrote of it stays unknown until then."""
-    books.ledger.record([change("a")], None)
-    books.begin("a", 1)
-    books.ledger.record([change("a", DELETED)], None)
-    books.ledger.drop(books.pending("a"))
-    assert books.taken() == []
-    assert books.known()["a"].fingerprint == ""
-    assert books.revision("a").unknown == ids(1)
-
-
 def test_everything_found_up_to_a_number_is_through_when_nothing_of_it_is_under_way(books: Books):
     for name in ("applied", "gone"):
         books.index(name, 1 if name == "applied" else 2)

@@ -25,7 +25,6 @@ from freshd.errors import (
     DocumentRefused,
     DocumentUnreadable,
     SourceError,
-    SourceUnavailable,
 )
 from freshd.model import Coverage, Document, DocumentId, DocumentRef, Hint, Listing, ListingReport
 from freshd.ports import ConnectorContext, Watch
@@ -110,7 +109,7 @@ class FilesConnector:
         )
 
     def is_gone(self, document_id: DocumentId) -> bool:
-        """Tell whether no such document is there now, or none that the rules admit."""
+        """Tell whether no such document is there now, or none that the rules admit; see `ports.Connector.is_gone`."""
         with closing(self._found(document_id, None)) as found:
             try:
                 # A document below it, not itself, means that a folder took its place.
@@ -118,8 +117,6 @@ class FilesConnector:
             except StopIteration as end:
                 report: ListingReport = end.value
                 return report.is_complete and not report.unreadable
-            except SourceUnavailable:
-                return False
 
     def watch(self, on_hint: Callable[[Hint], None]) -> Watch:
         """Begin to watch; a tree that cannot be watched gives a watch that says why."""

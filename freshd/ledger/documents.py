@@ -17,7 +17,6 @@ from freshd.ledger.waiting import PendingChanges
 from freshd.ledger.whereabouts import Whereabouts, bearers, whereabouts
 from freshd.model import (
     Change,
-    ChangeKind,
     ChunkId,
     Digest,
     DocumentId,
@@ -183,12 +182,12 @@ class SqliteLedger(PendingChanges):
         a feed does not show what rolled off. So that becomes a deletion, and the recording stays for it.
         """
         with self._database.write() as tx:
-            row = tx.execute("SELECT d.*, kind FROM pending JOIN documents d USING (doc) WHERE seq = ?", (pending.seq,))
+            row = tx.execute("SELECT d.* FROM pending JOIN documents d USING (doc) WHERE seq = ?", (pending.seq,))
             found = row.fetchone()
             if found is None:
                 return
-            doc, is_deletion = found["doc"], found["kind"] == ChangeKind.DELETED
-            if found["is_applied"] or (is_deletion and steps.has_unknown(tx, doc)):
+            doc = found["doc"]
+            if found["is_applied"]:
                 tx.execute("DELETE FROM pending WHERE seq = ?", (pending.seq,))
                 tx.execute("UPDATE documents SET fingerprint = '' WHERE doc = ?", (doc,))
             elif steps.has_unknown(tx, doc):

@@ -37,6 +37,9 @@ _BUSY_RETRY = timedelta(seconds=0.5)
 _TURN_RETRY = timedelta(seconds=3)
 """For who waits for another's document: many may, and each is read again to ask."""
 
+_LOOK_RETRY = timedelta(seconds=30)
+"""For who waits for the next look, whose recording is due at once."""
+
 _MAX_ATTEMPTS = 3
 _SOURCE_RETRY = timedelta(seconds=10)
 _FIRST_RETRY = timedelta(seconds=2)
@@ -138,6 +141,9 @@ class Pipeline:
                 if reason.previous_id is not None:
                     stay[pending.change.source, reason.previous_id] = busy[-1][1]
                 continue
+            except _NotAsRecorded:
+                busy.append((pending, self._clock.now() + _LOOK_RETRY))
+                continue
             except SourceUnavailable as error:
                 away.add(pending.change.source)
                 self._ledger.put_off_source(pending, str(error), self._clock.now() + _SOURCE_RETRY)
@@ -158,6 +164,7 @@ class Pipeline:
         Raises:
             DocumentBusy: It has to wait, and what is due after it must not; backfill is waited for while it is parsed.
             SourceUnavailable: Nothing of its source can be read.
+            _NotAsRecorded: It waits for the next look.
 
         """
         while True:
@@ -178,11 +185,16 @@ class Pipeline:
         """Leave a vanished document to the next look; but nobody looks again for what rolled off a window.
 
         Where not all of that may be in the store, no text is there to make it whole from: what is there stays.
+
+        Raises:
+            _NotAsRecorded: Search still shows its former text.
+
         """
         change = pending.change
         revision = self._ledger.revision(change.source, change.document_id)
-        is_window = self._connectors[change.source].coverage is Coverage.WINDOW
-        if is_window and revision.unknown and revision.digest is not None:
+        if revision.digest is not None and self._connectors[change.source].coverage is Coverage.FULL:
+            raise _NotAsRecorded
+        if revision.digest is not None and revision.unknown:
             return self._fail(pending, DocumentRefused("rolled off before it was written whole"))
         self._ledger.drop(pending)
         return Outcome(change, OutcomeKind.SUPERSEDED)
@@ -206,8 +218,7 @@ class Pipeline:
         revision = self._ledger.revision(change.source, change.document_id)
         if change.ref is None:
             if connector.coverage is Coverage.FULL and not connector.is_gone(change.document_id):
-                self._ledger.drop(pending)
-                return Outcome(change, OutcomeKind.SUPERSEDED)
+                raise _NotAsRecorded
             return Plan(pending, change, revision, delta=diff(revision, ()))
         document = connector.read(change.ref)
         digest = Digest(hashlib.sha256(document.content).hexdigest())
@@ -235,6 +246,10 @@ class Pipeline:
             return change, None
         moved = replace(change, kind=ChangeKind.MOVED, previous_id=twin)
         return moved, self._ledger.revision(change.source, twin)
+
+
+class _NotAsRecorded(Exception):
+    """The source shows the document otherwise: the recording bounds the watermark until a look replaces it."""
 
 
 def _failed(pending: Pending, error: FreshdError) -> Outcome:

@@ -48,7 +48,12 @@ class Connector(Protocol):
         ...
 
     def is_gone(self, document_id: DocumentId) -> bool:
-        """Tell whether the document is certainly absent now; any doubt is False."""
+        """Tell whether the document is certainly absent now; any doubt is False.
+
+        Raises:
+            SourceUnavailable: The source as a whole does not answer.
+
+        """
         ...
 
     def close(self) -> None:

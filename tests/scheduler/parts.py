@@ -73,6 +73,7 @@ class MemorySource:
         suspicion: What the next reports carry.
         before_listing: Called when a listing begins.
         before_read: Called with each ref before it is read.
+        before_is_gone: Called before it is told whether a document is gone.
 
     """
 
@@ -84,6 +85,7 @@ class MemorySource:
     is_complete: bool = True
     before_listing: Callable[[], object] = lambda: None
     before_read: Callable[[DocumentRef], object] = lambda _: None
+    before_is_gone: Callable[[], object] = lambda: None
     listed: list[str | None] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     coverage: Coverage = Coverage.FULL
@@ -134,6 +136,7 @@ class MemorySource:
         return Document(self.ref(ref.document_id), f"memory:{ref.document_id}", text.encode(), "text/markdown")
 
     def is_gone(self, document_id: DocumentId) -> bool:
+        self.before_is_gone()
         return document_id not in self.documents
 
     def close(self) -> None:

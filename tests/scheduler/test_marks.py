@@ -7,13 +7,17 @@ import pytest
 
 from freshd.errors import CollectionMismatch, StoreUnavailable
 from freshd.model import SourceName
-from tests.scheduler.parts import SOURCE, Bench, store_down
+from tests.scheduler.parts import SOURCE, Bench, down, store_down
 
 SECOND = timedelta(seconds=1)
 
 
 def watermark(bench: Bench) -> datetime | None:
     return bench.sources.state(SOURCE).watermark
+
+
+def refuse() -> None:
+    raise down()
 
 
 def put_scan(bench: Bench) -> datetime:
@@ -82,6 +86,55 @@ def test_a_mark_waits_for_a_change_that_was_put_off(bench: Bench):
     bench.apply()
     assert bench.marks.release() == []
     assert bench.store.documents() == {"a.md", "b.md"}
+
+
+def test_a_mark_waits_while_the_source_cannot_tell_whether_a_deleted_document_is_gone(bench: Bench):
+    """A network file system that hiccups between the scan and the deletion."""
+    bench.index_all(["a.md", "b.md"])
+    before = watermark(bench)
+    bench.source.delete("a.md")
+    bench.source.before_is_gone = refuse
+    began_at = put_scan(bench)
+    bench.apply()
+    assert (watermark(bench), bench.store.documents()) == (before, {"a.md", "b.md"})
+    bench.source.before_is_gone = lambda: None
+    bench.clock.advance(10 * SECOND)
+    bench.apply()
+    assert (watermark(bench), bench.store.documents()) == (began_at, {"b.md"})
+
+
+@pytest.mark.parametrize("is_back", [True, False], ids=["deleted and back", "edited and gone"])
+def test_a_mark_waits_for_the_look_at_a_document_that_is_not_as_it_was_recorded(bench: Bench, is_back: bool):
+    """Search shows a text that the source did not hold any more when the mark was made."""
+    bench.index_all(["a.md", "b.md"])
+    before = watermark(bench)
+    text = "# New\n\nNew.\n"
+    if is_back:
+        bench.source.delete("a.md")
+    else:
+        bench.source.write("a.md", text)
+    put_scan(bench)
+    if is_back:
+        bench.source.write("a.md", text)
+    else:
+        bench.source.delete("a.md")
+    bench.apply()
+    assert (watermark(bench), bench.store.documents()) == (before, {"a.md", "b.md"})
+    began_at = put_scan(bench)
+    bench.apply()
+    shown = {"a.md", "b.md"} if is_back else {"b.md"}
+    assert (watermark(bench), bench.store.documents(), bench.pending()) == (began_at, shown, {})
+
+
+def test_a_source_in_which_files_come_and_go_all_the_time_is_known_to_be_fresh(bench: Bench):
+    """Nothing of them was ever in the index."""
+    bench.index_all(["a.md"])
+    for n in range(3):
+        bench.source.write(f"{n}.tmp")
+        began_at = put_scan(bench)
+        bench.source.delete(f"{n}.tmp")
+        bench.apply()
+        assert watermark(bench) == began_at
 
 
 @pytest.mark.parametrize("error", [store_down(), CollectionMismatch("another collection")], ids=["away", "swapped"])
