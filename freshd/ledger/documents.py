@@ -121,6 +121,17 @@ class SqliteLedger(PendingChanges):
         )
         return DocumentId(found[0]["document_id"]) if found else None
 
+    def new_names(self, source: SourceName, document_id: DocumentId) -> list[DocumentId]:
+        """Name new documents with the identity of one, not read yet; what cannot be read (quarantined) is left out."""
+        found = self._database.read(
+            "SELECT new.document_id FROM documents old"
+            " JOIN documents new ON new.source = old.source AND new.identity = old.identity"
+            " JOIN pending p ON p.doc = new.doc"
+            " WHERE old.source = ? AND old.document_id = ? AND p.kind = 'added' AND p.is_quarantined = 0",
+            (source, document_id),
+        )
+        return [DocumentId(row["document_id"]) for row in found]
+
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         """Look the ids up among applied chunks."""
         sql = f"SELECT chunk_id FROM chunks WHERE chunk_id IN {rows.AMONG} AND {STAYS}"

@@ -72,6 +72,8 @@ class Pipeline:
         self._recipe = recipe
         self._ledger = ledger
         self._clock = clock
+        # Former names of documents that moved, whose new ones are on their way, perhaps in another batch.
+        self._stay: dict[tuple[SourceName, DocumentId], datetime] = {}
         self._writer = Writer(
             recipe=recipe,
             cache=cache,
@@ -105,6 +107,7 @@ class Pipeline:
             EmbedderUnavailable: Likewise; nothing was written.
 
         """
+        self._stay = {name: until for name, until in self._stay.items() if until > self._clock.now()}
         plans, outcomes = self._plan_all(batch, between, max_chunks)
         return [*outcomes, *self._writer.write(plans, between)]
 
@@ -116,7 +119,6 @@ class Pipeline:
         plans: list[Plan] = []
         outcomes: list[Outcome] = []
         busy: list[tuple[Pending, datetime]] = []
-        stay: dict[tuple[SourceName, DocumentId], datetime] = {}
         away: set[SourceName] = set()
         ends_s = self._clock.monotonic() + _LONGEST_PLANNING_S
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move;
@@ -130,8 +132,9 @@ class Pipeline:
             key = pending.change.source, pending.change.document_id
             if key in moved_away or pending.change.source in away:
                 continue
-            if key in stay:  # search would miss it under both its names
-                busy.append((pending, stay[key]))
+            until = self._stays_until(pending, plans)
+            if until is not None:
+                busy.append((pending, until))
                 continue
             try:
                 result = self._try_plan(pending, between)
@@ -139,7 +142,7 @@ class Pipeline:
                 delay = _BUSY_RETRY if reason.is_at_it else _TURN_RETRY
                 busy.append((pending, self._clock.now() + delay))
                 if reason.previous_id is not None:
-                    stay[pending.change.source, reason.previous_id] = busy[-1][1]
+                    self._stay[pending.change.source, reason.previous_id] = busy[-1][1]
                 continue
             except _NotAsRecorded:
                 busy.append((pending, self._clock.now() + _LOOK_RETRY))
@@ -151,12 +154,32 @@ class Pipeline:
                 continue
             if isinstance(result, Plan):
                 plans.append(result)
+                if result.change.previous_id is not None:
+                    self._stay[pending.change.source, result.change.previous_id] = self._clock.now() + _TURN_RETRY
             else:
                 outcomes.append(result)
             between()
         if busy:
             self._ledger.put_off(busy)
         return plans, outcomes
+
+    def _stays_until(self, pending: Pending, plans: Sequence[Plan]) -> datetime | None:
+        """Tell until when a deletion waits for the new name of its document: search would miss it under both.
+
+        That it moved is certain once the new one was read; until then its identity says so,
+        which file systems give out again, and the deletion is not put off beyond its deadline.
+        """
+        change, now = pending.change, self._clock.now()
+        if change.ref is not None:
+            return None
+        until = self._stay.get((change.source, change.document_id))
+        if until is not None and until > now:
+            return until
+        ends_at = change.first_seen_at + (pending.target or timedelta(0))
+        planned = {plan.key for plan in plans}
+        unread = self._ledger.new_names(change.source, change.document_id)
+        is_awaited = now < ends_at and any((change.source, name) not in planned for name in unread)
+        return min(now + _TURN_RETRY, ends_at) if is_awaited else None
 
     def _try_plan(self, pending: Pending, between: Callable[[], None]) -> Plan | Outcome:
         """Plan, or say why not.

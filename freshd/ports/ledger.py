@@ -147,6 +147,10 @@ class Ledger(Protocol):
         """Find an applied document with this content whose deletion is pending: where a moved one came from."""
         ...
 
+    def new_names(self, source: SourceName, document_id: DocumentId) -> list[DocumentId]:
+        """Name new documents, not read yet, that carry the identity of one: where it may have moved."""
+        ...
+
     def take(
         self,
         now: datetime,

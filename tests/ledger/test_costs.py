@@ -23,6 +23,7 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "what waits of a document": lambda database: SqliteLedger(database).pending_of(SOURCE, A),
     "where a text may stand now": lambda database: SqliteLedger(database).whereabouts(SOURCE, {A}),
     "who carries an identity": lambda database: list(SqliteLedger(database).holders(SOURCE, "a")),
+    "where a document may have moved": lambda database: SqliteLedger(database).new_names(SOURCE, A),
     "which deletions wait": lambda database: SqliteLedger(database).leaving(SOURCE, NOON),
     "what goes next": lambda database: SqliteLedger(database).take(NOON, 1, sources=[SOURCE]),
     "how many wait, and how many there are": lambda database: SqliteSources(database).state(SOURCE),

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from freshd.errors import DocumentBusy
-from freshd.model import Document, ParsedDocument
+from freshd.model import ChangeKind, Document, ParsedDocument
 from freshd.parsers import Parsers
-from tests.scheduler.parts import SOURCE, Bench, eventually
+from freshd.scheduler import indexer as indexer_room
+from tests.scheduler.parts import SOURCE, TARGET, Bench, Gate, eventually
 
 SECONDS = timedelta(seconds=4)
 
@@ -116,3 +117,85 @@ def test_a_document_that_moved_stays_under_its_old_name_while_its_new_one_is_bei
     bench.apply()
     assert bench.store.documents() == {"new.md"}
     assert not bench.pending()
+
+
+def rename_folder(bench: Bench, n_documents: int) -> None:
+    """Index a folder and rename it, of which hints tell at once: a batch takes 64 of its changes."""
+    bench.index_all([f"old/{n:02}.md" for n in range(n_documents)])
+    bench.source.rename("old", "new")
+    bench.scanner.look(dict.fromkeys(("new", "old"), bench.clock.now()))
+
+
+def test_it_stays_when_its_deletion_comes_up_in_a_later_batch(bench: Bench, parsers: BusyParsers):
+    parsers.slow.add("new/35.md")
+    rename_folder(bench, 40)
+    bench.apply()
+    assert bench.store.documents() == {"old/35.md", *(f"new/{n:02}.md" for n in range(40) if n != 35)}
+    parsers.slow.clear()
+    bench.clock.advance(SECONDS)
+    bench.apply()
+    assert bench.store.documents() == {f"new/{n:02}.md" for n in range(40)}
+    assert {outcome.change.kind for outcome, _ in bench.outcomes} == {ChangeKind.MOVED}
+
+
+def test_it_stays_as_well_where_only_its_text_tells_that_it_moved(bench: Bench, parsers: BusyParsers):
+    """`git pull` writes what was renamed anew, and file systems number that as they like."""
+    names = [f"{n:02}.md" for n in range(40)]
+    bench.index_all([*(f"old/{name}" for name in names), *(f"other/{n:03}.md" for n in range(200))])
+    for name in names:
+        bench.source.write(f"new/{name}", bench.source.documents[f"old/{name}"].text)
+    bench.source.delete("old")
+    bench.scan()
+    assert len(bench.pending()) == 80
+    parsers.slow.add("new/35.md")
+    bench.apply()
+    moved = {name for name in bench.store.documents() if not name.startswith("other/")}
+    assert moved == {"old/35.md", *(f"new/{name}" for name in names if name != "35.md")}
+
+
+def test_it_does_not_stay_beyond_the_freshness_target(bench: Bench, parsers: BusyParsers):
+    """Whether it moved is known for sure only once the new document was read."""
+    parsers.slow.add("new/35.md")
+    rename_folder(bench, 40)
+    bench.apply()
+    bench.clock.advance(TARGET)
+    parsers.slow.clear()
+    (deletion,) = [one for one in bench.ledger.take(bench.clock.now(), 9) if one.change.ref is None]
+    bench.pipeline.run([deletion])
+    assert "old/35.md" not in bench.store.documents()
+
+
+def test_what_a_batch_at_hand_renames_is_not_deleted_by_another_in_the_middle_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(indexer_room, "_LONG_S", 0.0)
+    rename_folder(bench, 64)
+    gate = Gate()
+    bench.source.before_read = lambda ref: gate() if ref.document_id == "new/01.md" else None
+    with bench.running() as indexer:
+        assert gate.arrived.wait(10)
+        indexer.wake()
+        gate.opened.set()
+        eventually(lambda: not bench.pending())
+    assert {outcome.change.kind for outcome, _ in bench.outcomes} == {ChangeKind.MOVED}
+    assert bench.store.documents() == {f"new/{n:02}.md" for n in range(64)}
+
+
+def test_a_document_renamed_and_edited_at_once_is_found_under_one_name(bench: Bench):
+    bench.index_all(["old.md"])
+    bench.source.rename("old.md", "new.md")
+    edit(bench, "new.md")
+    assert bench.pending() == {"new.md": "added", "old.md": "deleted"}
+    bench.pipeline.run(bench.ledger.take(bench.clock.now(), 64))
+    assert bench.store.documents() == {"new.md"}
+
+
+def test_a_deletion_does_not_wait_for_a_new_document_that_cannot_be_read(bench: Bench):
+    """A file system gives an inode out again."""
+    bench.index_all(["old.md"])
+    bench.source.rename("old.md", "new.md")
+    edit(bench, "new.md")
+    (arrival,) = [one for one in bench.ledger.take(bench.clock.now(), 9) if one.change.ref]
+    bench.ledger.defer(arrival, "no text", bench.clock.now() + timedelta(hours=1), quarantine=True)
+    bench.apply()
+    assert bench.store.documents() == set()
