@@ -37,6 +37,7 @@ from tests.scripted_server import Reply, ScriptedServer
 from tests.torture.program import state_of
 
 SOURCE = SourceName("docs")
+NEWS = SourceName("news")
 FIRST, SECOND, THIRD = "alpha-32", "beta-32", "gamma-48"
 OTHERS = (SECOND, THIRD)
 """Another space of as many dimensions, and one of more."""
@@ -364,6 +365,15 @@ def feed(*names: str) -> Reply:
     return Reply(200, body.encode(), {"Content-Type": "application/rss+xml"})
 
 
+@contextmanager
+def feed_of(n_entries: int) -> Iterator[str]:
+    """Serve a feed; give the config of its source."""
+    with ScriptedServer() as server:
+        server.on("/feed", feed(*(f"animal{n}" for n in range(n_entries))))
+        news = f'[[sources]]\nname = "news"\ntype = "feed"\nurl = "{server.url("/feed")}"\n'
+        yield news + f'allow_private_hosts = ["{server.host}"]\n'
+
+
 def test_entries_that_rolled_off_their_feed_come_along(world: World):
     with ScriptedServer() as server:
         news = f'[[sources]]\nname = "news"\ntype = "feed"\nurl = "{server.url("/feed")}"\n'
@@ -431,6 +441,35 @@ def test_a_store_beside_that_does_not_answer_costs_the_live_one_nothing(world: W
         eventually(lambda: generations.advance(lambda: None), 10)
         generations.finish(lambda: None)
         assert world.dump(whole) == world.scratch(SECOND)
+
+
+def test_a_store_beside_that_is_down_while_entries_are_read_ahead_leaves_room_for_them_all(world: World):
+    with feed_of(40) as news:
+        world.reindex(FIRST, extra=news)
+        with world.whole(SECOND, extra=news) as whole:
+            generations, connector = whole.generations, whole.targets[1].connector
+            whole.news.on_ready = lambda: None
+            with mock.patch.object(EdgeStore, "upsert", side_effect=StoreUnavailable("it is down")):
+                while generations.advance(lambda: None):
+                    pass
+            assert generations.filling().error == "it is down"
+            assert not connector.is_full
+            eventually(lambda: not (generations.advance(lambda: None) or generations.is_under_way), 30)
+            assert not connector.is_full
+            assert world.dump(whole) == world.scratch(SECOND, extra=news)
+
+
+def test_entries_forgotten_while_they_are_read_ahead_leave_room_for_others(world: World):
+    with feed_of(16) as news:
+        world.reindex(FIRST, extra=news)
+        with world.whole(SECOND, extra=news) as whole:
+            generations, connector = whole.generations, whole.targets[1].connector
+            whole.news.on_ready = lambda: None
+            eventually(lambda: generations.advance(lambda: None) and connector.is_full)
+            SqliteForgetting(whole.database).forget(NEWS, [DocumentId(f"animal{n}") for n in range(16)])
+            whole.removal.finish()
+            eventually(lambda: not (generations.advance(lambda: None) or generations.is_under_way), 30)
+            assert not connector.is_full
 
 
 # Going back, going elsewhere, letting go

@@ -75,6 +75,10 @@ class Fills(Protocol):
         """Do the rest in one go; tell whether nothing is left."""
         ...
 
+    def close(self) -> None:
+        """Let go of what was begun; what was filled in stays."""
+        ...
+
 
 G = TypeVar("G", bound=Opened)
 

@@ -348,7 +348,10 @@ class Generations(Generic[G]):
             get_logger().info(Event.GENERATION_DISCARDED, generation=name)
 
     def _close_beside(self) -> None:
-        beside, self._beside, self._filler = self._beside, None, None
+        filler, self._filler = self._filler, None
+        if filler is not None:
+            filler.close()
+        beside, self._beside = self._beside, None
         if beside is not None:
             with suppress(StoreUnavailable):  # what was not flushed is done again
                 beside.close()

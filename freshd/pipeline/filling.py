@@ -9,11 +9,10 @@ nothing stands in its way for ever but a store that does not keep what it is giv
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from freshd import faults
@@ -85,13 +84,16 @@ class _Texts(NamedTuple):
 class ReadsAhead(Protocol):
     """A connector of a source on the network, whose reads can be begun early."""
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no further read should be begun now."""
+    def begin(self, ref: DocumentRef, on_read: Callable[[], None]) -> bool:
+        """Begin to read, if there is room; `on_read` is called once `read` will answer at once."""
         ...
 
-    def begin(self, ref: DocumentRef, on_read: Callable[[], None]) -> None:
-        """Begin to read; `on_read` is called once `read` will answer at once."""
+    def is_read(self, ref: DocumentRef) -> bool:
+        """Whether `read` answers from what was begun, and at once."""
+        ...
+
+    def let_go(self, ref: DocumentRef) -> None:
+        """Forget a read that was begun and is not wanted any more."""
         ...
 
 
@@ -156,8 +158,7 @@ class Filler:
         self._on_filled = on_filled
         self._on_ready = on_ready
         self._waits: dict[int | SourceName, _Wait] = {}
-        self._reading: set[int] = set()
-        self._at_hand: set[int] = set()
+        self._reading: dict[int, tuple[ReadsAhead, DocumentRef]] = {}
         self._lost: set[int] = set()
         self._rest_until_s = 0.0
         self._begin_pass()
@@ -220,6 +221,7 @@ class Filler:
             key: wait for key, wait in self._waits.items() if not isinstance(key, int) or key in self._waiting
         }
         n_found, waiting = self._n_found, self._waiting
+        self._let_go(self._reading.keys() - waiting)
         self._begin_pass()
         if waiting:
             self._rest()
@@ -228,7 +230,7 @@ class Filler:
         return not self.is_near
 
     def _rest(self) -> None:
-        if self._on_ready is None:
+        if self._on_ready is None or any(connector.is_read(ref) for connector, ref in self._reading.values()):
             return
         now_s = self._clock.monotonic()
         due_s = [wait.until_s for wait in self._waits.values() if wait.until_s > now_s]
@@ -249,6 +251,10 @@ class Filler:
         if found:
             self._fill(found, lambda: None, _LAST_CHUNKS)
         return not self._books.behind(identity, 0, last, 1)
+
+    def close(self) -> None:
+        """Let go of what was begun; idempotent."""
+        self._let_go(set(self._reading))
 
     # What is done to one document
 
@@ -324,17 +330,19 @@ class Filler:
         return _Texts(*self._recipe.take_apart(document, one.source, one.document_id, digest))
 
     def _is_at_hand(self, doc: int, ref: DocumentRef, connector: ReadsAhead) -> bool:
-        if doc in self._at_hand:
-            self._at_hand.discard(doc)
-            return True
-        if not connector.is_full:
-            self._reading.add(doc)
-            connector.begin(ref, partial(self._was_read, doc))
-        return False
+        is_read = connector.is_read(ref)
+        if is_read:
+            self._reading.pop(doc, None)
+        elif connector.begin(ref, self._was_read):
+            self._reading[doc] = connector, ref
+        return is_read
 
-    def _was_read(self, doc: int) -> None:
-        self._at_hand.add(doc)
-        self._reading.discard(doc)
+    def _let_go(self, docs: Set[int]) -> None:
+        for doc in docs:
+            connector, ref = self._reading.pop(doc)
+            connector.let_go(ref)
+
+    def _was_read(self) -> None:
         self._rest_until_s = 0.0
         if self._on_ready is not None:
             self._on_ready()
@@ -375,7 +383,7 @@ class Filler:
     def _is_due(self, one: Behind) -> bool:
         now_s = self._clock.monotonic()
         waits = [self._waits[key] for key in (one.doc, one.source) if key in self._waits]
-        return one.doc not in self._reading and all(wait.until_s <= now_s for wait in waits)
+        return all(wait.until_s <= now_s for wait in waits)
 
 
 def _pending(one: Behind, ref: DocumentRef | None, now: datetime) -> Pending:

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import Protocol, TypeVar
 
 from freshd.errors import EmbedderUnavailable, FreshdError, StateError, StoreError, StoreUnavailable
@@ -105,6 +104,15 @@ class Trouble:
     is_store: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A change whose document is read ahead; in hand until what was read is used."""
+
+    pending: Pending
+    ref: DocumentRef
+    reader: ReadAhead
+
+
 class Indexer:
     """Applies what is pending for some sources, until it is told to stop.
 
@@ -155,9 +163,7 @@ class Indexer:
         self._cannot_write = cannot_write
         self._readers = readers or {}
         self._beside = beside
-        self._reading: dict[int, Pending] = {}
-        self._read: list[Pending] = []
-        self._lock = threading.Lock()
+        self._reading: dict[int, _Reading] = {}
         self._wake = threading.Event()
         self._urgent = threading.Event()
         self._errands = Errands(self.wake)
@@ -292,15 +298,19 @@ class Indexer:
 
     def _take(self, *, is_urgent: bool, skip: Sequence[Pending] = ()) -> list[Pending]:
         """Take what is due and at hand; what has to be read from afar is begun, and taken once it is there."""
+        self._reading = {seq: one for seq, one in self._reading.items() if one.reader.is_begun(one.ref)}
         free = [name for name in self._sources if name not in self._readers or not self._readers[name].is_full]
+        in_hand = {pending.seq for pending in skip}
         batch = []
-        for pending in self._due(free, [*self._reading, *(pending.seq for pending in skip)], is_urgent=is_urgent):
+        for pending in self._due(free, [*self._reading, *in_hand], is_urgent=is_urgent):
             reader = self._readers.get(pending.change.source)
             if reader is None or pending.change.ref is None:
                 batch.append(pending)
-            else:
-                self._begin_reading(reader, pending, pending.change.ref)
-        return batch + self._at_hand(is_urgent)
+            elif not self._begin_reading(_Reading(pending, pending.change.ref, reader)):
+                self.wake()  # for what is due after these
+        read = [one.pending for one in self._reading.values() if one.reader.is_read(one.ref)]
+        at_hand = [one for one in read if (one.target is not None) == is_urgent and one.seq not in in_hand]
+        return at_hand + batch
 
     def _due(self, sources: Sequence[SourceName], skip: Sequence[int], *, is_urgent: bool) -> list[Pending]:
         """Look up what goes next.
@@ -315,29 +325,14 @@ class Indexer:
             return self._ledger.latest(now, _LATEST_DOCUMENTS, sources=sources, skip=skip) or due
         return due
 
-    def _begin_reading(self, reader: ReadAhead, pending: Pending, ref: DocumentRef) -> None:
-        """Begin a read; one of an earlier recording of the document is not waited for any more."""
-        document = _document(pending)
-        with self._lock:
-            self._reading = {seq: one for seq, one in self._reading.items() if _document(one) != document}
-            self._read = [one for one in self._read if _document(one) != document]
-            self._reading[pending.seq] = pending
-        reader.begin(ref, partial(self._was_read, pending))
-
-    def _at_hand(self, is_urgent: bool) -> list[Pending]:
-        with self._lock:
-            at_hand = [pending for pending in self._read if (pending.target is not None) == is_urgent]
-            self._read = [pending for pending in self._read if pending not in at_hand]
-            for pending in at_hand:
-                del self._reading[pending.seq]
-        return at_hand
-
-    def _was_read(self, pending: Pending) -> None:
-        with self._lock:
-            if pending.seq not in self._reading:
-                return
-            self._read.append(pending)
-        self.wake()
+    def _begin_reading(self, wanted: _Reading) -> bool:
+        """Begin a read, if there is room; one of an earlier recording of the document is not waited for any more."""
+        is_begun = wanted.reader.begin(wanted.ref, self.wake)
+        if is_begun:
+            document = _document(wanted.pending)
+            self._reading = {seq: one for seq, one in self._reading.items() if _document(one.pending) != document}
+            self._reading[wanted.pending.seq] = wanted
+        return is_begun
 
     def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
         by_document = {_document(pending): pending for pending in batch}

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
+from freshd.errors import SourceUnavailable
 from freshd.model import Document, DocumentId, DocumentRef, Listing
 from freshd.ports import Connector, Remote
 
@@ -20,7 +21,10 @@ class _Begun:
 
 
 class ReadAhead:
-    """A remote connector whose reads can be begun early; otherwise the connector itself. One read at a time."""
+    """A remote connector whose reads can be begun early; otherwise the connector itself. One read at a time.
+
+    Whoever begins a read uses it, by `read`, or lets go of it: there is room for so many only.
+    """
 
     def __init__(self, connector: Connector) -> None:
         """Wrap a connector, which must be a `Remote` too."""
@@ -39,29 +43,71 @@ class ReadAhead:
         """Whether no further read should be begun now."""
         return len(self._begun) >= _OUTSTANDING
 
-    def begin(self, ref: DocumentRef, on_read: Callable[[], None]) -> None:
-        """Begin to read; `on_read` is called once `read` will answer at once, be it with an error.
+    def begin(self, ref: DocumentRef, on_read: Callable[[], None]) -> bool:
+        """Begin to read, if there is room; tell whether it is begun.
 
         What was begun of another state of the document is let go of: nobody will ask for that any more.
+
+        Args:
+            ref: What to read.
+            on_read: Called once `read` will answer at once, be it with an error.
+
         """
         with self._lock:
             begun = self._begun.get(ref.document_id)
+            if begun is None and self.is_full:
+                return False
             if begun is None or begun.fingerprint != ref.fingerprint:
                 if begun is not None:
                     begun.future.cancel()
                 begun = _Begun(ref.fingerprint, self._threads.submit(self._connector.read, ref))
                 self._begun[ref.document_id] = begun
         begun.future.add_done_callback(lambda _: on_read())
+        return True
+
+    def is_begun(self, ref: DocumentRef) -> bool:
+        """Whether a read of this state was begun, and neither used nor let go of."""
+        return self._held(ref) is not None
+
+    def is_read(self, ref: DocumentRef) -> bool:
+        """Whether `read` answers from what was begun, and at once."""
+        held = self._held(ref)
+        return held is not None and held.done()
 
     def read(self, ref: DocumentRef) -> Document:
-        """Give what was read ahead, else read now; see `ports.Connector.read`."""
+        """Give what was read ahead, else read now; see `ports.Connector.read`.
+
+        Of a source that is away nothing else that was begun is kept: it is read once that is wanted again.
+        """
+        future = self._taken(ref)
+        try:
+            return self._connector.read(ref) if future is None else future.result()
+        except SourceUnavailable:
+            self._let_go_of_all()
+            raise
+
+    def let_go(self, ref: DocumentRef) -> None:
+        """Forget a read that was begun and is not wanted any more; idempotent."""
+        future = self._taken(ref)
+        if future is not None:
+            future.cancel()
+
+    def _held(self, ref: DocumentRef) -> Future[Document] | None:
+        begun = self._begun.get(ref.document_id)
+        return begun.future if begun is not None and begun.fingerprint == ref.fingerprint else None
+
+    def _taken(self, ref: DocumentRef) -> Future[Document] | None:
         with self._lock:
-            begun = self._begun.get(ref.document_id)
-            if begun is not None and begun.fingerprint == ref.fingerprint:
+            future = self._held(ref)
+            if future is not None:
                 del self._begun[ref.document_id]
-            else:
-                begun = None
-        return self._connector.read(ref) if begun is None else begun.future.result()
+        return future
+
+    def _let_go_of_all(self) -> None:
+        with self._lock:
+            begun, self._begun = self._begun, {}
+        for one in begun.values():
+            one.future.cancel()
 
     def list(self, scope: str | None = None, cursor: str | None = None) -> Listing:
         """Show what the source holds now; see `ports.Connector.list`."""

@@ -15,7 +15,15 @@ from freshd.scheduler import indexer as indexer_room
 from tests.scheduler.parts import SOURCE, Bench, Gate, MemorySource, down, eventually, store_down
 
 FEED = SourceName("news")
-BOOK = "\n\n".join(f"# Part {n}\n\n{' '.join(f'word{n}x{i}' for i in range(60))}" for n in range(70))
+
+
+def book(title: str, parts: int) -> str:
+    """Write something of so many chunks."""
+    words = " ".join(f"word{i}" for i in range(60))
+    return "\n\n".join(f"# Part {n}\n\nOf {title} {n}: {words}" for n in range(parts))
+
+
+BOOK = book("the book", 70)
 """As many chunks as an urgent batch may have, and a few more."""
 
 
@@ -42,12 +50,12 @@ def edit_meanwhile(bench: Bench, gate: Gate, name: str, n_outcomes: int) -> None
         eventually(lambda: len(bench.outcomes) == n_outcomes)
 
 
-def add_feed(bench: Bench, n_entries: int) -> MemorySource:
+def add_feed(bench: Bench, n_entries: int, parts: int = 1) -> MemorySource:
     """Put a source read ahead beside the other; everything in it is pending."""
     feed = RemoteSource(bench.clock)
     bench.connectors[FEED] = ReadAhead(feed)
     for n in range(n_entries):
-        feed.write(f"entry{n:02}.md")
+        feed.write(f"entry{n:02}.md", book(f"entry {n}", parts))
     bench.scan(bench.scanner_of(FEED, feed))
     return feed
 
@@ -397,6 +405,47 @@ def test_a_server_is_read_from_one_document_at_a_time_and_not_all_at_once(bench:
     with bench.running(readers=readers(bench)):
         eventually(lambda: len(bench.store.documents()) == 100)
     assert len(feed.reads) == 100
+
+
+def test_entries_too_many_for_one_batch_are_read_once_each_and_all_indexed(bench: Bench):
+    feed = add_feed(bench, 64, parts=10)
+    with bench.running(readers=readers(bench)):
+        eventually(lambda: len(bench.store.documents()) == 64)
+    assert len(feed.reads) == 64
+
+
+def test_of_a_server_that_is_away_one_entry_fails_and_all_are_indexed_once_it_is_back(bench: Bench):
+    """After a restart no text is known."""
+    feed = add_feed(bench, 40)
+
+    def refuse(_: DocumentRef) -> None:
+        raise down()
+
+    feed.before_read = refuse
+    with bench.running(readers=readers(bench)) as indexer:
+        eventually(lambda: bench.outcomes)
+        feed.before_read = lambda _: None
+        assert eventually(lambda: not bench.connectors[FEED].is_full)
+        assert [outcome.kind for outcome, _ in bench.outcomes] == [OutcomeKind.FAILED]
+        bench.clock.advance(timedelta(seconds=11))
+        indexer.wake()
+        eventually(lambda: len(bench.store.documents()) == 40)
+
+
+def test_a_server_that_is_slow_with_very_many_entries_holds_up_no_file_behind_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """Only so many reads are begun; the others are due before the file, and wait."""
+    monkeypatch.setattr(indexer_room, "_IDLE_S", 60.0)
+    feed = add_feed(bench, 64)
+    gate = Gate()
+    feed.before_read = gate
+    bench.source.write("a.md")
+    bench.scan()
+    with bench.running(readers=readers(bench)):
+        eventually(lambda: bench.store.documents() == {"a.md"})
+        gate.opened.set()
+        eventually(lambda: len(bench.store.documents()) == 65)
 
 
 def test_entries_that_change_while_they_are_read_are_indexed_as_they_ended(bench: Bench):

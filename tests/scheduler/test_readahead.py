@@ -97,6 +97,48 @@ def test_reads_of_states_that_passed_do_not_fill_it_up(server: RemoteSource, ahe
     assert not ahead.is_full
 
 
+def test_what_nobody_wants_any_more_does_not_fill_it_up(server: RemoteSource, ahead: ReadAhead):
+    refs = [server.ref(f"{n}.md") for n in range(40)]
+    for ref in refs:
+        assert begin(ahead, ref).wait(5)
+        assert ahead.is_read(ref)
+        ahead.let_go(ref)
+        ahead.let_go(ref)
+        assert not ahead.is_begun(ref)
+    assert not ahead.is_full
+
+
+def test_a_newer_state_is_read_although_an_older_one_is_let_go_of(server: RemoteSource, ahead: ReadAhead):
+    old = server.ref("1.md")
+    assert begin(ahead, old).wait(5)
+    server.write("1.md")
+    assert begin(ahead, server.ref("1.md")).wait(5)
+    ahead.let_go(old)
+    assert ahead.is_read(server.ref("1.md"))
+
+
+def test_a_source_that_is_away_is_asked_for_what_was_begun_once_it_is_wanted_again(
+    server: RemoteSource, ahead: ReadAhead
+):
+    gate = Gate()
+
+    def refuse(_: DocumentRef) -> None:
+        gate()
+        raise SourceUnavailable("away")
+
+    server.before_read = refuse
+    refs = [server.ref(f"{n}.md") for n in range(16)]
+    for ref in refs:
+        begin(ahead, ref)
+    gate.opened.set()
+    with pytest.raises(SourceUnavailable):
+        ahead.read(refs[0])
+    assert not any(map(ahead.is_begun, refs))
+    server.before_read = lambda _: None
+    assert begin(ahead, refs[1]).wait(5)
+    assert ahead.read(refs[1]).content
+
+
 def test_a_hanging_read_keeps_nobody_from_listing_or_leaving(server: RemoteSource):
     ahead, gate = ReadAhead(server), Gate()
     server.before_read = gate
