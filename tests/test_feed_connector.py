@@ -486,6 +486,7 @@ def test_the_wishes_of_server_and_feed_are_passed_on(world):
         (b'{"version": "https://jsonfeed.org/version/1", "items": {}}', RSS),
         (b'{"version": "https://jsonfeed.org/version/1", "items": [{"id": "1', RSS),
         (b'{"version": ' + b"[" * 200_000, RSS),
+        (b'{"version": "https://jsonfeed.org/version/1", "items": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", RSS),
         (b'{"version": ' + b"9" * 50_000 + b"}", RSS),
         (b"[]", {"Content-Type": "application/feed+json"}),
         (b"\xff\xfe\x00", {"Content-Type": "application/feed+json"}),
