@@ -90,12 +90,33 @@ def test_a_copy_is_found_beside_its_original_and_outlives_it(daemon: Instance):
     eventually(lambda: daemon.places("number2word") == {"copy02.md"})
 
 
-def test_an_editor_that_saves_through_another_file_makes_one_edit(daemon: Instance):
-    draft = daemon.docs / ".page03.md.swp"
-    draft.write_text("# Page 3\n\nSaved number3word through a draft.\n")
-    draft.rename(daemon.docs / "page03.md")
-    eventually(lambda: daemon.hits("through a draft")[0]["document_id"] == "page03.md")
+def look_at_everything(daemon: Instance) -> None:
+    """Nothing of what was done before is to come after it."""
+    with daemon.http() as client:
+        job = client.post("/reindex?wait=10", json={}).raise_for_status().json()
+    assert job["state"] == "done", job
+    daemon.settled()
+
+
+def changes_after(daemon: Instance, seq: int) -> list[tuple[str, str]]:
+    look_at_everything(daemon)
+    answer = daemon.get("/changes", after=seq, limit=1000).raise_for_status().json()
+    assert answer["is_gapless"]
+    return [(change["kind"], change["document_id"]) for change in answer["changes"]]
+
+
+@pytest.mark.parametrize("draft", [".page03.md.swp", "page03.md~"])
+def test_an_editor_that_saves_through_another_file_makes_one_edit(daemon: Instance, draft: str):
+    """A draft that is there for long before it takes the page's place is no document either."""
+    look_at_everything(daemon)
+    before = daemon.get("/changes").json()["last_seq"]
+    path = daemon.docs / draft
+    path.write_text(f"# Page 3\n\nSaved number3word through a draft like {draft}.\n")
+    assert changes_after(daemon, before) == []
+    path.rename(daemon.docs / "page03.md")
+    eventually(lambda: daemon.places(f"like {draft}") == {"page03.md"})
     assert daemon.places("number3word") == {"page03.md"}
+    assert changes_after(daemon, before) == [("modified", "page03.md")]
 
 
 def test_a_file_that_is_written_slowly_ends_with_its_final_content(daemon: Instance):
