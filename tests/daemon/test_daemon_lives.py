@@ -260,15 +260,27 @@ def test_a_source_that_hangs_does_not_end_the_daemon_when_the_config_is_read_aga
 
 
 def test_a_daemon_can_be_asked_from_its_first_moment(one: Instance):
-    """Probes, status and metrics answer while the model still loads; a search says that it is too early."""
-    write_many(one, 50)
+    """Probes, status and metrics answer while the model still loads; a search says that it is too early.
+
+    In the middle of the first index a search finds what is there already, and says that nobody knows how fresh it is.
+    """
+    write_many(one)
     one.start()
     with one.http() as client:
         assert client.get("/healthz").status_code == 200
         answers = {client.get(path).status_code for path in ("/status", "/metrics", "/readyz", "/search?q=x")}
     assert answers <= {200, 503}
+    eventually(lambda: is_in_the_middle(one), 30)
+    answer, source = one.get("/search", q="document", k=5), one.source()
+    assert 0 < source["documents"] < MANY, "else it was asked too late"
+    assert answer.status_code == 200
+    found = answer.json()
+    assert len(found["hits"]) == 5
+    assert {found["watermark"], *(hit["watermark"] for hit in found["hits"]), source["watermark"]} == {None}
     one.settled()
     assert one.get("/readyz").status_code == 200
+    found = one.get("/search", q="document", k=5).json()
+    assert found["watermark"] == found["hits"][0]["watermark"] == one.source()["watermark"] is not None
 
 
 def test_what_only_a_daemon_can_do_waits_for_one_that_is_just_being_started(one: Instance):
