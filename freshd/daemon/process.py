@@ -162,6 +162,7 @@ class _Daemon:
             if not server.is_alive():
                 server.start()
             live.start()
+            self._former = None  # this one runs: what fails from now on is no fault of its text
             self._control.live = live
             try:
                 # Only now: who reads where the daemon is finds it able to answer.

@@ -3,13 +3,13 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Generic
 
 from freshd import faults
 from freshd.errors import EmbedderUnavailable, FreshdError, StoreError, StoreUnavailable
-from freshd.generations.means import Filling, Fills, G, Means
+from freshd.generations.means import Filling, Fills, G, Means, Opened
 from freshd.ledger.beside import BesideLedger
 from freshd.ledger.generations import Generation, Role, SqliteGenerations
 from freshd.logs import Event, get_logger
@@ -243,11 +243,11 @@ class Generations(Generic[G]):
 
     def close(self) -> None:
         """Let go of every generation, also where one of them cannot be closed well; idempotent."""
-        self._filler = None
+        self._let_go_of_filler()
         with ExitStack() as each:
             for one in (self._live, self._beside, *self._former):
                 if one is not None:
-                    each.callback(one.close)
+                    each.callback(_close, one)
             each.callback(self._close_aside)
 
     # How
@@ -348,13 +348,15 @@ class Generations(Generic[G]):
             get_logger().info(Event.GENERATION_DISCARDED, generation=name)
 
     def _close_beside(self) -> None:
+        self._let_go_of_filler()
+        beside, self._beside = self._beside, None
+        if beside is not None:
+            _close(beside)
+
+    def _let_go_of_filler(self) -> None:
         filler, self._filler = self._filler, None
         if filler is not None:
             filler.close()
-        beside, self._beside = self._beside, None
-        if beside is not None:
-            with suppress(StoreUnavailable):  # what was not flushed is done again
-                beside.close()
 
     def _pause(self, error: FreshdError) -> None:
         if type(error) is not type(self._trouble):
@@ -363,3 +365,11 @@ class Generations(Generic[G]):
         self._trouble = error
         self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         self._paused_until_s = self._clock.monotonic() + self._pause_s
+
+
+def _close(one: Opened) -> None:
+    """Close a generation whose store may have died: what was not flushed was not applied either, and is done again."""
+    try:
+        one.close()
+    except StoreUnavailable as error:
+        get_logger().warning(Event.STORE_LOST, error=str(error), hint=error.hint)

@@ -3,6 +3,7 @@
 Catalogue row 117.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -57,6 +58,26 @@ def order(one: Instance, path: str, body: object) -> dict[str, Any]:
     with one.http(40) as client:
         answer: dict[str, Any] = client.post(path, json=body).raise_for_status().json()
         return answer
+
+
+def kill_the_store(one: Instance) -> None:
+    """As who runs out of memory; nothing that is under way needs it."""
+    (child,) = [pid for pid in one.children() if b"edge_child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(child, signal.SIGKILL)
+
+
+def test_a_config_is_read_again_although_the_process_of_the_store_has_died(one: Instance):
+    for target in ("2m", "3m"):
+        kill_the_store(one)
+        one.configure(FILES.replace('"1m"', f'"{target}"'))
+        reload(one)
+        assert one.events("config_refused") == []
+        assert one.sources()[0]["freshness_target_seconds"] == int(target[0]) * 60
+    one.write("b.md", "# B\n\nThe secondword.\n")
+    eventually(lambda: "secondword" in one.get("/search", q="secondword").text)
+    assert [hit["document_id"] for hit in one.get("/search", q="firstword", k=1).json()["hits"]] == ["a.md"]
+    kill_the_store(one)
+    assert one.stop() == 0
 
 
 def test_a_config_read_again_at_any_moment_loses_nothing(one: Instance, slow: ScriptedServer):

@@ -112,6 +112,12 @@ def test_every_number_of_a_source_can_be_read(endpoint: Endpoint, opened: Callab
     assert page.locator("svg.chart").first.bounding_box()["height"] > 100
 
 
+def test_before_the_first_document_is_done_only_its_source_is_named(endpoint: Endpoint, opened: Callable[..., Page]):
+    indexing = {"source": "handbook", "document_id": None, "done": 0, "total": 40, "eta_seconds": None}
+    endpoint.daemon.shown = lambda: dashboard(source("handbook"), indexing=indexing)
+    assert opened(endpoint).locator(".facts.wide div").first.inner_text().split("\n")[-1] == "handbook"
+
+
 def test_it_can_be_read_by_its_structure(endpoint: Endpoint, opened: Callable[..., Page]):
     """Headings, names of drawings, heads of columns, and the status as a word: what a screen reader goes by."""
     page = opened(endpoint)

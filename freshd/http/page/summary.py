@@ -53,11 +53,12 @@ def _indexing(indexing: Indexing | None) -> str:
     if indexing is None:
         return fact("Indexing", "nothing", "everything found is searchable, or waits below")
     done, total, eta = indexing["done"], indexing["total"], indexing["eta_seconds"]
+    newest = "/".join(part for part in (indexing["source"], indexing["document_id"]) if part)
     left = f", about {duration(eta)} left" if eta is not None else ""
     return fact(
         "Indexing",
         f"{done:,} of {counted(total, 'document')}{left}{bar({'busy': done / total if total else 0.0})}",
-        name(f"{indexing['source']}/{indexing['document_id']}"),
+        name(newest),
     )
 
 
