@@ -260,6 +260,11 @@ class Current:
         """Ask these which one it is, every time."""
         self._generations = generations
 
+    @property
+    def in_hand(self) -> list[Pending]:
+        """What a nested run must leave alone; see `Pipeline.in_hand`."""
+        return self._generations.current.pipeline.in_hand
+
     def run(
         self,
         batch: Sequence[Pending],

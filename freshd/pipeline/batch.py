@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from freshd.admission import Admission
 from freshd.delta import diff
@@ -74,6 +75,8 @@ class Pipeline:
         self._clock = clock
         # Former names of documents that moved, whose new ones are on their way, perhaps in another batch.
         self._stay: dict[tuple[SourceName, DocumentId], datetime] = {}
+        self._runs: list[Sequence[Pending]] = []
+        self._large: dict[tuple[SourceName, DocumentId], Pending] = {}
         self._writer = Writer(
             recipe=recipe,
             cache=cache,
@@ -84,6 +87,11 @@ class Pipeline:
             proof=proof,
             put_off=lambda plan, error: self._fail(plan.pending, error),
         )
+
+    @property
+    def in_hand(self) -> list[Pending]:
+        """What a nested run must leave alone: worked on by one under way, or so large that it gets one of its own."""
+        return [*chain(*self._runs), *self._large.values()]
 
     def run(
         self,
@@ -98,6 +106,8 @@ class Pipeline:
             batch: At most one per document.
             between: Called between bounded pieces of work, before anything of this batch is written.
             max_chunks: Once so many chunks are to be added, the documents after them are left pending.
+                A change with a deadline that adds as many alone is left pending as well,
+                but for one run that plans nothing else and is not nested: others would wait for all of it.
 
         Returns:
             One outcome for each change that was worked on.
@@ -108,8 +118,13 @@ class Pipeline:
 
         """
         self._stay = {name: until for name, until in self._stay.items() if until > self._clock.now()}
-        plans, outcomes = self._plan_all(batch, between, max_chunks)
-        return [*outcomes, *self._writer.write(plans, between)]
+        self._runs.append(batch)
+        try:
+            plans, outcomes = self._plan_all(batch, between, max_chunks)
+            self._runs[-1] = [plan.pending for plan in plans]
+            return [*outcomes, *self._writer.write(plans, between)]
+        finally:
+            self._runs.pop()
 
     # Plan
 
@@ -122,8 +137,9 @@ class Pipeline:
         away: set[SourceName] = set()
         ends_s = self._clock.monotonic() + _LONGEST_PLANNING_S
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move;
-        # before them what has failed already, which may take as long again as a parser is given.
-        for pending in sorted(batch, key=lambda p: (p.change.kind is ChangeKind.DELETED, p.attempts)):
+        # before them what has failed already, which may take as long again as a parser is given;
+        # first what was left because it is large: it is not left twice.
+        for pending in sorted(batch, key=self._place):
             if sum(len(p.delta.add) for p in plans) >= max_chunks:
                 break
             if (plans or outcomes) and self._clock.monotonic() > ends_s:
@@ -153,6 +169,8 @@ class Pipeline:
                 outcomes.append(_failed(pending, error))
                 continue
             if isinstance(result, Plan):
+                if self._is_left(result, plans, max_chunks):
+                    break
                 plans.append(result)
                 if result.change.previous_id is not None:
                     self._stay[pending.change.source, result.change.previous_id] = self._clock.now() + _TURN_RETRY
@@ -162,6 +180,21 @@ class Pipeline:
         if busy:
             self._ledger.put_off(busy)
         return plans, outcomes
+
+    def _place(self, pending: Pending) -> tuple[bool, bool, int]:
+        change = pending.change
+        is_large = (change.source, change.document_id) in self._large
+        return change.kind is ChangeKind.DELETED, not is_large, pending.attempts
+
+    def _is_left(self, plan: Plan, plans: Sequence[Plan], max_chunks: int) -> bool:
+        """Tell whether a plan is left to a run of its own, and remember it then."""
+        change, is_nested = plan.change, len(self._runs) > 1
+        is_large = plan.pending.target is not None and len(plan.delta.add) >= max_chunks
+        if is_large and (plans or is_nested):
+            self._large[change.source, change.document_id] = plan.pending
+            return True
+        self._large.pop((change.source, change.document_id), None)
+        return False
 
     def _stays_until(self, pending: Pending, plans: Sequence[Plan]) -> datetime | None:
         """Tell until when a deletion waits for the new name of its document: search would miss it under both.

@@ -58,6 +58,11 @@ _GRACE_S = 8.0
 class Applies(Protocol):
     """Applies changes to the index; see `pipeline.Pipeline`."""
 
+    @property
+    def in_hand(self) -> Sequence[Pending]:
+        """What a run nested in `between` must leave alone."""
+        ...
+
     def run(
         self,
         batch: Sequence[Pending],
@@ -237,17 +242,19 @@ class Indexer:
         self._recovered()
         return has_worked
 
-    def _apply_urgent(self, skip: Sequence[Pending] = ()) -> bool:
+    def _apply_urgent(self, *, is_nested: bool = False) -> bool:
         self._urgent.clear()
-        batch = self._take(is_urgent=True, skip=skip)
+        batch = self._take(is_urgent=True, skip=self._pipeline.in_hand if is_nested else ())
         if not batch:
             return False
 
+        self._urgent.set()  # there may be more
         long_s = self._clock.monotonic() + _LONG_S
 
         def between() -> None:
-            if not skip and self._clock.monotonic() > long_s:
-                self._let_through(batch)
+            if not is_nested and self._clock.monotonic() > long_s:
+                self._urgent.set()  # what of this batch was left unplanned
+                self._let_through()
             else:
                 self._end_if_late()
 
@@ -259,7 +266,7 @@ class Indexer:
         if not batch:
             return False
 
-        self._apply(batch, lambda: self._let_through(batch))
+        self._apply(batch, self._let_through)
         return True
 
     def _do_errands(self) -> None:
@@ -268,12 +275,12 @@ class Indexer:
         self._errands.do()
         self.pulse.beat()
 
-    def _let_through(self, batch: Sequence[Pending]) -> None:
+    def _let_through(self, *, is_nested: bool = True) -> None:
         """Do what is urgent, in the middle of a batch of something else."""
         self._end_if_late()
         self._do_errands()
         while self._urgent.is_set() and self._stopping_since_s is None:
-            if not self._apply_urgent(skip=batch):
+            if not self._apply_urgent(is_nested=is_nested):
                 return
 
     def _go_on_beside(self) -> bool:
@@ -282,7 +289,7 @@ class Indexer:
 
         def between() -> None:
             try:
-                self._let_through(())
+                self._let_through(is_nested=False)
             except (StoreError, EmbedderUnavailable) as error:  # of the live generation, and its own affair
                 raise _Interrupted(error) from error
             finally:

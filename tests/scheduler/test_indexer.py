@@ -168,6 +168,72 @@ def test_an_edit_does_not_wait_for_a_book_that_was_saved_before_it(bench: Bench,
     assert bench.store.documents() == {"book.md", "live.md"}
 
 
+@pytest.mark.parametrize(
+    ("books", "long_s"),
+    [(["a.md"], 0.0), (["z.md"], 0.0), (["z.md"], 60.0), (["a.md", "b.md"], 0.0), (["y.md", "z.md"], 60.0)],
+    ids=["first", "last of a slow batch", "last", "two first", "two last"],
+)
+def test_edits_that_were_saved_together_with_a_book_do_not_wait_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, books: list[str], long_s: float
+):
+    """`git pull` brings all of them at once, the book first or last."""
+    monkeypatch.setattr(indexer_room, "_LONG_S", long_s)
+    edits = [f"m{n}.md" for n in range(5)]
+    bench.index_all([*books, *edits])
+    gate, embed = Gate(), bench.embedder.embed_passages
+
+    def embed_slowly(texts: Sequence[str]) -> Iterator[tuple[int, Vector]]:
+        for n, embedded in enumerate(embed(texts)):
+            yield embedded
+            if n == 1 and len(texts) > 10:
+                eventually(lambda: {*finished(bench)} == {*edits})
+                gate()
+
+    monkeypatch.setattr(bench.embedder, "embed_passages", embed_slowly)
+    names = sorted([*books, *edits])
+    for name in names:
+        bench.source.write(name, f"{BOOK}\n\n{name}\n" if name in books else f"# New\n\nNew text of {name}.\n")
+    bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
+    bench.source.reads.clear()
+    with bench.running():
+        assert gate.arrived.wait(10)
+        assert {*finished(bench)} == {*edits}
+        gate.opened.set()
+        eventually(lambda: len(bench.outcomes) == len(names))
+    assert all(bench.source.reads.count(name) <= 2 for name in books)
+
+
+def test_an_edit_that_was_saved_together_with_a_book_does_not_wait_for_a_first_index(bench: Bench):
+    bench.index_all(["book.md", "live.md"])
+    names = [f"{n:03}.md" for n in range(60)]
+    for name in names:
+        bench.source.write(name)
+    bench.ledger.record(_added(bench, names), None)
+    gate = Gate()
+    bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
+    with bench.running() as indexer:
+        assert gate.arrived.wait(10)
+        edit(bench, "book.md", BOOK)
+        edit(bench, "live.md")
+        indexer.wake()
+        gate.opened.set()
+        eventually(lambda: len(bench.outcomes) == 62)
+    assert finished(bench)[0] == "live.md"
+    assert finished(bench)[-1] == "book.md"
+
+
+def test_a_book_is_left_for_others_once(bench: Bench):
+    """Else it would never be searchable while edits keep coming."""
+    bench.index_all(["book.md", "a.md"])
+    edit(bench, "a.md")
+    edit(bench, "book.md", BOOK)
+    for expected in ("a.md", "book.md", "a.md"):
+        batch = sorted(bench.ledger.take(bench.clock.now(), 64), key=lambda one: one.change.document_id)
+        outcomes = bench.pipeline.run(batch, max_chunks=64)
+        assert [outcome.change.document_id for outcome in outcomes] == [expected]
+        edit(bench, "a.md", f"# After {expected}\n\nNew.\n")
+
+
 def test_a_deadline_is_kept_before_an_older_backfill(bench: Bench):
     bench.index_all(["a.md"])
     bench.source.write("old.md")
