@@ -240,9 +240,11 @@ def test_relative_links_are_resolved_and_foreign_schemes_are_no_links(world):
         ),
         (rss(item("1", "Grüße – “x”")).decode().encode("windows-1252"), {"Content-Type": "text/xml; charset=cp1252"}),
         (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="utf-16"?>').encode("utf-16"), RSS),
+        (rss(item("1", "Grüße – “x”")).decode().encode("utf-16-be"), RSS),
+        (rss(item("1", "Grüße – “x”")).decode().encode("utf-32"), RSS),
         (rss(item("1", "Grüße – “x”")), {"Content-Type": "text/plain; charset=nonsense"}),
     ],
-    ids=["text/xml", "BOM", "declared 1252", "charset 1252", "UTF-16", "nonsense charset"],
+    ids=["text/xml", "BOM", "declared 1252", "charset 1252", "UTF-16", "UTF-16BE", "UTF-32", "nonsense charset"],
 )
 def test_encodings_are_found_and_a_wrong_label_is_still_a_whole_feed(body, headers, world):
     """Complete means read to its end; a wrong media type or charset takes nothing away."""
@@ -594,6 +596,19 @@ BOMBS = {
     "a number of 100,000 digits": lambda _: (
         b'{"version":"https://jsonfeed.org/version/1.1","items":[{"id":' + b"9" * 100_000 + b"}]}"
     ),
+    # What a pattern takes the square of its length for, or more: each is nearly as long as an answer may be.
+    "comments behind the end": lambda _: rss(item("1", "&nbsp;")) + b"<!---->" * 500 + b"x",
+    "declarations that do not end": lambda _: b"<!DOCTYPE[" * 400_000,
+    "declarations in a row": lambda _: b"\n<!DOCTYPE" * 400_000 + rss(item("1", "x")).partition(b"?>")[2],
+    "instructions that do not end": lambda _: b"<?" * 900_000,
+    "comments that do not end": lambda _: b"<!--" * 900_000,
+    "blank lines before the first element": lambda _: b"\n" * 4_000_000 + rss(item("1", "x")),
+    "encodings without end": lambda _: b"<?" + b"encoding='x'" * 400_000 + rss(item("1", "x")).partition(b"?>")[2],
+    "encodings in one line": lambda _: b"<?xml version='1.0'?>" + rss(item("1", "encoding='x'" * 8_000)),
+    "an author whose name does not end": lambda _: rss(
+        f"<item><guid>1</guid><title>x</title><author>{'a' * 4_000_000}</author></item>"
+    ),
+    "letters that name other letters": lambda _: b"<?xml version='1.0' encoding='punycode'?>-" + b"a" * 4_000_000,
 }
 
 
@@ -622,6 +637,23 @@ def test_old_declarations_are_left_out_and_what_a_text_says_of_entities_stays(wo
     world.serve(declared(dtd, "caf&eacute; <![CDATA[<pre><!ENTITY a></pre>]]>"))
     (found,) = documents(world.connector()).values()
     assert found.content.decode() == "café <pre>&lt;!ENTITY a></pre>"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "\n\n<?xml version='1.0' encoding='windows-1252'?>\n\n\n",
+        "<?xml version='1.0' encoding='windows-1252'?><?xml-stylesheet href='<a>'?><!-- <rss> by > hand -->",
+        "<?xml version='1.0' encoding='windows-1252'?><!DOCTYPE rss [<!ENTITY a '<b>'> <!-- ] > --> ] > \n",
+        "<?xml version='1.0' encoding='windows-1252'?><!DOCTYPE rss SYSTEM 'http://x.example/rss.dtd'>",
+    ],
+)
+def test_what_stands_before_the_first_element_is_left_out(before, world):
+    world.serve((before + rss(item("1", "Grüße – “x”")).decode().partition("?>")[2]).encode("windows-1252"))
+    connector = world.connector()
+    refs, report = listed(connector)
+    assert [connector.read(ref).content.decode() for ref in refs] == ["Grüße – “x”"]
+    assert report.is_complete
 
 
 def test_a_feed_of_100_000_entries_is_bounded_and_said_to_be_longer(world):

@@ -1,5 +1,6 @@
 """Bytes of a feed to entries, whatever the dialect. Pure but for feedparser; hostile bytes fail as one error."""
 
+import codecs
 import io
 import json
 import re
@@ -24,7 +25,7 @@ _LONGEST_TTL_MINUTES = 24 * 60
 _BELIEVABLE_YEARS = range(1990, 2100)
 """Before the web, or long after us: nobody's date."""
 
-_END_OF_FEED = re.compile(rb"</\s*(?:[\w-]+:)?(?:rss|rdf|feed)\s*>(?:\s|<!--.*?-->)*\Z", re.IGNORECASE | re.DOTALL)
+_END_OF_FEED = re.compile(rb"</\s*(?:[\w-]+:)?(?:rss|rdf|feed)\s*>(?:\s++|<!--.*?-->)*+\Z", re.IGNORECASE | re.DOTALL)
 _TAIL_BYTES = 4_096
 _CUT_HINT = "if the next looks get no more of it, tell whoever runs the feed that its answers are cut"
 
@@ -35,10 +36,32 @@ _NO_BASE = "urn:feed"
 # xml.sax looks attributes up one by one: 15,000 on one element took 29 s, and 10 MiB of them would take days.
 _TOO_MANY_ATTRIBUTES = re.compile(rb"""<[^\s<>/]++(?:\s++[^\s=<>"']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')){100}""")
 
-# What a feed declares of entities serves nobody but bombs, which expand to 8 MiB before expat notices; the names that
-# HTML has are known without. Some old programs declare them all the same, so it is left out and not refused.
-_DECLARATIONS = re.compile(rb"(<!DOCTYPE[^\[<>]*+)\[.*?\](?=\s*+>)", re.IGNORECASE | re.DOTALL)
-_ENTITY_IN_PROLOG = re.compile(rb"(?:[^<]|<(?!!ENTITY|[A-Za-z_]))*+<!ENTITY", re.IGNORECASE)
+# Nothing before the first element is of use once the text is decoded, and it is left out. Entities that are declared
+# serve nobody but bombs, which expand to 8 MiB before expat notices; the names that HTML has are known without.
+# Of blank lines, declarations and `encoding=` feedparser's own patterns take the square of the length, or more.
+# What does not end takes all that follows with it, so that this takes no longer than the feed is long.
+_PROLOG = re.compile(
+    rb"(?:[^<]++|<\?(?>.*?\?>|.*)|<!--(?>.*?-->|.*)|<!DOCTYPE[^\[<>]*+(?:\[(?>.*?\]\s*+>|.*))?+|<(?![a-z_]))*+",
+    re.IGNORECASE | re.DOTALL,
+)
+
+_ENCODING = re.compile(rb"""\A\s*+<\?xml\s[^<>]*?\sencoding\s*+=\s*+["']([\w.:-]+)""")
+_ENCODING_BYTES = 1_024
+_FIRST_BYTES = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before the mark of UTF-16, with which it begins
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+}
+_WIDER = {"gb2312": "gb18030"}
+_NAMES_ONLY = frozenset({"idna", "punycode"})
+"""Encodings of host names, whose decoding takes the square of the length."""
+
+# Nobody here asks who wrote an entry, and feedparser looks for a mail address there in the square of its length.
+feedparser.mixin._FeedParserMixin._sync_author_detail = lambda *_: None
 
 _MAX_TAGS = 1_000_000
 """Beginnings and ends; 50,000 entries of five fields have 600,000. feedparser takes some 30 µs for each element:
@@ -107,16 +130,13 @@ def shown_url(url: str) -> str:
 
 
 def _parse_xml(body: FeedBody) -> ParsedFeed:
-    if _TOO_MANY_ATTRIBUTES.search(body.content.replace(b"\0", b"")):  # zero bytes: UTF-16
+    content = _text_of(body).encode("utf-8", "replace")
+    if _TOO_MANY_ATTRIBUTES.search(content):
         raise NotAFeed(body, "has an element with 100 attributes or more")
-    if body.content.count(b"<") > _MAX_TAGS:
+    if content.count(b"<") > _MAX_TAGS:
         raise NotAFeed(body, f"has more than {_MAX_TAGS:,} tags")
-    content = _DECLARATIONS.sub(rb"\1", body.content, count=1)
-    if _ENTITY_IN_PROLOG.match(content.replace(b"\0", b"")):
-        raise NotAFeed(body, "declares entities")
-    declared = body.media_type or "application/xml"
-    if body.encoding:
-        declared += f"; charset={body.encoding}"
+    content = _PROLOG.sub(b"", content, count=1)
+    declared = f"{body.media_type or 'application/xml'}; charset=utf-8"
     try:
         # A stream, for feedparser opens bytes and str as a file name first.
         # Markup stays as it is: parsers drop what is hidden, and need the attributes to see that it is.
@@ -130,11 +150,26 @@ def _parse_xml(body: FeedBody) -> ParsedFeed:
         raise SourceUnavailable(f"{shown_url(body.url)}: cannot be parsed: {type(error).__name__}") from error
     if not feed.get("version"):
         raise NotAFeed(body, "is not a feed")
-    flaw = None if _is_whole(feed, body.content) else _cut(body, feed["version"])
+    flaw = None if _is_whole(feed, content) else _cut(body, feed["version"])
     # Of a body that was cut nobody can tell whether its last entry was.
     raw = feed["entries"][:-1] if flaw else feed["entries"]
     entries, ttl_s = tuple(_xml_entry(entry, body.url) for entry in raw), _ttl_s(feed["feed"].get("ttl"))
     return ParsedFeed(entries, flaw, _CUT_HINT if flaw else "", ttl_s)
+
+
+def _text_of(body: FeedBody) -> str:
+    """Decode by the first bytes, else by the server's word, else by the feed's own, else as what most are."""
+    content = body.content
+    sniffed = [encoding for first, encoding in _FIRST_BYTES.items() if content.startswith(first)]
+    own = [label.decode() for label in _ENCODING.findall(content[:_ENCODING_BYTES])]
+    for label in (*sniffed, body.encoding or "", *own, "utf-8"):
+        try:
+            encoding = codecs.lookup(_WIDER.get(label.lower(), label)).name
+            if encoding not in _NAMES_ONLY:
+                return content.decode(encoding)
+        except (LookupError, ValueError):  # ValueError covers bytes that are no text of it
+            continue
+    return content.decode("cp1252", "replace")
 
 
 def _cut(body: FeedBody, version: str) -> str:
@@ -144,11 +179,8 @@ def _cut(body: FeedBody, version: str) -> str:
 
 def _is_whole(feed: Mapping[str, Any], content: bytes) -> bool:
     """Tell a cut body from one that is only wrong somewhere, in its encoding or its media type."""
-    flaw = feed.get("bozo_exception")
-    if not isinstance(flaw, SAXException | feedparser.CharacterEncodingUnknown):
-        return True
-    tail = content[-_TAIL_BYTES:].replace(b"\0", b"")
-    return _END_OF_FEED.search(tail) is not None
+    is_flawed = isinstance(feed.get("bozo_exception"), SAXException)
+    return not is_flawed or _END_OF_FEED.search(content[-_TAIL_BYTES:]) is not None
 
 
 def _xml_entry(raw: Mapping[str, Any], base: str) -> Entry:
