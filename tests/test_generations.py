@@ -651,11 +651,16 @@ def test_killed_anywhere_it_is_finished_by_the_next_run(world: World, point: str
     """A real kill -9 of a real process."""
     world.reindex(FIRST)
     world.reindex(SECOND)
+    with world.whole(SECOND) as whole:
+        found = hits(whole, "page")
+    assert found
     config = world.configure(THIRD)
     armed = {"FRESHD_FAULTS": f"{point}:kill"}
     how = {"folder": config.parent, "module": "tests.kit.models", "environment": armed}
     done = forked.run("reindex", "--config", str(config), **how)
     assert done.returncode == -9, done.stderr
+    with world.whole(THIRD) as whole:
+        assert hits(whole, "page") == found, "one of the two answers, whole, before anything is finished"
     world.reindex(THIRD)
     with world.whole(THIRD) as whole:
         assert world.dump(whole) == world.scratch(THIRD)
