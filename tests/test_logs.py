@@ -16,9 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshd import logs
+from freshd.config import load
+from freshd.daemon.backlog import Backlog
+from freshd.daemon.reporter import Reporter
 from freshd.logs import MAX_WAITING_LINES, Event, RepeatLimit
 from freshd.logs import talk as talk_room
+from freshd.metrics import Facts, Metrics
+from freshd.model import Change, ChangeKind, DocumentId, Outcome, OutcomeKind, Pending, SourceName
 from freshd.redaction import is_secret_key, printable, without_url_secrets
+from freshd.report import stored_status
+from tests.kit.clock import HandClock
 
 SECRET = 'c4nary "5ecret" \\ÜÑ/?#x'
 
@@ -326,6 +333,20 @@ def test_thousand_errors_of_one_source_are_a_few_lines_and_a_count():
     time.now_s += 60
     logs.get_logger().error(Event.DOCUMENT_FAILED, source="handbook")
     assert events(stream)[-1]["repeated"] == 1_000 - logs.MAX_REPEATS_PER_MINUTE
+
+
+def test_each_of_a_thousand_failures_is_counted_although_a_few_are_logged(tmp_path):
+    config, clock, source = tmp_path / "freshd.toml", HandClock(), SourceName("handbook")
+    config.write_text('[[sources]]\nname = "handbook"\ntype = "files"\npath = "."\n')
+    facts = Facts(stored_status(load(config)), clock.now(), True, 2**30, 2**28)
+    metrics = Metrics([source], lambda: facts)
+    stream = talk(monotonic=Time())
+    reporter = Reporter(metrics, Backlog(clock), lambda *_: False)
+    for n in range(1_000):
+        change = Change(source, DocumentId(f"{n}.md"), ChangeKind.MODIFIED, None, clock.now(), clock.now())
+        reporter.finished(Outcome(change, OutcomeKind.FAILED, error="no text"), Pending(n, change, None))
+    assert len(events(stream)) == logs.MAX_REPEATS_PER_MINUTE
+    assert b'freshd_document_failures_total{source="handbook"} 1000.0' in metrics.text().splitlines()
 
 
 def test_good_news_is_never_suppressed():
