@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from freshd.ledger.database import SCHEMA_VERSION
 from freshd.state import StateDirectory
 from tests.kit import forked
 
@@ -335,7 +336,7 @@ def test_a_state_of_a_newer_version_is_refused_and_left_byte_for_byte(newer: Fol
     first, *others = done.stderr.splitlines()
     assert done.returncode == 12
     assert first.startswith("error: ledger ")
-    assert "99" in first
+    assert f"got schema version 99, expected {SCHEMA_VERSION}" in first
     assert others[0].startswith("try:   ")
     assert newer.state.ledger_path.read_bytes() == before
 

@@ -276,13 +276,13 @@ def test_a_permission_that_was_revoked_deletes_nothing(keeper: Keeper, place: st
     assert keeper.indexed() == ["sub/a.md", "sub/b.md"]
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM, errno.EMFILE])
 @pytest.mark.parametrize("call", ["scandir", "stat", "open"])
 @pytest.mark.parametrize("place", ["sub", ""])
 def test_an_error_of_the_disk_or_the_server_behind_it_deletes_nothing(
     keeper: Keeper, place: str, call: str, code: int, monkeypatch: pytest.MonkeyPatch
 ):
-    """68, and a network file system whose server is gone."""
+    """68, and a network file system whose server is gone; 33, and what this process has too little of."""
     keeper.grow("a.md", "sub/b.md", "sub/c.md")
     keeper.look()
     with monkeypatch.context() as patch:

@@ -430,8 +430,9 @@ def test_another_url_in_the_config_starts_afresh(world):
     assert len(listed(world.connector(url=world.server.url("/other")), report.cursor)[0]) == 1
 
 
-def test_a_permanent_redirect_is_believed_after_three_same_answers_and_left_when_it_fails(world):
-    world.server.on("/feed", Reply(301, headers={"Location": "/new"}))
+@pytest.mark.parametrize("status", [301, 308])
+def test_a_permanent_redirect_is_believed_after_three_same_answers_and_left_when_it_fails(status, world):
+    world.server.on("/feed", Reply(status, headers={"Location": "/new"}))
     world.server.on("/new", Reply(200, rss(item("1")), RSS))
     connector, cursor = world.connector(), None
     for _ in range(SAME_ANSWERS_TO_MOVE + 2):
@@ -448,14 +449,15 @@ def test_a_permanent_redirect_is_believed_after_three_same_answers_and_left_when
 def test_a_temporary_redirect_or_one_with_a_query_is_never_kept(world):
     """The cursor lies in the ledger, and a query may hold a secret."""
     world.server.on("/new", Reply(200, rss(item("1")), RSS))
-    for reply in (Reply(302, headers={"Location": "/new"}), Reply(301, headers={"Location": "/new?key=s3cret"})):
-        world.server.on("/feed", reply)
+    temporary, secret = [(status, "/new") for status in (302, 303, 307)], (301, "/new?key=s3cret")
+    for status, location in (*temporary, secret):
+        world.server.on("/feed", Reply(status, headers={"Location": location}))
         connector, cursor = world.connector(url=world.server.url("/feed?token=t0ken")), None
         for _ in range(SAME_ANSWERS_TO_MOVE + 1):
             cursor = listed(connector, cursor)[1].cursor
             assert "s3cret" not in cursor
             assert "t0ken" not in cursor
-    assert len(world.server.asked("/feed")) == 2 * (SAME_ANSWERS_TO_MOVE + 1)
+    assert len(world.server.asked("/feed")) == 4 * (SAME_ANSWERS_TO_MOVE + 1)
 
 
 def test_the_wishes_of_server_and_feed_are_passed_on(world):

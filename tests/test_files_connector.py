@@ -396,6 +396,8 @@ def test_running_out_of_descriptors_makes_a_listing_incomplete(root):
     assert report.is_complete is False
     with few_descriptors(0), pytest.raises(SourceUnavailable, match="Too many open files"):
         walk(files(root))
+    found, report = walk(files(root))
+    assert (len(found), report.is_complete) == (3, True)
 
 
 def test_a_document_is_looked_at_once_and_what_is_none_not_at_all(root, monkeypatch):

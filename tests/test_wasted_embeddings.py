@@ -147,8 +147,11 @@ def test_a_deleted_document_that_is_back_embeds_nothing(keeper: Keeper):
 # Feeds
 
 
+DATES = (b"Mon, 01 Jan 2035 00:00:00 GMT", b"Thu, 01 Jan 1970 00:00:00 GMT", b"the day before yesterday")
+
+
 def test_a_feed_that_says_nothing_new_embeds_nothing(keeper: Keeper):
-    """84, 86: 304, the same bytes, the same entries in other bytes and another order."""
+    """84, 86, 105: 304, the same bytes, the same entries in other bytes, in another order and of other dates."""
     body = rss("one", "two", "three")
 
     def conditional(request: Request) -> Reply:
@@ -164,6 +167,7 @@ def test_a_feed_that_says_nothing_new_embeds_nothing(keeper: Keeper):
             Reply(200, body, RSS),
             Reply(200, body.replace(b"<item>", b"\n<item>"), RSS),
             Reply(200, rss("three", "one", "two"), RSS),
+            *(Reply(200, body.replace(b"<item>", b"<item><pubDate>%s</pubDate>" % date), RSS) for date in DATES),
             Reply(200, rss("one"), RSS),
             Reply(200, body, RSS),
         ):
