@@ -64,14 +64,14 @@ def test_a_daemon_asked_to_end_in_the_middle_of_a_first_index_ends_well_and_goes
 
 
 def test_a_second_signal_leaves_at_once(one: Instance):
-    """While the first one waits for a store that hangs."""
+    """While the first one waits for a store that hangs; what was left undone is done by the next daemon."""
     one.write("a.md", "# A\n\nText.\n")
     one.start()
     one.settled()
     store = one.children()
     for pid in store:
         os.kill(pid, signal.SIGSTOP)
-    one.write("b.md", "# B\n\nText.\n")
+    one.write("b.md", "# B\n\nThe leftword.\n")
     eventually(lambda: one.source()["pending"])
     one.signal(signal.SIGTERM)
     eventually(lambda: one.get("/readyz").status_code == 503)
@@ -81,6 +81,10 @@ def test_a_second_signal_leaves_at_once(one: Instance):
     assert one.ended() == 130
     assert time.monotonic() - began_s < 2
     eventually(lambda: has_no_process_left(one, store), 5)
+    one.start()
+    assert one.settled()["documents"] == 2
+    assert one.places("leftword") == {"b.md"}
+    assert one.command("verify").returncode == 0
 
 
 def _state_of(one: Instance) -> str:
