@@ -68,3 +68,15 @@ def test_streams_that_the_caller_closed_go_nowhere_and_never_into_a_file_of_ours
     keeps_indexing(one, "nowhere", 3)
     one.process.terminate()
     assert one.ended() == 0
+
+
+def test_a_reader_that_leaves_costs_the_lines_and_nothing_else(one: Instance):
+    """As when what the log is piped into dies: from then on every line is a broken pipe."""
+    read, write = os.pipe()
+    start(one, stdout=write, stderr=write)
+    os.close(write)
+    os.close(read)
+    keeps_indexing(one, "unheard", 3)
+    assert one.get("/healthz").status_code == 200
+    one.process.terminate()
+    assert one.ended() == 0
