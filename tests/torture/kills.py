@@ -12,8 +12,9 @@ from itertools import count
 
 from tests.kit.failpoints import STEPS
 from tests.torture.daemon import Daemon
-from tests.torture.place import Place
+from tests.torture.place import Diverged, Place
 from tests.torture.program import Ended
+from tests.torture.traces import failures
 
 SYSCALLS = {
     "freshd": ("fsync", "fdatasync", "pwrite64", "ftruncate", "/^rename", "/^unlink"),
@@ -25,6 +26,7 @@ Writes of the engine through a mapping are none.
 """
 
 ERRORS = (("fsync", "EIO"), ("fdatasync", "EIO"), ("msync", "EIO"), ("pwrite64", "ENOSPC"), ("/^rename", "EIO"))
+_WITH_MARKS = ("--follow-forks", "--decode-fds=path")
 _STEPS = ("after_detect", "mid_read", *STEPS)
 _IS_KILLED = -1
 _CALL = re.compile(r"^(\d*) *\w+\(", re.MULTILINE)
@@ -86,17 +88,25 @@ def in_opening(place: Place, times: int = 2) -> Iterator[str]:
 
 
 def errors(place: Place, *, stride: int = 1) -> Iterator[str]:
-    """Have the n-th sync or write of either process fail, and every one from the n-th on; needs strace."""
-    log = place.root / "trace"
+    """Have the n-th sync or write of either process fail, and every one from the n-th on; needs strace.
+
+    The run says so and ends in vain, unless what failed is nothing that freshd has to tell of.
+    """
     for (name, error), lasting in ((one, lasting) for one in ERRORS for lasting in ("", "+")):
         for n in count(1, stride):
             says = f"{name} fails with {error} at {n}{lasting}"
             place.churn()
-            _traced(place, name, "freshd", f"error={error}:when={n}{lasting}", "--follow-forks")
-            if "(INJECTED)" not in log.read_text(errors="replace"):
+            ended = _traced(place, f"{name},write", "freshd", f"{name}:error={error}:when={n}{lasting}", *_WITH_MARKS)
+            failed = failures(place.root / "trace")
+            if not failed:
                 place.settle(says)
                 break
             place.tally.errors += 1
+            owed = {failure.owes for failure in failed} - {""}
+            has_told = ended.code > 0 and any(line.startswith("error: ") for line in ended.err.splitlines())
+            if not has_told and (owed or ended.code):
+                raise Diverged(f"seed {place.seed}, {says}: ended with {ended.code}\n{failed[0].call}\n{ended.err}")
+            place.tally.told.update(owed)
             _recovered(place, says)
             yield says
 
@@ -195,7 +205,7 @@ def _armed(place: Place, name: str, n: int) -> int:
 def _killed(place: Place, syscall: str, whom: str, n: int) -> int:
     """Kill a process at the n-th call of the thread that is first to make so many."""
     flags = ["--follow-forks"] if whom == "store" else []  # from freshd on these would lead to the store as well
-    ended = _traced(place, syscall, whom, f"signal=SIGKILL:when={n}", *flags)
+    ended = _traced(place, syscall, whom, f"{syscall}:signal=SIGKILL:when={n}", *flags)
     calls = Counter(_CALL.findall((place.root / "trace").read_text(errors="replace")))
     return _outcome(place, ended, calls.total(), is_killed=max(calls.values(), default=0) >= n)
 
@@ -209,10 +219,10 @@ def _outcome(place: Place, ended: Ended, hits: int, *, is_killed: bool) -> int:
     return hits
 
 
-def _traced(place: Place, syscall: str, whom: str, injection: str, *flags: str) -> Ended:
+def _traced(place: Place, syscalls: str, whom: str, injection: str, *flags: str) -> Ended:
     """Run with one process under strace, and what it starts with `--follow-forks`."""
-    options = ["-qq", f"--output={place.root / 'trace'}", f"--trace={syscall}", f"--inject={syscall}:{injection}"]
-    return place.run("reindex", strace=[*options, *flags], traced=whom)
+    options = ["-qq", f"--output={place.root / 'trace'}", f"--trace={syscalls}", f"--inject={injection}"]
+    return place.run("reindex", strace=[*options, *flags], traced=whom, FRESHD_FAULTS_LOG=str(place.root / "hits"))
 
 
 def has_strace() -> bool:

@@ -128,6 +128,7 @@ class Tally:
     Attributes:
         reached: What was killed at, and how often.
         there: How many hits of that there are in a run, where it was killed at one after another until there was none.
+        told: What failed that freshd has to tell of, and told of.
         recoveries_s: From the start of freshd to everything applied, after each kill.
 
     """
@@ -139,6 +140,7 @@ class Tally:
     comparisons: int = 0
     reached: Counter[str] = field(default_factory=Counter)
     there: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     recoveries_s: list[float] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
