@@ -2,11 +2,14 @@
 
 Between the upsert of a document's new points and the removal of its old ones the store holds both;
 the switch decides in one step which of the two every search sees.
+
+    switch ─▶ the switch speaks for the document ─▶ its version in the ledger moves on ─▶ the ledger speaks again
+                                                    (applied, forgotten, withdrawn, doubted)
 """
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from freshd.model import ChunkId, SourceName
@@ -15,9 +18,21 @@ _Key = tuple[SourceName, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Switch:
+class Switch:
+    """What search shows of one document from now on.
+
+    Attributes:
+        key: What search knows the document by.
+        version: Of the document in the ledger, where `held` was read.
+        shown: Its chunks from now on.
+        held: Its chunks until now.
+
+    """
+
+    key: _Key
+    version: int
     shown: frozenset[ChunkId]
-    hidden: frozenset[ChunkId]
+    held: frozenset[ChunkId] = frozenset()
 
 
 class AppliedChunks(Protocol):
@@ -31,6 +46,10 @@ class AppliedChunks(Protocol):
         """Give each of those amid up to `reach` chunks before it and after it, in the order of its document."""
         ...
 
+    def still_at(self, versions: Mapping[_Key, int]) -> set[_Key]:
+        """Give the documents that still are of these versions and may be shown."""
+        ...
+
 
 class Admission:
     """The ledger's applied chunks, overlaid with the switches under way. Safe to use from several threads."""
@@ -39,7 +58,7 @@ class Admission:
         """Start with what the ledger says is applied."""
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._switches: dict[_Key, _Switch] = {}
+        self._switches: dict[_Key, Switch] = {}
         self._epoch = 0
 
     @property
@@ -50,37 +69,46 @@ class Admission:
     @property
     def is_settled(self) -> bool:
         """Whether search shows nothing that the ledger does not know of yet."""
-        return not self._switches
+        return not self._standing()
 
-    def switch(self, key: _Key, wanted: frozenset[ChunkId], held: frozenset[ChunkId]) -> None:
-        """Show a document's wanted chunks instead of those it held, at once and for every search."""
+    def switch(self, switches: Iterable[Switch]) -> None:
+        """Show documents' wanted chunks instead of those they held, at once and for every search."""
+        before = {one.key: one for one in self._standing()}
         with self._lock:
-            before = self._switches.get(key)
-            hidden = held | (before.shown | before.hidden if before else frozenset())
-            self._switches[key] = _Switch(wanted, hidden - wanted)
+            for one in switches:
+                former = before.get(one.key)
+                held = one.held | (former.shown | former.held) if former else one.held
+                if one.shown or held:
+                    self._switches[one.key] = replace(one, held=held)
             self._epoch += 1
-
-    def settle(self, source: SourceName, document_id: str) -> None:
-        """Let the ledger speak for a document again, now that it knows of the switch."""
-        with self._lock:
-            self._switches.pop((source, document_id), None)
 
     def admits(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         """Give those that may be shown."""
-        with self._lock:  # read before the ledger: a switch that settles in between is in one of the two
-            switches = list(self._switches.values())
+        switches, asked = self._standing(), set(chunk_ids)
         admitted = self._ledger.admitted(chunk_ids)
-        for switch in switches:
-            admitted -= switch.hidden
-        asked = set(chunk_ids)
-        for switch in switches:
-            admitted |= switch.shown & asked
+        for one in switches:
+            admitted -= one.held
+            admitted |= one.shown & asked
         return admitted
 
     def around(self, chunk_ids: Sequence[ChunkId], reach: int) -> dict[ChunkId, tuple[ChunkId, ...]]:
         """Give each chunk amid those beside it, as the ledger has them; none of a document that is being switched."""
-        with self._lock:
-            switches = list(self._switches.values())
-        changing = frozenset[ChunkId]().union(*(switch.shown | switch.hidden for switch in switches))
+        changing = frozenset[ChunkId]().union(*(one.shown | one.held for one in self._standing()))
         runs = self._ledger.around(chunk_ids, reach)
         return {chunk_id: run for chunk_id, run in runs.items() if changing.isdisjoint(run)}
+
+    def _standing(self) -> list[Switch]:
+        """Give the switches that the ledger does not know of yet, and let go of those that it has moved on from.
+
+        Read before anything else is asked of the ledger: what it learns in between is in one of the two.
+        """
+        with self._lock:
+            switches = list(self._switches.values())
+        if not switches:
+            return []
+        keys = self._ledger.still_at({one.key: one.version for one in switches})
+        with self._lock:
+            for one in switches:
+                if one.key not in keys and self._switches.get(one.key) is one:
+                    del self._switches[one.key]
+        return [one for one in switches if one.key in keys]

@@ -1,7 +1,8 @@
 """Which chunks a search may show while a document is being replaced."""
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -9,12 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshd.admission import Admission
-from freshd.chunker import ChunkLimits
-from freshd.model import ChunkId, Digest, SourceName
-from freshd.parsers import Parsers
-from freshd.pipeline import Pipeline, Recipe
-from tests.scheduler.parts import FAR, Bench
+from freshd.admission import Admission, Switch
+from freshd.model import ChunkId, SourceName
+from tests.scheduler.parts import Bench
 
 SOURCE = SourceName("handbook")
 KEY = (SOURCE, "a.md")
@@ -27,6 +25,13 @@ class Applied:
 
     def __init__(self, chunks: Collection[ChunkId] = ()) -> None:
         self.chunks = frozenset(chunks)
+        self.versions = Counter[tuple[SourceName, str]]()
+
+    def apply(self, chunks: Collection[ChunkId], key: tuple[SourceName, str] = KEY) -> None:
+        self.chunks, self.versions[key] = frozenset(chunks), self.versions[key] + 1
+
+    def still_at(self, versions: Mapping[tuple[SourceName, str], int]) -> set[tuple[SourceName, str]]:
+        return {key for key, version in versions.items() if self.versions[key] == version}
 
     def admitted(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
         return set(chunk_ids) & self.chunks
@@ -47,6 +52,10 @@ def admission(applied: Applied) -> Admission:
     return Admission(applied)
 
 
+def switch(admission: Admission, shown: frozenset[ChunkId], held: frozenset[ChunkId], version: int = 0) -> None:
+    admission.switch([Switch(KEY, version, shown, held)])
+
+
 def test_what_the_ledger_applied_is_shown_and_nothing_else(admission: Admission):
     """After a crash the store may hold more: what a broken attempt left."""
     assert admission.admits([*EVERYTHING, ChunkId("debris")]) == OLD
@@ -54,76 +63,86 @@ def test_what_the_ledger_applied_is_shown_and_nothing_else(admission: Admission)
 
 
 def test_a_switch_shows_the_new_revision_at_once_and_the_old_one_no_more(admission: Admission):
-    admission.switch(KEY, NEW, OLD)
+    switch(admission, NEW, OLD)
     assert admission.admits(EVERYTHING) == NEW
 
 
 def test_only_what_was_asked_for_is_given(admission: Admission):
-    admission.switch(KEY, NEW, OLD)
+    switch(admission, NEW, OLD)
     assert admission.admits([ChunkId("new")]) == {"new"}
 
 
 def test_the_answer_stays_the_same_while_the_ledger_learns_of_a_switch(admission: Admission, applied: Applied):
-    admission.switch(KEY, NEW, OLD)
-    applied.chunks = NEW
-    assert admission.admits(EVERYTHING) == NEW
-    admission.settle(*KEY)
+    switch(admission, NEW, OLD)
+    assert not admission.is_settled
+    applied.apply(NEW)
+    assert admission.is_settled
     assert admission.admits(EVERYTHING) == NEW
 
 
-def test_once_settled_the_ledger_speaks_again(admission: Admission, applied: Applied):
-    admission.switch(KEY, NEW, OLD)
-    admission.settle(*KEY)
-    admission.settle(*KEY)
-    applied.chunks = OLD
-    assert admission.admits(EVERYTHING) == OLD
+def test_once_its_document_has_moved_on_in_the_ledger_the_ledger_speaks_again(admission: Admission, applied: Applied):
+    """Whatever it moved on to: applied, forgotten, or doubted; nobody has to say so."""
+    switch(admission, NEW, OLD)
+    applied.apply(())
+    assert admission.admits(EVERYTHING) == set()
+    assert admission.is_settled
+    applied.versions.clear()
+    assert admission.admits(EVERYTHING) == set()
 
 
 def test_a_deleted_document_disappears_at_the_switch(admission: Admission):
-    admission.switch(KEY, frozenset(), OLD)
+    switch(admission, frozenset(), OLD)
     assert admission.admits(EVERYTHING) == set()
 
 
 def test_a_moved_document_shows_in_its_new_place_only(admission: Admission):
     moved = frozenset({ChunkId("elsewhere")})
-    admission.switch((SOURCE, "b.md"), moved, OLD)
+    admission.switch([Switch((SOURCE, "b.md"), 0, moved), Switch(KEY, 0, frozenset(), OLD)])
     assert admission.admits([*EVERYTHING, *moved]) == moved
+
+
+def test_a_document_that_moves_back_before_its_move_is_applied_shows_in_its_old_place_only(admission: Admission):
+    moved = frozenset({ChunkId("elsewhere")})
+    admission.switch([Switch((SOURCE, "b.md"), 0, moved), Switch(KEY, 0, frozenset(), OLD)])
+    admission.switch([Switch(KEY, 0, OLD, OLD), Switch((SOURCE, "b.md"), 0, frozenset())])
+    assert admission.admits([*EVERYTHING, *moved]) == OLD
 
 
 def test_a_second_switch_before_the_first_is_settled_hides_both_earlier_revisions(admission: Admission):
     """The store failed after the first switch; the next attempt is planned against what the ledger knows."""
     newest = frozenset({ChunkId("newest")})
-    admission.switch(KEY, NEW, OLD)
-    admission.switch(KEY, newest, OLD)
+    switch(admission, NEW, OLD)
+    switch(admission, newest, OLD)
     assert admission.admits([*EVERYTHING, *newest]) == newest
-    admission.switch(KEY, OLD, OLD)
+    switch(admission, OLD, OLD)
     assert admission.admits([*EVERYTHING, *newest]) == OLD
 
 
-def test_switches_of_other_documents_stay_when_one_is_settled(admission: Admission):
+def test_switches_of_other_documents_stay_when_one_is_applied(admission: Admission, applied: Applied):
     other = (SOURCE, "b.md")
-    admission.switch(KEY, NEW, OLD)
-    admission.switch(other, frozenset({ChunkId("other")}), frozenset())
-    admission.settle(*KEY)
-    assert admission.admits([ChunkId("other"), ChunkId("new")]) == {"other"}
+    admission.switch([Switch(KEY, 0, NEW, OLD), Switch(other, 0, frozenset({ChunkId("other")}))])
+    applied.apply(NEW)
+    assert admission.admits([ChunkId("other"), *OLD, *NEW]) == {"other", *NEW}
 
 
-def test_what_stands_around_a_chunk_is_told_but_not_while_its_document_is_switched(admission: Admission):
+def test_what_stands_around_a_chunk_is_told_but_not_while_its_document_is_switched(
+    admission: Admission, applied: Applied
+):
     """The ledger still has the order of the revision before; what is shown already is of the next one."""
     amid = {ChunkId("kept"): ("kept", "old"), ChunkId("old"): ("kept", "old")}
     assert admission.around([*EVERYTHING, ChunkId("debris")], 1) == amid
-    admission.switch((SOURCE, "b.md"), frozenset({ChunkId("other")}), frozenset())
+    admission.switch([Switch((SOURCE, "b.md"), 0, frozenset({ChunkId("other")}))])
     assert admission.around(EVERYTHING, 1) == amid
-    admission.switch(KEY, NEW, OLD)
+    switch(admission, NEW, OLD)
     assert admission.around(EVERYTHING, 1) == {}
-    admission.settle(*KEY)
+    applied.apply(OLD)
     assert admission.around(EVERYTHING, 1) == amid
 
 
 def test_every_switch_can_be_noticed(admission: Admission):
     before = admission.epoch
-    admission.switch(KEY, NEW, OLD)
-    admission.switch(KEY, NEW, NEW)
+    switch(admission, NEW, OLD)
+    switch(admission, NEW, NEW)
     assert admission.epoch == before + 2
 
 
@@ -136,11 +155,10 @@ def test_a_document_always_shows_exactly_its_newest_revision(revisions):
     applied = Applied()
     admission = Admission(applied)
     for wanted, is_finished in revisions:
-        admission.switch(KEY, wanted, applied.chunks)
+        switch(admission, wanted, applied.chunks, applied.versions[KEY])
         assert admission.admits([ChunkId(letter) for letter in "abcdef"]) == wanted
         if is_finished:
-            applied.chunks = wanted
-            admission.settle(*KEY)
+            applied.apply(wanted)
             assert admission.admits([ChunkId(letter) for letter in "abcdef"]) == wanted
 
 
@@ -163,9 +181,8 @@ def test_a_search_between_two_equal_epochs_never_sees_two_revisions_or_none(admi
     held = OLD
     for number in range(3000):
         wanted = (NEW, OLD)[number % 2]
-        admission.switch(KEY, wanted, held)
-        applied.chunks = wanted
-        admission.settle(*KEY)
+        switch(admission, wanted, held, number)
+        applied.apply(wanted)
         held = wanted
     done.set()
     for reader in readers:
@@ -177,30 +194,15 @@ def test_a_search_between_two_equal_epochs_never_sees_two_revisions_or_none(admi
 def test_nothing_of_a_batch_is_left_behind_once_the_ledger_has_it(tmp_path: Path):
     """Else every document ever edited would stay in memory, and be gone through by every search."""
     with closing(Bench(tmp_path)) as bench:
-        applied = Applied()
-        admission = Admission(applied)
-        pipeline = Pipeline(
-            connectors=bench.connectors,
-            recipe=Recipe(Parsers(), ChunkLimits(48, 256), bench.embedder, Digest("ab" * 32)),
-            cache=bench.cache,
-            store=bench.store,
-            ledger=bench.ledger,
-            admission=admission,
-            clock=bench.clock,
-        )
         acts: list[Callable[[], None]] = [
             lambda: bench.source.write("a.md"),
             lambda: bench.source.write("a.md", "# New\n\nNew.\n"),
             lambda: bench.source.rename("a.md", "b.md"),
             lambda: bench.source.delete("b.md"),
         ]
-        seen: set[ChunkId] = set()
         for act in acts:
             act()
             bench.scan()
-            pipeline.run(bench.ledger.take(FAR, 10))
-            seen |= bench.store.points.keys()
-            for said in (frozenset[ChunkId](), frozenset(seen)):
-                applied.chunks = said
-                assert admission.admits(sorted(seen)) == said
-    assert (len(seen), admission.epoch) == (3, len(acts))
+            bench.apply()
+            assert bench.admission.is_settled
+        assert (bench.admission.epoch, bench.admission._switches) == (len(acts), {})

@@ -3,15 +3,15 @@
 Real files, SQLite and Qdrant Edge; the store is made to lose what it was given, or to keep what it should let go.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from freshd.admission import Admission
+from freshd.admission import Admission, Switch
 from freshd.errors import StoreUnavailable
-from freshd.model import ChunkId, Digest, Match, Outcome, OutcomeKind, Pending, Point, SearchFilter, SourceName, Vector
+from freshd.model import ChunkId, Digest, Match, Outcome, OutcomeKind, Pending, Point, SearchFilter, Vector
 from freshd.parsers import Parsers
 from freshd.pipeline import Pipeline, Recipe
 from freshd.pipeline.plan import PROVED_BACKFILL, PROVED_URGENT
@@ -233,7 +233,7 @@ def test_a_deleted_passage_that_is_still_found_is_a_failure(proved: Proved):
 class Unmoved(Admission):
     """Shows what the ledger applied and forgets every switch."""
 
-    def switch(self, key: tuple[SourceName, str], wanted: frozenset[ChunkId], held: frozenset[ChunkId]) -> None:
+    def switch(self, switches: Iterable[Switch]) -> None:
         """Do nothing."""
 
 

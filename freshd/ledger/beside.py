@@ -4,7 +4,7 @@ What is left to do is computed, never recorded: a document is behind when the tw
 So a change of the live generation, whenever it comes, makes its document behind again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection, Row
 
@@ -149,6 +149,16 @@ class GenerationChunks:
             {"ids": rows.pack_ids(chunk_ids), "reach": reach, "name": self._name},
         )
         return rows.runs(found)
+
+    def still_at(self, versions: Mapping[tuple[SourceName, str], int]) -> set[tuple[SourceName, str]]:
+        """Look up which documents still are of these versions and may be shown, in one look as well."""
+        beside = rows.of_version("coalesce(b.version, 0)", " LEFT JOIN documents_beside AS b USING (doc)")
+        found = self._database.read(
+            f"{rows.of_version('version')} AND {STAYS} AND {_stands_in(LIVE)}"
+            f" UNION ALL {beside} AND {STAYS} AND {_stands_in(BESIDE)}",
+            {"versions": rows.pack_versions(versions), "name": self._name},
+        )
+        return {(row["source"], row["document_id"]) for row in found}
 
 
 def _stands_in(slot: str) -> str:

@@ -6,7 +6,7 @@ A crash between `begin` and `commit` leaves the ids unknown: wanted ones are wri
 """
 
 import json
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -142,6 +142,12 @@ class SqliteLedger(PendingChanges):
         """Look up what stands around the ids among applied chunks."""
         sql = f"{rows.neighbours('chunks')} AND {STAYS} ORDER BY ordinal"
         return rows.runs(self._database.read(sql, {"ids": rows.pack_ids(chunk_ids), "reach": reach}))
+
+    def still_at(self, versions: Mapping[tuple[SourceName, str], int]) -> set[tuple[SourceName, str]]:
+        """Look up which documents still are of these versions and may be shown."""
+        sql = f"{rows.of_version('version')} AND {STAYS}"
+        found = self._database.read(sql, {"versions": rows.pack_versions(versions)})
+        return {(row["source"], row["document_id"]) for row in found}
 
     # What is pending
 

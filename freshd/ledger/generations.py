@@ -179,8 +179,8 @@ def _swap_documents(tx: sqlite3.Connection) -> None:
     tx.execute("DELETE FROM documents_beside")
     tx.execute(f"INSERT INTO documents_beside SELECT {columns} FROM documents WHERE is_applied")
     tx.execute(
-        "UPDATE documents SET version = documents.version + 1, digest = a.digest, recipe = a.recipe, label = a.label"
-        " FROM arriving AS a WHERE a.doc = documents.doc"
+        "UPDATE documents SET version = max(documents.version, a.version) + 1,"  # has moved on from both
+        " digest = a.digest, recipe = a.recipe, label = a.label FROM arriving AS a WHERE a.doc = documents.doc"
     )
     tx.execute("DROP TABLE arriving")
 

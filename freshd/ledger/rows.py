@@ -1,7 +1,8 @@
 """Rows ↔ nouns, one function each way, shared by the tables of the ledger."""
 
+import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -70,6 +71,20 @@ def runs(found: Iterable[sqlite3.Row]) -> dict[ChunkId, tuple[ChunkId, ...]]:
     for row in found:
         by_middle.setdefault(row["middle"], []).append(unpack_id(row["chunk_id"]))
     return {unpack_id(middle): tuple(run) for middle, run in by_middle.items()}
+
+
+def pack_versions(versions: Mapping[tuple[SourceName, str], int]) -> str:
+    """Pack versions of documents as `of_version` reads them: one statement for any number of them."""
+    return json.dumps([(*key, version) for key, version in versions.items()])
+
+
+def of_version(version: str, beside: str = "") -> str:
+    """Say in SQL which of the documents in `:versions` are of those versions."""
+    return (
+        f"SELECT source, document_id FROM json_each(:versions) AS asked CROSS JOIN documents{beside}"
+        " WHERE source = json_extract(asked.value, '$[0]') AND document_id = json_extract(asked.value, '$[1]')"
+        f" AND {version} = json_extract(asked.value, '$[2]')"
+    )
 
 
 KNOWN = "document_id, fingerprint, identity, is_racy, is_applied, absent_since, is_kept"

@@ -100,7 +100,7 @@ class Pipeline:
         *,
         max_chunks: int = MAX_BATCH_CHUNKS,
     ) -> list[Outcome]:
-        """Apply a batch of changes.
+        """Apply a batch of changes; or finish one that was broken off half-way, and leave this one pending.
 
         Args:
             batch: At most one per document.
@@ -117,6 +117,8 @@ class Pipeline:
             EmbedderUnavailable: Likewise; nothing was written.
 
         """
+        if finished := self._writer.finish():
+            return finished
         self._stay = {name: until for name, until in self._stay.items() if until > self._clock.now()}
         self._runs.append(batch)
         try:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from freshd.admission import Switch
 from freshd.delta import Delta, Wanted, diff
 from freshd.model import (
     Change,
@@ -70,12 +71,6 @@ class Plan:
         return frozenset(chunk.chunk_id for chunk in self.chunks)
 
     @property
-    def held_ids(self) -> frozenset[ChunkId]:
-        """What search shows until the switch: of the document, and of the place it moved from."""
-        chunks = (*self.revision.chunks, *(self.previous.chunks if self.previous else ()))
-        return frozenset(chunk.chunk_id for chunk in chunks)
-
-    @property
     def removed(self) -> tuple[ChunkId, ...]:
         """Points to delete, those of the place it moved from among them."""
         return (*self.delta.remove, *(_all_ids(self.previous) if self.previous else ()))
@@ -95,9 +90,18 @@ class Plan:
             intents.append(Intent(change.source, change.previous_id, self.previous.version, left))
         return intents
 
+    def switches(self) -> list[Switch]:
+        """Say what search shows from the switch on: of the document, and nothing of the place it moved from."""
+        change = self.change
+        switches = [Switch(self.key, self.revision.version, self.wanted_ids, _held_ids(self.revision))]
+        if self.previous is not None and change.previous_id is not None:
+            left = change.source, change.previous_id
+            switches.append(Switch(left, self.previous.version, frozenset(), _held_ids(self.previous)))
+        return switches
+
     def expected(self, vectors: Mapping[Digest, Vector]) -> Expected:
         """Say what search must find of the document: something new, else anything; and what it must not find."""
-        held = {chunk.chunk_id for chunk in self.revision.chunks}
+        held = _held_ids(self.revision)
         new = [piece for piece in self.added if piece.chunk_id not in held]
         pieces = new or self.added or self.chunks
         digest = pieces[0].digest if pieces else None
@@ -154,5 +158,9 @@ def sampled(plans: Sequence[Plan], n_backfilled: int) -> list[Plan]:
     return chosen + backfill[-n_backfilled % PROVED_BACKFILL :: PROVED_BACKFILL]
 
 
+def _held_ids(revision: Revision) -> frozenset[ChunkId]:
+    return frozenset(chunk.chunk_id for chunk in revision.chunks)
+
+
 def _all_ids(revision: Revision) -> tuple[ChunkId, ...]:
-    return tuple(sorted({chunk.chunk_id for chunk in revision.chunks} | revision.unknown))
+    return tuple(sorted(_held_ids(revision) | revision.unknown))

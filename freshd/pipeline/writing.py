@@ -70,6 +70,7 @@ class Writer:
         self._proof = proof
         self._put_off = put_off
         self._n_backfilled = 0
+        self._broken_off: tuple[Sequence[Plan], Vectors] | None = None
 
     def write(self, plans: Sequence[Plan], between: Callable[[], None]) -> list[Outcome]:
         """Bring plans about.
@@ -88,6 +89,20 @@ class Writer:
         """
         vectors, embedded, failed = self._embed(plans, between)
         return [*failed, *self._apply(embedded, vectors)]
+
+    def finish(self) -> list[Outcome]:
+        """Bring about what the last write was broken off from after search was switched to it; nothing else is asked.
+
+        So the ledger learns of what search shows, whatever becomes of the document meanwhile.
+
+        Returns:
+            One outcome for each of its plans; none where no write was broken off.
+
+        Raises:
+            StoreUnavailable: It still has to be finished.
+
+        """
+        return self._apply(*self._broken_off) if self._broken_off else []
 
     # Embed
 
@@ -111,6 +126,7 @@ class Writer:
             self._upsert(standing, vectors, now)
             standing, lacking = self._proved(standing, self._missing(expected))
             searchable_at = self._switch(standing)
+            self._broken_off = standing, vectors  # until its end
             standing, lost = self._proved(standing, self._relabel(standing, now))
             self._remove(standing)
             standing, left_over = self._proved(standing, self._orphaned(standing, expected))
@@ -121,9 +137,8 @@ class Writer:
         faults.hit("before_applied")
         if applied:
             self._books.commit(applied)
+        self._broken_off = None
         faults.hit("after_applied")
-        for plan in standing:
-            self._admission.settle(*plan.key)
         return outcomes + [item.outcome for item in applied]
 
     def _begin(self, plans: Sequence[Plan]) -> tuple[list[Plan], list[Outcome]]:
@@ -149,8 +164,7 @@ class Writer:
         faults.hit("after_upsert")
 
     def _switch(self, plans: Sequence[Plan]) -> datetime:
-        for plan in plans:
-            self._admission.switch(plan.key, plan.wanted_ids, plan.held_ids)
+        self._admission.switch(switch for plan in plans for switch in plan.switches())
         return self._clock.now()
 
     def _relabel(self, plans: Sequence[Plan], now: datetime) -> Divergent:

@@ -70,7 +70,7 @@ class Applies(Protocol):
         *,
         max_chunks: int = MAX_BATCH_CHUNKS,
     ) -> list[Outcome]:
-        """Apply a batch of changes; give an outcome for each that was worked on."""
+        """Apply a batch of changes, or finish one that was broken off; give an outcome for each that was worked on."""
         ...
 
 
@@ -169,6 +169,7 @@ class Indexer:
         self._readers = readers or {}
         self._beside = beside
         self._reading: dict[int, _Reading] = {}
+        self._broken_off: dict[tuple[SourceName, DocumentId], Pending] = {}
         self._wake = threading.Event()
         self._urgent = threading.Event()
         self._errands = Errands(self.wake)
@@ -237,8 +238,10 @@ class Indexer:
         marked = self._marks.release()
         if marked:
             self._on_marked(marked)
-        if self._trouble is not None and not (has_worked or marked):
-            self._marks.probe()
+        if self._trouble is not None and not has_worked:
+            if not marked:
+                self._marks.probe()
+            self._apply((), self._end_if_late)  # of what was broken off nothing may be pending any more
         self._recovered()
         return has_worked
 
@@ -342,9 +345,15 @@ class Indexer:
         return is_begun
 
     def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
-        by_document = {_document(pending): pending for pending in batch}
+        by_document = self._broken_off | {_document(pending): pending for pending in batch}
         set_by = self._set_by
-        for outcome in self._pipeline.run(batch, between, **bounds):
+        try:
+            outcomes = self._pipeline.run(batch, between, **bounds)
+        except Exception:
+            self._broken_off = by_document | self._broken_off  # a nested one may be what the next run finishes
+            raise
+        self._broken_off = {}
+        for outcome in outcomes:
             pending = by_document[outcome.change.source, outcome.change.document_id]
             self._on_outcome(_moved(outcome, self._set_by - set_by), pending)
 

@@ -173,9 +173,11 @@ class Drain:
             reason = self._cannot_write()
             if reason is not None:
                 raise reason
-            by_document = {pending.change.document_id: pending for pending in batch}
+            by_document = {(source, pending.change.document_id): pending for pending in batch}
             for outcome in self._pipeline.run(batch):
-                tally.add(outcome, by_document[outcome.change.document_id])
-                done += 1
+                pending = by_document.get((outcome.change.source, outcome.change.document_id))
+                if pending is not None:  # else it was finished for an earlier run, which broke off
+                    tally.add(outcome, pending)
+                    done += 1
             total = max(total, done + self._sources.state(source).pending)
             self._on_progress(source, done, total)

@@ -169,6 +169,10 @@ class Books:
     def admitted(self, generation: str, numbers: Sequence[int]) -> set[ChunkId]:
         return GenerationChunks(self.database, generation).admitted([id_of(n) for n in numbers])
 
+    def still_at(self, generation: str, **versions: int) -> set[str]:
+        asked = {(SOURCE, name): version for name, version in versions.items()}
+        return {name for _, name in GenerationChunks(self.database, generation).still_at(asked)}
+
     def around(self, generation: str, numbers: Sequence[int], reach: int) -> dict[int, tuple[int, ...]]:
         runs = GenerationChunks(self.database, generation).around([id_of(n) for n in numbers], reach)
         return {UUID(middle).int: tuple(UUID(one).int for one in run) for middle, run in runs.items()}

@@ -246,3 +246,22 @@ def test_of_what_is_being_forgotten_no_generation_shows_anything(books: Books):
     assert books.admitted("freshd-old", (1, 2, 11, 12)) == ids(2)
     assert books.admitted("freshd-new", (1, 2, 11, 12)) == ids(12)
     assert books.around("freshd-old", (1, 2), 1) == {2: (2,)}
+    assert books.still_at("freshd-old", a=1, b=1) == books.still_at("freshd-new", a=1, b=1) == {"b"}
+
+
+def test_a_document_moves_on_in_the_generation_in_which_something_was_applied_and_in_both_that_are_exchanged(
+    books: Books,
+):
+    """So whatever was planned for a generation before it became the live one is known to be over."""
+    books.generations.adopt(made("old"))
+    books.index("a", 1)
+    books.generations.begin(made("new"))
+    assert books.still_at("freshd-old", a=1, b=0) == {"a"}
+    assert books.still_at("freshd-new", a=0) == {"a"}
+    for number in range(11, 14):
+        books.fill("a", number)
+    assert books.still_at("freshd-old", a=1) == books.still_at("freshd-new", a=3) == {"a"}
+    books.generations.switch(NOON)
+    assert books.still_at("freshd-old", a=1) == {"a"}
+    assert [version for version in range(9) if books.still_at("freshd-new", a=version)] == [4]
+    assert books.still_at("freshd-other", a=4) == set()

@@ -11,6 +11,7 @@ def _asked(books: Books, n: int) -> None:
     ids = [id_of(i) for i in range(n)]
     books.ledger.admitted(ids)
     books.admitted("freshd-alpha", range(n))
+    books.still_at("freshd-alpha", **{str(i): i for i in range(n)})
     books.proofs.claims_of(ids)
     books.proofs.unknown_among(ids)
     books.proofs.errors_of(ids)

@@ -189,13 +189,14 @@ class Bench:
         self.outcomes: list[tuple[Outcome, Pending]] = []
         self.scanner = self.scanner_of(SOURCE, self.source)
         self.connectors: dict[SourceName, Connector] = {SOURCE: self.source}
+        self.admission = Admission(self.ledger)
         self.pipeline = Pipeline(
             connectors=self.connectors,
             recipe=Recipe(parser or Parsers(), ChunkLimits(48, 256), self.embedder, Digest("ab" * 32)),
             cache=self.cache,
             store=self.store,
             ledger=self.ledger,
-            admission=Admission(self.ledger),
+            admission=self.admission,
             clock=self.clock,
         )
 
