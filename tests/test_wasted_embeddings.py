@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from freshd.model import OutcomeKind
 from tests.kit.home import Home, files
 from tests.kit.keeper import NEWS, RSS, Keeper, rss, serving
 from tests.scripted_server import Reply, Request
@@ -187,6 +188,62 @@ def test_new_guids_for_the_same_entries_embed_nothing(keeper: Keeper):
             server.on("/feed", Reply(200, churned, RSS))
             keeper.clock.advance(timedelta(hours=1))
             assert keeper.embedded_by(NEWS) == 0
+
+
+ENTRY = b"""<rss version="2.0"><channel><item><guid>1</guid><title>Elks</title><link>http://x.example/elks</link>
+<pubDate>Mon, 02 Mar 2026 10:00:00 GMT</pubDate><description>All about elks.</description></item></channel></rss>"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        (b"Elks", b"Moose", {"title": "Moose"}),
+        (b"<title>Elks</title>", b"", {"title": None}),
+        (b"/elks", b"/moose", {"uri": "http://x.example/moose"}),
+        (b"02 Mar", b"03 Mar", {"source_modified_at": "2026-03-03T10:00:00Z"}),
+    ],
+    ids=["headline", "no headline", "link", "date"],
+)
+def test_what_a_feed_corrects_around_the_text_of_an_entry_is_shown_and_embeds_nothing(
+    keeper: Keeper, old: bytes, new: bytes, shown: dict[str, str | None]
+):
+    with serving() as server:
+        server.on("/feed", Reply(200, ENTRY, RSS))
+        keeper.connect_feed(server)
+        assert keeper.embedded_by(NEWS) == 1
+        server.on("/feed", Reply(200, ENTRY.replace(old, new), RSS))
+        keeper.clock.advance(timedelta(hours=1))
+        assert keeper.embedded_by(NEWS) == 0
+    (cited,) = (point.payload["metadata"] for point in keeper.store.points.values() if point.payload["source"] == NEWS)
+    assert {key: cited.get(key) for key in shown} == shown
+
+
+def test_an_entry_that_was_no_plain_text_after_all_is_shown_without_its_markup(keeper: Keeper):
+    entry = '{"id": "1", "content_%s": "All <b>about</b> elks."}'
+    feed = f'{{"version": "https://jsonfeed.org/version/1.1", "items": [{entry}]}}'
+    with serving() as server:
+        for kind, text in (("text", "All <b>about</b> elks."), ("html", "All about elks.")):
+            server.on("/feed", Reply(200, (feed % kind).encode(), {"Content-Type": "application/feed+json"}))
+            keeper.connect_feed(server)
+            assert keeper.embedded_by(NEWS) == 1
+            texts = [p.payload["page_content"] for p in keeper.store.points.values() if p.payload["source"] == NEWS]
+            assert texts == [text]
+            keeper.clock.advance(timedelta(hours=1))
+
+
+def test_an_entry_in_which_nothing_changed_that_is_shown_writes_nothing(keeper: Keeper):
+    """The feed's own words for a date do not tell the same instant twice."""
+    with serving() as server:
+        server.on("/feed", Reply(200, ENTRY, RSS))
+        keeper.connect_feed(server)
+        keeper.look(NEWS)
+        keeper.store.calls.clear()
+        server.on("/feed", Reply(200, ENTRY.replace(b"GMT", b"+0000"), RSS))
+        keeper.clock.advance(timedelta(hours=1))
+        keeper.outcomes.clear()
+        assert keeper.embedded_by(NEWS) == 0
+    assert [outcome.kind for outcome, _ in keeper.outcomes] == [OutcomeKind.TOUCHED]
+    assert set(keeper.store.calls) <= {"ping"}
 
 
 # Runs and configs

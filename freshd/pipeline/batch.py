@@ -281,9 +281,12 @@ class Pipeline:
         document = connector.read(change.ref)
         digest = Digest(hashlib.sha256(document.content).hexdigest())
         is_current = revision.recipe in (self._recipe.identity, self._recipe.former)
-        if revision.digest == digest and is_current and not revision.unknown:
+        is_same = revision.digest == digest and is_current and not revision.unknown
+        if is_same and connector.coverage is Coverage.FULL:
             return Plan(pending, change, revision, ref=document.ref, is_touched=True)
-        return self._plan_content(pending, revision, document, digest)
+        # What a window shows of a document is more than its content: headline, link, whether it is HTML.
+        plan = self._plan_content(pending, revision, document, digest)
+        return replace(plan, is_touched=is_same and plan.is_as_held)
 
     def _plan_content(self, pending: Pending, revision: Revision, document: Document, digest: Digest) -> Plan:
         change, previous = self._moved(pending.change, digest)

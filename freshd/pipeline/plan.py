@@ -75,6 +75,11 @@ class Plan:
         """Points to delete, those of the place it moved from among them."""
         return (*self.delta.remove, *(_all_ids(self.previous) if self.previous else ()))
 
+    @property
+    def is_as_held(self) -> bool:
+        """Whether the store shows all of it already."""
+        return not self.delta.touched and self.fields is not None and self.fields.label() == self.revision.label
+
     def intents(self, *, doubts_all: bool = False) -> list[Intent]:
         """Say what the attempt is about to touch, of each document it is about.
 

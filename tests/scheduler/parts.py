@@ -29,6 +29,7 @@ from freshd.model import (
     Outcome,
     Pending,
     Point,
+    Relabel,
     SourceName,
 )
 from freshd.parsers import Parsers
@@ -162,6 +163,12 @@ class MemoryStore(NullStore):
     def upsert(self, points: Sequence[Point]) -> None:
         self._called("upsert")
         self.points.update({point.chunk_id: point for point in points})
+
+    def relabel(self, labels: Sequence[Relabel]) -> None:
+        for label in labels:
+            for chunk_id in label.chunk_ids:
+                payload = self.points[chunk_id].payload
+                (payload[label.key] if label.key else payload).update(label.payload)
 
     def remove(self, chunk_ids: Sequence[ChunkId]) -> None:
         self._called("remove")
