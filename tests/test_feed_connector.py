@@ -16,7 +16,7 @@ import pytest
 import stamina
 from pydantic import ValidationError
 
-from connectors.feed import FeedConnector, FeedOptions
+from connectors.feed import FeedConnector, FeedOptions, formats
 from connectors.feed.connector import FRESH_S
 from connectors.feed.cursor import POLLS_PER_UNCONDITIONAL, SAME_ANSWERS_TO_MOVE
 from connectors.feed.entries import document_id
@@ -656,6 +656,30 @@ def test_what_stands_before_the_first_element_is_left_out(before, world):
     refs, report = listed(connector)
     assert [connector.read(ref).content.decode() for ref in refs] == ["Grüße – “x”"]
     assert report.is_complete
+
+
+@pytest.mark.parametrize("title", ["C: <![1] trick", "<![ b", "<![foo[ b", "<b>x</b> <![1"])
+@pytest.mark.parametrize("dialect", [atom, rss])
+def test_a_title_that_python_takes_for_broken_markup_costs_no_feed(dialect, title, world):
+    """Its parser of HTML raises on it, where browsers see a comment."""
+    escaped = title.replace("<", "&lt;")
+    entries = {
+        atom: f'<entry><id>1</id><title type="html">{escaped}</title></entry>'
+        '<entry><id>2</id><title type="html">fine</title></entry>',
+        rss: item("1", title=escaped) + item("2", title="fine"),
+    }
+    world.serve(dialect(entries[dialect]))
+    assert [document.title for document in documents(world.connector()).values()] == [title, "fine"]
+
+
+def test_an_entry_that_cannot_be_made_is_the_feeds_failure_and_not_ours(world, monkeypatch):
+    def stumbles(*_: object) -> None:
+        raise AssertionError("we should not get here!")
+
+    monkeypatch.setattr(formats, "_title", stumbles)
+    world.serve(rss(item("1")))
+    with pytest.raises(SourceUnavailable, match="cannot be parsed: AssertionError"):
+        listed(world.connector())
 
 
 def test_a_feed_of_100_000_entries_is_bounded_and_said_to_be_longer(world):

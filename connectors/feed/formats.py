@@ -1,6 +1,7 @@
 """Bytes of a feed to entries, whatever the dialect. Pure but for feedparser; hostile bytes fail as one error."""
 
 import codecs
+import contextlib
 import io
 import json
 import re
@@ -115,7 +116,12 @@ def parse_feed(body: FeedBody, max_entries: int) -> ParsedFeed:
 
     """
     is_json = body.media_type in _JSON_TYPES or body.content[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
-    parsed = _parse_json(body) if is_json else _parse_xml(body)
+    try:
+        parsed = _parse_json(body) if is_json else _parse_xml(body)
+    except SourceUnavailable:
+        raise
+    except Exception as error:  # feedparser, and what reads its entries, raise whatever hostile bytes trip over
+        raise SourceUnavailable(f"{shown_url(body.url)}: cannot be parsed: {type(error).__name__}") from error
     entries = tuple(entry for entry in parsed.entries if entry.guid or entry.link or entry.title or entry.content)
     if parsed.flaw is None and len(entries) > max_entries:
         flaw = f"{shown_url(body.url)}: got {len(entries):,} entries, expected at most {max_entries:,}"
@@ -137,17 +143,14 @@ def _parse_xml(body: FeedBody) -> ParsedFeed:
         raise NotAFeed(body, f"has more than {_MAX_TAGS:,} tags")
     content = _PROLOG.sub(b"", content, count=1)
     declared = f"{body.media_type or 'application/xml'}; charset=utf-8"
-    try:
-        # A stream, for feedparser opens bytes and str as a file name first.
-        # Markup stays as it is: parsers drop what is hidden, and need the attributes to see that it is.
-        feed = feedparser.parse(
-            io.BytesIO(content),
-            response_headers={"content-type": declared, "content-location": _NO_BASE},
-            resolve_relative_uris=False,
-            sanitize_html=False,
-        )
-    except Exception as error:  # feedparser raises whatever hostile bytes trip over in it
-        raise SourceUnavailable(f"{shown_url(body.url)}: cannot be parsed: {type(error).__name__}") from error
+    # A stream, for feedparser opens bytes and str as a file name first.
+    # Markup stays as it is: parsers drop what is hidden, and need the attributes to see that it is.
+    feed = feedparser.parse(
+        io.BytesIO(content),
+        response_headers={"content-type": declared, "content-location": _NO_BASE},
+        resolve_relative_uris=False,
+        sanitize_html=False,
+    )
     if not feed.get("version"):
         raise NotAFeed(body, "is not a feed")
     flaw = None if _is_whole(feed, content) else _cut(body, feed["version"])
@@ -279,9 +282,10 @@ def _title(value: object, media_type: str | None) -> str | None:
     text = (_text(value) or "")[: 4 * _MAX_TITLE_CHARS]
     if media_type in _HTML_TYPES:
         reader = _TextOnly()
-        reader.feed(text)
-        reader.close()
-        text = "".join(reader.pieces)
+        with contextlib.suppress(AssertionError):  # Python's parser trips over `<![1]`, which is text then
+            reader.feed(text)
+            reader.close()
+            text = "".join(reader.pieces)
     return " ".join(_encoded(text).decode().split())[:_MAX_TITLE_CHARS] or None
 
 
