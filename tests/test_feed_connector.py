@@ -212,6 +212,23 @@ def test_the_fullest_text_of_an_entry_is_its_content(entry, content, world):
     assert got.replace(b"<div>", b"").replace(b"</div>", b"") == content[0]
 
 
+PODCAST = '<rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"><channel><item><guid>1</guid>'
+NOTES = "<description>&lt;p&gt;Full show notes: links and a transcript.&lt;/p&gt;</description>"
+TEASER = "<itunes:summary>A teaser.</itunes:summary>"
+
+
+@pytest.mark.parametrize("fields", [NOTES + TEASER, TEASER + NOTES], ids=["before the teaser", "after the teaser"])
+def test_the_show_notes_of_a_podcast_are_its_text_wherever_they_stand(fields, world):
+    got = content_of(f'<?xml version="1.0"?>{PODCAST}{fields}</item></channel></rss>', world)
+    assert got == (b"<p>Full show notes: links and a transcript.</p>", "text/html")
+
+
+def test_a_full_text_without_markup_is_more_than_a_teaser_with_some(world):
+    teaser = '<summary type="html">&lt;b&gt;In short&lt;/b&gt;</summary>'
+    entry = f"<entry><id>1</id>{teaser}<content>All of it, at length</content></entry>"
+    assert content_of(atom(entry).decode(), world) == (b"All of it, at length", "text/plain")
+
+
 def test_relative_links_are_resolved_and_foreign_schemes_are_no_links(world):
     world.serve(
         atom(

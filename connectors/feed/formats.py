@@ -204,15 +204,14 @@ def _xml_entry(raw: Mapping[str, Any], base: str) -> Entry:
 
 
 def _xml_content(fields: Mapping[str, Any]) -> tuple[bytes, str]:
-    """Give the fullest form of an entry's text: HTML content, else other content, else the summary."""
+    """Give the fullest form of an entry's text, the longest: which field it is in tells little.
+
+    Of a podcast's two summaries feedparser calls the second the content, whatever it is.
+    """
     forms = [*fields.get("content", ()), {**fields.get("summary_detail", {}), "value": fields.get("summary")}]
-    forms = [form for form in forms if (form.get("value") or "").strip()]
-    for form in forms:
-        if form.get("type") in _HTML_TYPES and form is not forms[-1]:
-            return _encoded(form["value"]), "text/html"
-    if not forms:
-        return b"", "text/plain"
-    return _encoded(forms[0]["value"]), "text/html" if forms[0].get("type") in _HTML_TYPES else "text/plain"
+    fullest = max(forms, key=lambda form: len((form.get("value") or "").strip()))
+    text = fullest.get("value") or ""
+    return _encoded(text) if text.strip() else b"", "text/html" if fullest.get("type") in _HTML_TYPES else "text/plain"
 
 
 def _parse_json(body: FeedBody) -> ParsedFeed:
