@@ -13,10 +13,11 @@ _SECRET_ENDINGS = ("api_key", "apikey", "private_key", "access_key")
 
 # The last `@` before the path ends the userinfo, even where a password wrongly holds another one.
 _USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]*@")
+# No name begins within another, since none holds a `?`: each character is looked at once, whatever the text.
 _QUERY_SECRET = re.compile(
-    r"""(?ix) (?<= [?&;] )
-        ( [^=&;\#\s"'<>]* (?: token | key | secret | passw | pwd | auth | signature | \bsig\b | credential | session )
-          [^=&;\#\s"'<>]* = ) [^&;\#\s"'<>]+"""
+    r"""(?ix) (?<= [?&;] ) (?= [^?=&;\#\s"'<>]*?
+            (?: token | key | secret | passw | pwd | auth | signature | \bsig\b | credential | session ) )
+        ( [^?=&;\#\s"'<>]++ = ) [^&;\#\s"'<>]+"""
 )
 
 
