@@ -14,7 +14,7 @@ from charset_normalizer import from_bytes
 
 from freshd.parsers.unseen import without_hidden_characters
 
-VERSION = "encoding-2"
+VERSION = "encoding-3"
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -36,14 +36,19 @@ _NOT_CHARSETS: Final = frozenset({"unicode-escape", "raw-unicode-escape", "punyc
 # Guessing looks at this much around the first byte beyond ASCII: enough to tell, cheap for a large text.
 _SAMPLE_BYTES: Final = 16 * 1024
 
-# Not ASCII below 0x80, so that text would have failed as text long before; the guesser offers them for short texts.
-_UNLIKELY: Final = ["utf_7", "utf_16", "utf_32", "cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140"]
+# The first are not ASCII below 0x80, so that text would have failed as text long before; the guesser offers them for
+# short texts. The others are rare by now, and the guesser takes Finnish, Icelandic and Estonian Latin-1 for them.
+_UNLIKELY: Final = [
+    *("utf_7", "utf_16", "utf_32", "cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140"),
+    *("hp_roman8", "mac_iceland", "mac_latin2", "mac_roman", "mac_turkish", "cp1258"),
+]
 
 # Western Windows is by far the commonest legacy charset, so it wins where the guesser sees next to no difference
 # (for French its first three answers are a Baltic, a Central European and the Western one, with equal coherence),
-# and where there is too little to tell.
+# and where there is too little to tell, or nothing reads well: prose in its own charset has a chaos of 0.05 at most.
 _COMMONEST: Final = "cp1252"
 _CHAOS_MARGIN: Final = 0.08
+_MOST_CHAOS: Final = 0.1
 _FEWEST_TELLING_BYTES: Final = 4
 
 _ASCII: Final = bytes(range(0x80))
@@ -141,7 +146,7 @@ def _guess_codec(content: bytes) -> str:
         return _COMMONEST
     matches = from_bytes(sample, cp_exclusion=_UNLIKELY)
     best = matches.best()
-    if best is None:
+    if best is None or best.chaos > _MOST_CHAOS:
         return _COMMONEST
     for match in matches:
         is_as_likely = match.chaos <= best.chaos + _CHAOS_MARGIN and match.coherence >= best.coherence

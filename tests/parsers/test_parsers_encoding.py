@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from freshd.parsers.encoding import decode
 from freshd.parsers.unseen import without_hidden_characters
+from tests.parsers import prose
 
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю."
 FRENCH = "Les élèves étaient déjà rentrés chez eux après la fête, où ils avaient chanté."
@@ -69,6 +70,33 @@ def test_a_meta_charset_of_two_byte_units_is_not_believed():
 )
 def test_an_undeclared_legacy_charset_is_guessed(text, encoding):
     assert decode(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"),
+    [
+        *((language, "cp1252") for language in ("FINNISH", "ICELANDIC", "ESTONIAN", "SWEDISH", "DANISH", "NORWEGIAN")),
+        *((language, "cp1252") for language in ("DUTCH", "GERMAN", "FRENCH", "SPANISH", "PORTUGUESE", "ITALIAN")),
+        *((language, encoding) for language in ("POLISH", "CZECH") for encoding in ("cp1250", "cp852")),
+        *(("RUSSIAN", encoding) for encoding in ("cp1251", "koi8-r", "cp866", "mac_cyrillic")),
+        *(("HEBREW", "cp1255"), ("JAPANESE", "shift_jis"), ("JAPANESE", "euc_jp")),
+        *(("CHINESE", "gb18030"), ("KOREAN", "euc_kr")),
+    ],
+)
+def test_prose_is_read_in_the_charset_its_country_wrote(language, encoding):
+    text = getattr(prose, language)
+    assert decode(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Það er gott að búa á Íslandi. Veðrið er oft slæmt en fólkið er gott.",
+        "Täna on väga ilus päev ja me läheme õue. Õhtul sööme süüa.",
+    ],
+)
+def test_a_few_words_are_read_as_western_rather_than_as_something_rare(text):
+    assert decode(text.encode("cp1252")) == text
 
 
 def test_one_broken_byte_does_not_turn_utf8_into_something_else():
