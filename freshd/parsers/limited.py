@@ -17,15 +17,16 @@ from typing import Any, Final
 from freshd.children import Child, ChildFailed, Starter
 from freshd.errors import ParseError, ParserDied
 from freshd.model import Block, BlockKind, Document, ParsedDocument
-from freshd.parsers.formats import Parsers
+from freshd.parsers.formats import Parsers, Recognised
 from freshd.parsers.media import Format
 
 DEADLINE_S: Final = 30.0
 """For one document, the start of the child included."""
 
-_RISKY: Final = frozenset({Format.HTML, Format.OFFICE, Format.PDF})
 _LARGE_BYTES: Final = 256 * 1024
-"""From here on a text is parsed in the child: measured, at most a quarter of a second's work otherwise."""
+_MOST_BYTES_HERE: Final = {Format.HTML: 0, Format.OFFICE: 0, Format.PDF: 0, Format.MARKDOWN: 32 * 1024}
+"""Beyond that, or beyond `_LARGE_BYTES`, a document is parsed in the child. Measured, at most a second's work of
+hostile text otherwise: Markdown of nothing but lazy lines below 20 quotes takes longest."""
 
 _MOST_DOCUMENTS: Final = 2_000
 _MOST_KIB: Final = 512 * 1024
@@ -81,7 +82,7 @@ class LimitedParsers:
         """
         with _faults_told(document):
             recognised = self._parsers.recognise(document)
-            if recognised.format not in _RISKY and len(document.content) <= _LARGE_BYTES:
+            if not _is_much(document, recognised):
                 return self._parsers.take_apart(document, recognised)
         with self._turn:
             return _parsed(self._ask(document))
@@ -89,7 +90,7 @@ class LimitedParsers:
     def may_take_long(self, document: Document) -> bool:
         """Tell whether the child is asked, or more than a moment's work follows; see `ports.Parser`."""
         with _faults_told(document):
-            return len(document.content) > _LARGE_BYTES or self._parsers.recognise(document).format in _RISKY
+            return len(document.content) > _LARGE_BYTES or _is_much(document, self._parsers.recognise(document))
 
     def close(self) -> None:
         """End the child, whatever it is at; idempotent."""
@@ -158,6 +159,10 @@ class LimitedParsers:
         if self._child is not None:
             self._child.kill()
             self._child = None
+
+
+def _is_much(document: Document, recognised: Recognised) -> bool:
+    return len(document.content) > _MOST_BYTES_HERE.get(recognised.format, _LARGE_BYTES)
 
 
 @contextmanager

@@ -239,6 +239,13 @@ def test_small_texts_need_no_child():
     parsers.close()
 
 
+@pytest.mark.parametrize(("name", "is_much"), [("a.md", True), ("a.rst", False), ("a.txt", False), ("a.py", False)])
+def test_markdown_goes_to_the_child_sooner_than_other_text(name: str, is_much: bool):
+    """Its constructs nest, and each level looks at every line again."""
+    hostile = document(">" * 20 + "a\n" * 17_000, name)
+    assert LimitedParsers().may_take_long(hostile) is is_much
+
+
 def test_a_page_named_txt_is_taken_apart_in_the_child_as_well(limited: LimitedParsers):
     assert limited.parse(document("<!doctype html><p>page", "a.txt")).text == "page"
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 MARKDOWN = "text/markdown"
 
@@ -166,3 +167,31 @@ def test_blocks_hold_all_that_is_visible_but_front_matter_and_comments(parse, le
     assert has_source_lines(parsed)
     rest = left_out(parsed)
     assert rest == "" or rest.startswith(("---", "+++", "<!--"))
+
+
+def test_rows_that_lack_their_cells_cost_no_more_than_they_hold(parse, blocks):
+    """Filled in, these 1.5 MB would be 64 million cells."""
+    table = "|a" * 256 + "|\n" + "|-" * 256 + "|\n" + "|\n" * 250
+    assert blocks(parse(f"{table}\n" * 1_000, MARKDOWN)) == [("table", table.rstrip())] * 1_000
+
+
+def test_a_table_goes_on_however_many_cells_its_rows_lack(parse, blocks):
+    table = "|a" * 256 + "|\n" + "|-" * 256 + "|\n" + "|\n" * 300 + "| last |"
+    assert blocks(parse(table, MARKDOWN)) == [("table", table)]
+
+
+TABLE_PIECES = st.sampled_from(
+    [
+        *("| a | b |", "|---|---|", "|:-:|--|", "| c |", "|", "a | b", "- | -", "--|--", "| \\| | b |", "words", "|-|"),
+        *("", "  ", "\x0c", "\u2003", "    | a | b |", "  | a | b |", "> | a | b |", "> |---|---|", ">", "- | a | b |"),
+        *("  |---|---|", "- item", "1. n", "# A", "***", "```", "<div>", "[r]: http://x", "===", "\t| c |"),
+    ]
+)
+
+
+@given(st.lists(TABLE_PIECES, max_size=12).map("\n".join))
+def test_tables_begin_and_end_where_markdown_it_has_them(parse, text):
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    maps = [token.map for token in tokens if token.type == "table_open" and token.level == 0]
+    found = [block for block in parse(text, MARKDOWN).blocks if block.kind == "table"]
+    assert [[block.start_line - 1, block.end_line] for block in found] == maps
