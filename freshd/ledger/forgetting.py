@@ -234,8 +234,9 @@ class SqliteForgetting:
         values = (json.dumps(docs),)
         with self._database.write() as tx:
             doomed = f"SELECT source, document_id FROM documents JOIN forgetting USING (doc) WHERE {_GIVEN}"
-            for row in tx.execute(doomed, values).fetchall():
-                history.erase(tx, row["source"], row["document_id"])  # what was under way may have told of it since
+            # What was under way may have told of it since, and somebody may have heard that.
+            if sum(history.erase(tx, *row) for row in tx.execute(doomed, values).fetchall()):
+                history.mark_gap(tx)
             for table in (*_BY_DOCUMENT, "forgetting"):
                 tx.execute(f"DELETE FROM {table} WHERE {_GIVEN}", values)
             _drop_emptied(tx)

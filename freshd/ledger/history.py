@@ -97,13 +97,14 @@ def append(tx: sqlite3.Connection, item: Applied, changed_at: datetime | None) -
     )
 
 
-def erase(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId | None = None) -> None:
-    """Take every mention of a document, or of all of a source, out of the history within a transaction."""
+def erase(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId | None = None) -> int:
+    """Take every mention of a document, or of all of a source, out of the history; give how many there were."""
     if document_id is None:
-        tx.execute("DELETE FROM history WHERE source = ?", (source,))
-        return
-    tx.execute("DELETE FROM history WHERE source = ? AND document_id = ?", (source, document_id))
-    tx.execute("UPDATE history SET previous_id = NULL WHERE source = ? AND previous_id = ?", (source, document_id))
+        return tx.execute("DELETE FROM history WHERE source = ?", (source,)).rowcount
+    key = (source, document_id)
+    changes = tx.execute("DELETE FROM history WHERE source = ? AND document_id = ?", key)
+    moves = tx.execute("UPDATE history SET previous_id = NULL WHERE source = ? AND previous_id = ?", key)
+    return changes.rowcount + moves.rowcount
 
 
 def mark_gap(tx: sqlite3.Connection) -> None:

@@ -254,6 +254,32 @@ def test_what_was_under_way_tells_nothing_of_a_forgotten_document_once_it_is_dro
     }
 
 
+def test_who_heard_of_a_forgotten_document_from_what_was_under_way_hears_that_copies_are_to_go(books: Books):
+    three(books)
+    books.ledger.record([change("a", version="2")], MINUTE)
+    done = applied(books.pending("a"), 9, content="new")
+    books.forgetting.forget(SOURCE, [A])
+    books.ledger.commit([done])
+    heard = books.history.last_seq()
+    assert books.history.is_gapless(heard)
+    leaving = docs(books, "a")
+    books.forgetting.withdraw(leaving)
+    books.forgetting.drop(leaving)
+    assert not books.history.is_gapless(heard)
+    assert books.history.is_gapless(books.history.last_seq())
+
+
+def test_a_forgotten_document_of_which_nothing_was_under_way_makes_one_gap(books: Books):
+    three(books)
+    books.forgetting.forget(SOURCE, [A])
+    newest = books.history.last_seq()
+    leaving = docs(books, "a")
+    books.forgetting.withdraw(leaving)
+    books.forgetting.drop(leaving)
+    assert books.history.is_gapless(newest)
+    assert books.history.last_seq() == newest
+
+
 def test_a_document_that_leaves_with_its_source_keeps_its_history(books: Books):
     three(books)
     leaving = docs(books, "a", "b", "c")
