@@ -50,12 +50,12 @@ class Told:
     """One event of the stream of changes.
 
     Attributes:
-        seq: Where to go on from.
+        place: Where to go on from.
         change: None where some were forgotten: whoever keeps copies lets go of all of them.
 
     """
 
-    seq: int
+    place: str
     change: ChangeEntry | None
 
 
@@ -129,15 +129,20 @@ class Client:
         answer: ChangesAnswer = self._ask("GET", "/changes", params=parameters)
         return answer
 
-    def follow(self, after: int, source: str | None, document_id: str | None) -> Iterator[Told]:
-        """Hear of changes after a sequence number as they are applied, until the stream ends or breaks off.
+    def follow(self, place: str, source: str | None, document_id: str | None) -> Iterator[Told]:
+        """Hear of changes after a place as they are applied, until the stream ends or breaks off.
+
+        Args:
+            place: A sequence number, or where somebody was `Told` to go on from.
+            source: Only of this source; None for all.
+            document_id: Only of this document; needs `source`.
 
         Raises:
             StoreUnavailable: It could not begin.
 
         """
         has_begun = False
-        headers = {"accept": "text/event-stream", "last-event-id": str(after)}
+        headers = {"accept": "text/event-stream", "last-event-id": place}
         try:
             with self._asked("GET", _target("/changes", _whose(source, document_id)), headers, _SILENCE_S) as answer:
                 has_begun = True
@@ -237,7 +242,7 @@ def _told(lines: Iterable[str]) -> Iterator[Told]:
             continue
         if "data" in fields:
             is_change = fields["event"] == "change"
-            yield Told(int(fields["id"]), json.loads(fields["data"]) if is_change else None)
+            yield Told(fields["id"], json.loads(fields["data"]) if is_change else None)
         fields = {}
 
 

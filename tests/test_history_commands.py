@@ -185,9 +185,9 @@ def test_a_daemon_that_stays_away_ends_the_following(monkeypatch):
         def __enter__(self) -> Any:
             return self
 
-        def follow(self, after: int, *_: object) -> Iterator[Told]:
-            asked.append(after)
-            yield Told(after + 1, None)
+        def follow(self, place: str, *_: object) -> Iterator[Told]:
+            asked.append(place)
+            yield Told(f"{int(place) + 1}", None)
 
     daemons = iter([Daemon(), away, Daemon(), *[away] * 100])
 
@@ -199,11 +199,11 @@ def test_a_daemon_that_stays_away_ends_the_following(monkeypatch):
     monkeypatch.setattr(history, "_daemon", find)
     monkeypatch.setattr(history, "_PAUSE_S", 0.01)
     monkeypatch.setattr(history, "_PATIENCE_S", 0.2)
-    following = history._told(None, 7, history._Wanted())
-    assert [next(following).seq, next(following).seq] == [8, 9]
+    following = history._told(None, "7", history._Wanted())
+    assert [next(following).place, next(following).place] == ["8", "9"]
     with pytest.raises(FreshdError, match="no daemon runs"):
         next(following)
-    assert asked == [7, 8]
+    assert asked == ["7", "8"]
     assert len(list(daemons)) > 50
 
 

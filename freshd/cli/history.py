@@ -77,7 +77,7 @@ def history(
         show(entry)
     if follow:
         with suppress(KeyboardInterrupt):  # its only end, so no failure
-            _follow(loaded, answer["last_seq"], wanted, show)
+            _follow(loaded, str(answer["last_seq"]), wanted, show)
     elif answer["changes"]:
         talk.print(_LEGEND, style="dim", markup=False, soft_wrap=True)
     else:
@@ -104,22 +104,22 @@ def _changes(config: Config, n: int, wanted: _Wanted) -> ChangesAnswer:
     return stored_changes(config, -n, n, wanted.source, wanted.document_id)
 
 
-def _follow(config: Config, after: int, wanted: _Wanted, show: Callable[[ChangeEntry], None]) -> None:
-    for told in _told(config, after, wanted):
+def _follow(config: Config, place: str, wanted: _Wanted, show: Callable[[ChangeEntry], None]) -> None:
+    for told in _told(config, place, wanted):
         if told.change is not None:
             show(told.change)
         else:
             talk.print("some changes are forgotten: [history] keep_for", style="yellow", markup=False)
 
 
-def _told(config: Config, after: int, wanted: _Wanted) -> Iterator[Told]:
+def _told(config: Config, place: str, wanted: _Wanted) -> Iterator[Told]:
     """Hear of changes one after another, across reloads and restarts of the daemon."""
     ended_s: float | None = None
     while True:
         try:
-            for told in _daemon(config).follow(after, wanted.source, wanted.document_id):
+            for told in _daemon(config).follow(place, wanted.source, wanted.document_id):
                 yield told
-                after = told.seq
+                place = told.place
             ended_s = time.monotonic()
         except FreshdError:
             if ended_s is None or time.monotonic() - ended_s > _PATIENCE_S:

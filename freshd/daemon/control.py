@@ -77,10 +77,15 @@ class LiveControl:
         return self._live().prune(source)
 
     def changes(
-        self, after: int, limit: int, source: SourceName | None = None, document_id: DocumentId | None = None
+        self,
+        after: int,
+        limit: int,
+        source: SourceName | None = None,
+        document_id: DocumentId | None = None,
+        heard: int = 0,
     ) -> ChangesAnswer:
         """Give applied changes after a sequence number."""
-        return self._live().changes(after, limit, source, document_id)
+        return self._live().changes(after, limit, source, document_id, heard)
 
     def last_change(self) -> int:
         """Give the sequence number of the newest applied change."""

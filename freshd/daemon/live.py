@@ -195,11 +195,11 @@ class Live:
         return search_answer(self._whole.search.search(query, k, where), SqliteQuarantine(self._whole.database))
 
     def changes(
-        self, after: int, limit: int, source: SourceName | None, document_id: DocumentId | None
+        self, after: int, limit: int, source: SourceName | None, document_id: DocumentId | None, heard: int
     ) -> ChangesAnswer:
         """Give applied changes after a sequence number."""
         self._chosen([source] if source else [])
-        return changes_answer(self._history, after, limit, source, document_id)
+        return changes_answer(self._history, after, limit, source, document_id, heard)
 
     def last_change(self) -> int:
         """Give the sequence number of the newest applied change."""

@@ -3,7 +3,8 @@
     Control.last_change ◀─ Pulse, one look for all ─ bell ─▶ each stream ─ Control.changes ─▶ events
 
 An event is numbered by its change, so that a client which was cut off goes on where it was:
-nothing comes twice, nothing is lost.
+nothing comes twice, nothing is lost. The id of one that lies before a gap ends with the gap's own number,
+`100-251`: who comes back with it has heard of that gap.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -57,6 +58,22 @@ class _Wanted:
     document_id: DocumentId | None
 
 
+class _Place(NamedTuple):
+    """Where a reader stands, and the newest gap of which it was told."""
+
+    seq: int
+    gap: int = 0
+
+    def __str__(self) -> str:
+        """Write it as the id of an event; beyond a gap nobody has to have heard of it."""
+        return f"{self.seq}" if self.seq >= self.gap else f"{self.seq}-{self.gap}"
+
+    @classmethod
+    def named(cls, event_id: str) -> "_Place":
+        """Read the id of an event."""
+        return cls(*map(int, event_id.split("-")))
+
+
 class Changes:
     """Tells what was applied, and follows what is."""
 
@@ -79,12 +96,13 @@ class Changes:
         limit: schemas.ChangeCount = 100,
         source: schemas.OneSource = None,
         document: schemas.OneDocument = None,
+        gap: schemas.HeardGap = 0,
         last_event_id: schemas.LastEventId = None,
     ) -> Response:
         """Applied changes, oldest first; as events, an endless stream of them, which `limit` does not bound.
 
         Each event `change` holds one, as JSON in one line; its `id` is where to go on from.
-        An event `gap` says that some of what was asked for is forgotten: let go of everything that was kept.
+        An event `gap` says, once, that some of what was asked for is forgotten: let go of everything that was kept.
         """
         if document is not None and source is None:
             raise Refused("document: expected the source along with it", hint="add &source=NAME")
@@ -92,52 +110,56 @@ class Changes:
             None if source is None else SourceName(source), None if document is None else DocumentId(document)
         )
         if EVENT_STREAM not in request.headers.get("accept", "").lower():
-            start = -limit if after is None else after
+            start = _Place(-limit if after is None else after, gap)
             return JSONResponse(await self._ask(start, limit, wanted))
         if IS_HEAD in request.scope:
             return Response(media_type=EVENT_STREAM)
-        return await self._stream(last_event_id if last_event_id is not None else after, wanted)
-
-    async def _ask(self, after: int, limit: int, wanted: _Wanted) -> ChangesAnswer:
-        control = self._desk.control
-        return await self._desk.ask(
-            self._desk.changes, control.changes, after, limit, wanted.source, wanted.document_id
-        )
-
-    async def _stream(self, after: int | None, wanted: _Wanted) -> Response:
-        """Ask for the beginning now, while an answer can still say that it is not to be had."""
+        if last_event_id is not None:
+            return await self._stream(_Place.named(last_event_id), wanted)
         if after is None:
             after = await self._desk.changes.call(self._desk.control.last_change)
-        first = await self._ask(after, max(_PAGE, -after), wanted)
-        return _Stream(self._pulse, lambda bell: self._events(bell, after, first, wanted))
+        return await self._stream(_Place(after, gap), wanted)
 
-    async def _events(self, bell: "_Bell", after: int, first: ChangesAnswer, wanted: _Wanted) -> AsyncIterator[bytes]:
-        after = _before(first) if after < 0 else after
+    async def _ask(self, place: _Place, limit: int, wanted: _Wanted) -> ChangesAnswer:
+        control = self._desk.control
+        return await self._desk.ask(
+            self._desk.changes, control.changes, place.seq, limit, wanted.source, wanted.document_id, place.gap
+        )
+
+    async def _stream(self, place: _Place, wanted: _Wanted) -> Response:
+        """Ask for the beginning now, while an answer can still say that it is not to be had."""
+        first = await self._ask(place, max(_PAGE, -place.seq), wanted)
+        return _Stream(self._pulse, lambda bell: self._events(bell, place, first, wanted))
+
+    async def _events(
+        self, bell: "_Bell", place: _Place, first: ChangesAnswer, wanted: _Wanted
+    ) -> AsyncIterator[bytes]:
+        place = _before(first) if place.seq < 0 else place
         # An id without data counts as received: who is cut off before the first event loses nothing either.
-        yield f"retry: {_RETRY_MS}\nid: {after}\n\n".encode()
+        yield f"retry: {_RETRY_MS}\nid: {place}\n\n".encode()
         page: ChangesAnswer | None = first
         while True:
             if page is not None:
-                if events := _written(page, after):
+                if events := _written(page, place):
                     yield events
-                after = page["last_seq"]
+                place = _Place(page["last_seq"], page["gap_seq"])
             if page is None or len(page["changes"]) < _PAGE:
                 try:
                     await asyncio.wait_for(bell.rung(), _PAUSE_S if page is None else KEEP_ALIVE_S)
                 except TimeoutError:
-                    yield f": nothing new\nid: {after}\n\n".encode()
+                    yield f": nothing new\nid: {place}\n\n".encode()
             if bell.is_over:
                 return
             bell.clear()  # before asking: what comes while the answer is read rings again
             try:
-                page = await self._page(after, wanted)
+                page = await self._page(place, wanted)
             except Refused:  # its source left the config; who comes again is told
                 return
 
-    async def _page(self, after: int, wanted: _Wanted) -> ChangesAnswer | None:
+    async def _page(self, place: _Place, wanted: _Wanted) -> ChangesAnswer | None:
         """Ask for what follows; None while the daemon takes up another config."""
         try:
-            return await self._ask(after, _PAGE, wanted)
+            return await self._ask(place, _PAGE, wanted)
         except FreshdError as error:
             if error.retryable:
                 return None
@@ -242,15 +264,18 @@ class _Stream(Response):
             )
 
 
-def _before(page: ChangesAnswer) -> int:
-    """Give the number from which exactly this page follows."""
-    return page["changes"][0]["seq"] - 1 if page["changes"] else page["last_seq"]
+def _before(page: ChangesAnswer) -> _Place:
+    """Give the place from which exactly this page follows."""
+    return _Place(page["changes"][0]["seq"] - 1 if page["changes"] else page["last_seq"], page["gap_seq"])
 
 
-def _written(page: ChangesAnswer, after: int) -> bytes:
+def _written(page: ChangesAnswer, place: _Place) -> bytes:
     """Write a page as events; a number beyond the newest one was given by another ledger."""
-    events = [f"id: {one['seq']}\nevent: change\ndata: {json.dumps(one)}\n\n" for one in page["changes"]]
-    if not page["is_gapless"] or page["last_seq"] < after:
-        gap: schemas.Gap = {"after": after, "last_seq": page["last_seq"]}
+    events = [
+        f"id: {_Place(one['seq'], page['gap_seq'])}\nevent: change\ndata: {json.dumps(one)}\n\n"
+        for one in page["changes"]
+    ]
+    if not page["is_gapless"] or page["last_seq"] < place.seq:
+        gap: schemas.Gap = {"after": place.seq, "last_seq": page["last_seq"]}
         events.insert(0, f"id: {_before(page)}\nevent: gap\ndata: {json.dumps(gap)}\n\n")
     return "".join(events).encode()

@@ -91,9 +91,15 @@ After = Annotated[
 ChangeCount = Annotated[int, Query(ge=1, le=MAX_CHANGES, description="How many changes at most.")]
 OneSource = Annotated[Name | None, Query(description="Only of this one.")]
 OneDocument = Annotated[DocumentName | None, Query(min_length=1, description="Only of this one; needs `source`.")]
+HeardGap = Annotated[
+    int, Query(ge=0, le=_LARGEST, description="`gap_seq` of the answer before: that gap is not told again.")
+]
 LastEventId = Annotated[
-    int | None,
-    Header(ge=0, le=_LARGEST, description="Of a stream: go on after the event of this id; wins over `after`."),
+    str | None,
+    Header(
+        pattern=r"^[0-9]{1,18}(-[0-9]{1,18})?$",
+        description="Of a stream: go on after the event of this id; wins over `after` and `gap`.",
+    ),
 ]
 JobName = Annotated[str, Path(max_length=128)]
 

@@ -176,11 +176,21 @@ class SqliteHistory:
         found = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'history'")
         return int(found[0]["seq"]) if found else 0
 
-    def is_gapless(self, after: int) -> bool:
-        """Tell whether everything after a sequence number is still remembered."""
+    def gap_seq(self) -> int:
+        """Give the number of the newest gap, as `mark_gap` made it; 0 before the first."""
+        return int(self._database.recall(_GAP) or 0)
+
+    def is_gapless(self, after: int, heard: int = 0) -> bool:
+        """Tell whether everything after a sequence number is still remembered.
+
+        Args:
+            after: Where the reader stands; a negative one, who counts from the newest back, misses nothing.
+            heard: The newest gap of which the reader was told: what is left before it is no news any more.
+
+        """
         oldest = self._database.read("SELECT min(seq) AS n FROM history")[0]["n"]
-        since = max(self.last_seq() if oldest is None else oldest - 1, int(self._database.recall(_GAP) or 0))
-        return after < 0 or after >= since
+        since = self.last_seq() if oldest is None else oldest - 1
+        return after < 0 or (after >= since and max(after, heard) >= self.gap_seq())
 
     def forget(self, before: datetime) -> int:
         """Forget changes that became durable before an instant, oldest first, a bounded number; give how many."""

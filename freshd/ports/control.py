@@ -97,7 +97,12 @@ class Control(Protocol):
         ...
 
     def changes(
-        self, after: int, limit: int, source: SourceName | None = None, document_id: DocumentId | None = None
+        self,
+        after: int,
+        limit: int,
+        source: SourceName | None = None,
+        document_id: DocumentId | None = None,
+        heard: int = 0,
     ) -> ChangesAnswer:
         """Give applied changes after a sequence number, oldest first; a negative number counts from the newest back.
 
@@ -106,6 +111,7 @@ class Control(Protocol):
             limit: At most so many.
             source: Only of this source.
             document_id: Only of this document; needs `source`.
+            heard: The newest gap that was told already.
 
         Raises:
             ValueError: The source is not configured.

@@ -130,17 +130,27 @@ def wait_exit_code(report: WaitReport) -> int:
 
 
 def changes_answer(
-    history: SqliteHistory, after: int, limit: int, source: SourceName | None, document_id: DocumentId | None
+    history: SqliteHistory,
+    after: int,
+    limit: int,
+    source: SourceName | None,
+    document_id: DocumentId | None,
+    heard: int = 0,
 ) -> ChangesAnswer:
-    """Say which changes were applied after a sequence number."""
+    """Say which changes were applied after a sequence number, to somebody who has heard of a gap."""
+    gap_seq = history.gap_seq()
     last_seq = history.last_seq()  # before the page is read: what comes in between is told the next time
     entries = history.entries(after, limit, source, document_id)
     is_whole = after < 0 or len(entries) < limit
+    # After the page is read: what is forgotten in between must show. Numbers yet to come are another ledger's.
+    is_gapless = max(after, heard) <= last_seq and history.is_gapless(after, heard)
+    if history.gap_seq() != gap_seq:  # among the entries may be what was forgotten meanwhile
+        return changes_answer(history, after, limit, source, document_id, heard)
     return {
         "changes": [_change(entry) for entry in entries],
         "last_seq": max(last_seq, entries[-1].seq if entries else 0) if is_whole else entries[-1].seq,
-        # After the page is read: what is forgotten in between must show. Numbers yet to come are another ledger's.
-        "is_gapless": after <= last_seq and history.is_gapless(after),
+        "is_gapless": is_gapless,
+        "gap_seq": gap_seq,
     }
 
 
@@ -169,6 +179,6 @@ def stored_changes(
     """Say it from what the ledger holds, while no daemon runs."""
     state = StateDirectory(config.state_dir)
     if not (state.ledger_path.exists() or state.holds_index):
-        return {"changes": [], "last_seq": 0, "is_gapless": True}
+        return {"changes": [], "last_seq": 0, "is_gapless": True, "gap_seq": 0}
     with closing(Database(state.ledger_path, may_create=not state.holds_index)) as database:
         return changes_answer(SqliteHistory(database), after, limit, source, document_id)

@@ -60,15 +60,18 @@ class ChangeEntry(TypedDict):
 
 
 class ChangesAnswer(TypedDict):
-    """Applied changes after a sequence number, oldest first; ask again after `last_seq` for what follows.
+    """Applied changes after a sequence number, oldest first; `?after=LAST_SEQ&gap=GAP_SEQ` asks for what follows.
 
     `is_gapless` is False where some of what followed the number asked for was forgotten meanwhile:
-    then whoever keeps copies should let go of all of them.
+    then whoever keeps copies should let go of all of them, before taking in these changes.
+    `gap_seq` is the newest gap that was made on purpose, 0 before the first: who names it as `gap`,
+    or asks for what follows it, is not told of it again.
     """
 
     changes: list[ChangeEntry]
     last_seq: int
     is_gapless: bool
+    gap_seq: int
 
 
 class ApproachTime(TypedDict):

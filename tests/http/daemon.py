@@ -41,6 +41,7 @@ class Daemon:
         self.shown: Callable[[], dict[str, Any]] = dashboard
         self.history: list[dict[str, Any]] = []
         self.forgotten = 0
+        self.gap = 0
         self.looks = 0
         self.before_changes: Callable[[], object] = lambda: None
         self.before_look: Callable[[], object] = lambda: None
@@ -101,14 +102,14 @@ class Daemon:
         return seq
 
     def changes(
-        self, after: int, limit: int, source: str | None = None, document_id: str | None = None
+        self, after: int, limit: int, source: str | None = None, document_id: str | None = None, heard: int = 0
     ) -> dict[str, Any]:
         """Read as a ledger does: the newest number first, then the page; so that nothing falls between."""
         self.before_changes()
         if source is not None:
             self._check([source])
-        self.asked.append(("changes", after, limit, source, document_id))
-        newest = len(self.history)
+        self.asked.append(("changes", after, limit, source, document_id, heard))
+        gap, newest = self.gap, len(self.history)
         wanted = [
             one
             for one in self.history[self.forgotten : newest]
@@ -120,7 +121,8 @@ class Daemon:
         return {
             "changes": found,
             "last_seq": found[-1]["seq"] if is_cut else newest,
-            "is_gapless": after < 0 or after >= self.forgotten,
+            "is_gapless": after < 0 or (after >= self.forgotten and max(after, heard) >= self.gap),
+            "gap_seq": gap,
         }
 
     def last_change(self) -> int:

@@ -26,7 +26,7 @@ EVENTS = {"Accept": "text/event-stream"}
 class Said(NamedTuple):
     """One block of a stream, as a browser reads it."""
 
-    id: int | None
+    id: int | str | None
     event: str | None
     data: Any
     comments: tuple[str, ...]
@@ -48,7 +48,7 @@ class Listener:
             lines.append(line.decode().removesuffix("\n"))
         fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
         return Said(
-            int(fields["id"]) if "id" in fields else None,
+            _number(fields["id"]) if "id" in fields else None,
             fields.get("event"),
             json.loads(fields["data"]) if "data" in fields else None,
             tuple(line for line in lines if line.startswith(":")),
@@ -67,6 +67,10 @@ class Listener:
 
     def numbers(self, n: int) -> list[int]:
         return [said.data["seq"] for said in self.events(n)]
+
+
+def _number(place: str) -> int | str:
+    return int(place) if place.isdecimal() else place
 
 
 @contextmanager
@@ -93,17 +97,18 @@ def n_pages(endpoint: Endpoint) -> int:
 @pytest.mark.parametrize(
     ("query", "asked"),
     [
-        ("", (-100, 100, None, None)),
-        ("?limit=5", (-5, 5, None, None)),
-        ("?after=0", (0, 100, None, None)),
-        ("?after=-1000&limit=1000", (-1000, 1000, None, None)),
-        ("?after=7&limit=3&source=handbook&document=a%2Fb.md", (7, 3, "handbook", "a/b.md")),
-        ("?after=9223372036854775807", (2**63 - 1, 100, None, None)),
+        ("", (-100, 100, None, None, 0)),
+        ("?limit=5", (-5, 5, None, None, 0)),
+        ("?after=0", (0, 100, None, None, 0)),
+        ("?after=0&gap=9", (0, 100, None, None, 9)),
+        ("?after=-1000&limit=1000", (-1000, 1000, None, None, 0)),
+        ("?after=7&limit=3&source=handbook&document=a%2Fb.md", (7, 3, "handbook", "a/b.md", 0)),
+        ("?after=9223372036854775807", (2**63 - 1, 100, None, None, 0)),
     ],
 )
 def test_changes_are_passed_on_as_asked(endpoint: Endpoint, query: str, asked: tuple):
     answer = endpoint.get(f"/changes{query}")
-    assert answer.json() == {"changes": [], "last_seq": 0, "is_gapless": True}
+    assert answer.json() == {"changes": [], "last_seq": 0, "is_gapless": True, "gap_seq": 0}
     assert endpoint.daemon.asked == [("changes", *asked)]
 
 
@@ -113,6 +118,7 @@ def test_changes_are_passed_on_as_asked(endpoint: Endpoint, query: str, asked: t
         ("?after=-1001", "after: got"),
         ("?after=9223372036854775808", "after: got"),
         ("?after=soon", "after: got"),
+        ("?after=0&gap=-1", "gap: got"),
         ("?limit=0", "limit: got"),
         ("?limit=1001", "limit: got"),
         ("?source=", "source: "),
@@ -179,7 +185,7 @@ def test_a_stream_begins_where_it_is_told_to_and_goes_on(
         assert stream.numbers(1) == [6]
 
 
-@pytest.mark.parametrize("last", ["soon", "-1", "1.5", ""])
+@pytest.mark.parametrize("last", ["soon", "-1", "1.5", "", "1-", "1-2-3", "1" * 19])
 def test_a_last_event_id_that_was_never_given_is_refused(endpoint: Endpoint, last: str):
     assert endpoint.get("/changes", **EVENTS, **{"Last-Event-ID": last}).status_code == 422
 
@@ -196,6 +202,45 @@ def test_who_comes_back_too_late_is_told_to_let_go_of_everything(endpoint: Endpo
         assert stream.numbers(7 - kept_from) == list(range(kept_from, 7))
     with listening(endpoint, **{"Last-Event-ID": str(gap.id)}) as stream:
         assert stream.events(1)[0].event == "change"  # one gap, and no second one for whoever heard of it
+
+
+@pytest.mark.parametrize("after", [0, 100])
+@pytest.mark.parametrize("pause", [1, 3, 1000], ids=["after the gap", "after two changes", "never"])
+def test_what_is_forgotten_on_purpose_is_told_once_also_to_who_is_cut_off_amid_what_follows(
+    endpoint: Endpoint, after: int, pause: int
+):
+    for _ in range(250):
+        endpoint.daemon.apply()
+    endpoint.daemon.gap = 250
+    heard, last = [], str(after)
+    while last != "250":
+        with listening(endpoint, **{"Last-Event-ID": last}) as stream:
+            for said in stream.events(min(pause, 251 - after - len(heard))):
+                heard.append("gap" if said.event == "gap" else said.data["seq"])
+                last = str(said.id)
+    assert heard == ["gap", *range(after + 1, 251)]
+
+
+def test_what_is_forgotten_while_somebody_listens_is_told_once_and_again_when_there_is_more_of_it(endpoint: Endpoint):
+    with listening(endpoint, "?after=0") as stream:
+        assert stream.block().id == 0
+        for n in range(1, 3):
+            endpoint.daemon.gap = endpoint.daemon.apply()
+            assert [(said.id, said.event) for said in stream.events(2)] == [(f"{n - 1}-{n}", "gap"), (n, "change")]
+        endpoint.daemon.apply()
+        assert stream.numbers(1) == [3]
+
+
+def test_who_comes_for_the_newest_only_keeps_nothing_and_is_told_of_no_gap(endpoint: Endpoint):
+    for _ in range(5):
+        endpoint.daemon.apply()
+    endpoint.daemon.gap = 5
+    with listening(endpoint, "?after=-3") as stream:
+        greeting = stream.block()
+        assert greeting.id == "2-5"
+        assert stream.numbers(1) == [3]
+    with listening(endpoint, **{"Last-Event-ID": greeting.id}) as stream:
+        assert stream.numbers(3) == [3, 4, 5]
 
 
 def test_a_number_of_another_ledger_is_a_gap(endpoint: Endpoint):
@@ -336,19 +381,22 @@ def test_freshds_own_client_goes_on_where_it_was_and_ends_with_the_stream():
             endpoint.daemon.apply(source)
         endpoint.daemon.forgotten = 1
         client = Client(DaemonRecord(endpoint.server.address, TOKEN, 1))
-        following = client.follow(0, "news", None)
+        endpoint.daemon.gap = 3
+        following = client.follow("0", "news", None)
         told = [next(following) for _ in range(3)]
-        assert [(one.seq, one.change and one.change["seq"]) for one in told] == [(1, None), (2, 2), (3, 3)]
+        heard = [(one.place, one.change and one.change["seq"]) for one in told]
+        assert heard == [("1-3", None), ("2-3", 2), ("3", 3)]
+        assert next(client.follow("1-3", "news", None)) == told[1]
         endpoint.server.stop()
         assert list(following) == []
         with pytest.raises(StoreUnavailable, match="does not answer"):
-            next(client.follow(3, None, None))
+            next(client.follow("3", None, None))
 
 
 def test_freshds_own_client_is_told_why_a_stream_cannot_begin(endpoint: Endpoint):
     client = Client(DaemonRecord(endpoint.server.address, TOKEN, 1))
     with pytest.raises(ConfigError, match="nobody"):
-        next(client.follow(0, "nobody", None))
+        next(client.follow("0", "nobody", None))
     with pytest.raises(ConfigError, match="nobody"):
         client.changes(0, 10, "nobody", None)
 

@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from freshd.ledger.forgetting import Removed, tombstone
+from freshd.ledger.history import Entry, SqliteHistory
 from freshd.model import ChangeKind, DocumentId, DocumentRef
+from freshd.report.answers import changes_answer
 from tests.ledger.books import (
     DELETED,
     MINUTE,
@@ -100,6 +105,75 @@ def test_whoever_follows_the_history_hears_that_some_of_it_is_gone(books: Books)
     books.index("d", 8)
     assert not books.history.is_gapless(newest)
     assert books.history.is_gapless(books.history.last_seq() - 1)
+
+
+class Follower:
+    """An application that keeps what it hears, and lets go of it when it is told to."""
+
+    def __init__(self, after: int = 0) -> None:
+        self.after, self.gap = after, 0
+        self.kept: list[str] = []
+        self.n_gaps = 0
+
+    def follow(self, history: SqliteHistory) -> None:
+        while True:
+            page = changes_answer(history, self.after, 2, SOURCE, None, self.gap)
+            if not page["is_gapless"]:
+                self.kept.clear()
+                self.n_gaps += 1
+            self.kept += [one["document_id"] for one in page["changes"]]
+            self.after, self.gap = page["last_seq"], page["gap_seq"]
+            if len(page["changes"]) < 2:
+                return
+
+
+def test_who_begins_after_something_was_forgotten_is_told_once_and_keeps_all_that_is_left(books: Books):
+    for n, name in enumerate("abcdefg"):
+        books.index(name, n)
+    books.forgetting.forget(SOURCE, [B])
+    follower = Follower()
+    follower.follow(books.history)
+    follower.follow(books.history)
+    assert (follower.kept, follower.n_gaps) == ([*"acdefg"], 1)
+
+
+def test_who_stood_before_what_was_forgotten_is_told_once_and_hears_what_it_had_not(books: Books):
+    for n, name in enumerate("abcdefg"):
+        books.index(name, n)
+    follower, late = Follower(), Follower(after=3)
+    follower.follow(books.history)
+    assert (follower.kept, follower.n_gaps) == ([*"abcdefg"], 0)
+    books.forgetting.forget(SOURCE, [B])
+    books.index("h", 8)
+    for one, kept in ((follower, "h"), (late, "defgh")):
+        one.follow(books.history)
+        one.follow(books.history)
+        assert (one.kept, one.n_gaps) == ([*kept], 1)
+    books.forgetting.forget(SOURCE, [DocumentId("h")])
+    late.follow(books.history)
+    assert (late.kept, late.n_gaps) == ([], 2), "another one is told of as well"
+
+
+@pytest.mark.parametrize("is_page_read", [False, True], ids=["before the page", "after the page"])
+def test_what_is_forgotten_while_a_page_is_read_is_not_in_it(
+    books: Books, monkeypatch: pytest.MonkeyPatch, is_page_read: bool
+):
+    """Who heard of it only along with the page would take in what it had just let go of."""
+    for n, name in enumerate("abcdefg"):
+        books.index(name, n)
+    entries = books.history.entries
+
+    def read(*asked: Any) -> list[Entry]:
+        monkeypatch.undo()
+        before = entries(*asked)
+        books.forgetting.forget(SOURCE, [B])
+        books.index("h", 8)
+        return before if is_page_read else entries(*asked)
+
+    monkeypatch.setattr(books.history, "entries", read)
+    follower = Follower()
+    follower.follow(books.history)
+    assert (follower.kept, follower.n_gaps) == ([*"acdefgh"], 1)
 
 
 def test_a_source_is_forgotten_but_for_the_document_that_is_spared(books: Books):

@@ -75,7 +75,7 @@ def _told(folder: Path) -> dict[str, list[float]]:
     instance, lags = Instance(folder), list[float]()
     with running(instance):
         daemon = demand(StateDirectory(instance.state_dir), "measured")
-        told = daemon.follow(daemon.changes(-1, 1, None, None)["last_seq"], None, None)
+        told = daemon.follow(str(daemon.changes(-1, 1, None, None)["last_seq"]), None, None)
 
         def wait(_: str, name: str) -> None:
             change = next(one.change for one in told if one.change)
