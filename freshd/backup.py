@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 from freshd import __version__, faults
 from freshd.config import Config
 from freshd.errors import ConfigError, FreshdError, StateUnusable
-from freshd.ledger import seal
+from freshd.ledger import history, seal
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.sources import SqliteSources
 from freshd.payload import rfc3339
@@ -257,6 +257,7 @@ class _Copying:
             with closing(Database(copy.ledger_path)) as ledger:
                 ledger.expect_whole()
                 seal.renew(ledger, copy.seal_path)
+                ledger.remember(history.COPIED, at)
                 held = SqliteSources(ledger)
                 states = [held.state(name) for name in held.names()]
                 instance, live = ledger.instance, ledger.recall("generation.live")

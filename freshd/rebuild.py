@@ -23,7 +23,7 @@ from typing import NamedTuple
 from freshd import faults
 from freshd.chunker import chunk_id, proved_text, text_digest
 from freshd.errors import CollectionMismatch, StateUnusable
-from freshd.ledger import seal
+from freshd.ledger import history, seal
 from freshd.ledger.database import Database
 from freshd.ledger.forgetting import owe
 from freshd.ledger.takeover import Found, Taken, count_anew, take_over
@@ -272,6 +272,7 @@ def rebuild(
     _discard(place.draft)
     with closing(Database(place.draft, instance=instance)) as database:
         prepare(database)
+        history.part(database, clock.now())
         _keep_out(place.ledger, database)
         survey.read(on_progress)
         rebuilt = believe(database, survey, clock.now())

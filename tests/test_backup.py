@@ -21,6 +21,7 @@ from freshd.cli import app
 from freshd.clock import SystemClock
 from freshd.errors import ConfigError, FreshdError, StateUnusable, StoreUnavailable
 from freshd.ledger.database import SCHEMA_VERSION
+from freshd.ledger.history import SqliteHistory
 from freshd.state import StateDirectory
 from tests.daemon.instance import Instance, eventually
 from tests.kit import forked
@@ -189,6 +190,25 @@ def test_what_changed_since_the_backup_is_found_once_it_is_put_back(home: Home, 
     }
     assert home.documents() == {f"docs/{n:02}.md" for n in range(N_DOCUMENTS) if n != 1} | {"docs/new.md"}
     assert home.divergent() == 0
+
+
+def test_who_follows_the_changes_hears_of_a_gap_each_time_a_backup_is_put_back(home: Home, tmp_path: Path):
+    take(home, tmp_path / "copy")
+    for n in range(3):
+        home.write(f"docs/{n}.md", f"# Since\n\nSince the backup: {n}.\n")
+        home.reindex()
+        newest = SqliteHistory(home.whole.database).last_seq()
+        restore(home, tmp_path / "copy")
+        home.write("docs/one more.md")
+        home.reindex()
+        history = SqliteHistory(home.whole.database)
+        assert not history.is_gapless(newest)
+        assert len(history.entries(newest)) == n + 2, "all of it is told"
+        at = history.last_seq()
+        home.restart()
+        home.write("docs/one more.md", "# More\n")
+        home.reindex()
+        assert SqliteHistory(home.whole.database).is_gapless(at), "once is enough"
 
 
 def test_many_deletions_since_the_backup_are_held_once_it_is_put_back(home: Home, tmp_path: Path):

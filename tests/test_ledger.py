@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from freshd.errors import StateUnusable
 from freshd.freshness import Tried
-from freshd.ledger.database import SCHEMA_VERSION, Database
+from freshd.ledger import history
+from freshd.ledger.database import SCHEMA_VERSION, Database, to_us
 from freshd.ledger.documents import Waiting
 from freshd.ledger.history import Lags
 from freshd.model import Change, ChangeKind, DocumentId, Known, OutcomeKind, SourceName
@@ -460,6 +461,23 @@ def test_what_is_forgotten_leaves_a_gap_for_those_who_had_not_read_it(books: Boo
     assert books.history.forget(NOON + timedelta(days=1)) == 1
     assert [books.history.is_gapless(after) for after in (second, third)] == [False, True]
     assert books.history.last_seq() == third, "numbers are not given out again"
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_a_history_that_parts_from_another_gives_out_no_number_of_that_and_tells_a_gap(books: Books, n: int):
+    for number, name in enumerate("abc"[:n]):
+        books.index(name, number)
+    history.part(books.database, NOON)
+    assert not books.history.is_gapless(n)
+    assert books.history.is_gapless(books.history.last_seq())
+    parted = books.history.last_seq()
+    books.index("d", 9)
+    (newest,) = (entry.seq for entry in books.history.entries(-1))
+    assert newest == parted + 1 > to_us(NOON) > 10**15
+    assert newest < 2**53, "a browser can read it"
+    assert len(books.history.entries()) == n + 1
+    history.part(books.database, NOON - MINUTE)
+    assert books.history.last_seq() > newest, "although the clock was set back"
 
 
 def test_arrivals_are_the_newest_instants_at_which_something_came_or_changed(books: Books):

@@ -17,6 +17,7 @@ from freshd.cli import app
 from freshd.compose.recovering import open_ledger
 from freshd.errors import FreshdError, StateInUse, StateUnusable
 from freshd.ledger.database import SCHEMA_VERSION, Database
+from freshd.ledger.history import SqliteHistory
 from freshd.ledger.troubles import LedgerLocked, LedgerNotWritable
 from freshd.state import StateDirectory
 from freshd.stores import server
@@ -320,6 +321,22 @@ def test_a_ledger_that_is_older_than_its_index_catches_up_and_embeds_nothing(hom
     home.restart()
     assert home.embedded_by() == 0
     assert home.divergent() == 0
+
+
+def test_who_follows_the_changes_hears_of_a_gap_once_an_older_ledger_is_brought_back(home: Home):
+    home.reindex()
+    old = keep_ledger(home)
+    change_much(home)
+    home.reindex()
+    newest = SqliteHistory(home.whole.database).last_seq()
+    bring_back(home, old)
+    for n in range(newest):
+        home.write(f"docs/later/{n:02}.md")
+    home.reindex()
+    history = SqliteHistory(home.whole.database)
+    assert history.last_seq() > newest
+    assert not history.is_gapless(newest)
+    assert history.is_gapless(history.entries(newest, 1)[0].seq)
 
 
 def test_a_text_that_was_put_back_meanwhile_is_not_missed(home: Home):

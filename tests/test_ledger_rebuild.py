@@ -22,6 +22,7 @@ from freshd.errors import CollectionMismatch, ConfigError, FreshdError, StateInU
 from freshd.ledger.database import Database
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.generations import SqliteGenerations
+from freshd.ledger.history import SqliteHistory
 from freshd.model import ChunkId, DocumentId, Point, Relabel, SourceName
 from freshd.state import StateDirectory
 from tests.kit import forked
@@ -139,6 +140,18 @@ def test_nothing_is_embedded_afterwards_and_nothing_differs(home: Home):
     assert home.divergent() == 0
     assert set(home.reindex()["docs"].became.values()) <= {"touched"}  # files so new that they are read once more
     assert {path.name for path in (home.state / "index").glob("*/")} == {home.whole.generations.current.record.name}
+
+
+def test_who_follows_the_changes_hears_of_a_gap_and_of_no_number_twice(home: Home):
+    newest = SqliteHistory(home.whole.database).last_seq()
+    rebuild(home)
+    for n in range(newest + 1):
+        home.write(f"docs/later/{n:02}.md")
+    home.reindex()
+    history = SqliteHistory(home.whole.database)
+    assert not history.is_gapless(newest)
+    assert len(history.entries(newest)) > newest, "it counted as far as the former one"
+    assert history.is_gapless(history.entries(newest, 1)[0].seq)
 
 
 def test_search_answers_before_any_source_was_listed_and_no_source_counts_as_fresh(home: Home):

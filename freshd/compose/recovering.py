@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager, suppress
 
 from freshd.compose.verifying import Parts
 from freshd.errors import StateError
-from freshd.ledger import seal
+from freshd.ledger import history, seal
 from freshd.ledger.database import Database
 from freshd.ledger.takeover import Taken
 from freshd.logs import Event, get_logger
@@ -31,6 +31,8 @@ def caught_up(parts: Parts) -> bool:
             documents=believed.taken[Taken.APPLIED],
             in_doubt=believed.taken[Taken.UNKNOWN],
         )
+    if not fits or parts.database.recall(history.COPIED):
+        history.part(parts.database, parts.clock.now())
     seal.renew(parts.database, path)
     return not fits
 

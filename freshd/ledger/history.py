@@ -23,6 +23,9 @@ _FORGOTTEN_AT_ONCE = 5_000
 
 _GAP = "history_gap"
 
+COPIED = "history_copied"
+"""Remembered in a copy of a ledger: numbers that follow here were given out there as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -112,6 +115,19 @@ def mark_gap(tx: sqlite3.Connection) -> None:
     tx.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'history'")
     newest = "SELECT ?, seq FROM sqlite_sequence WHERE name = 'history'"
     tx.execute(f"INSERT OR REPLACE INTO meta {newest}", (_GAP,))
+
+
+def part(database: Database, now: datetime) -> None:
+    """Have numbers go on beyond all that another state of this ledger may have given out, and mark the gap there.
+
+    They rise by far fewer than one a microsecond, so that the time tells such a number.
+    """
+    with database.write() as tx:
+        is_unknown = "NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'history')"
+        tx.execute(f"INSERT INTO sqlite_sequence SELECT 'history', 0 WHERE {is_unknown}")
+        tx.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'history'", (to_us(now),))
+        mark_gap(tx)
+        tx.execute("DELETE FROM meta WHERE key = ?", (COPIED,))
 
 
 class SqliteHistory:
