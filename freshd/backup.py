@@ -256,7 +256,10 @@ class _Copying:
         try:
             with closing(Database(copy.ledger_path)) as ledger:
                 ledger.expect_whole()
-                seal.renew(ledger, copy.seal_path)
+                if self._original.is_embedded:
+                    seal.renew(ledger, copy.seal_path)
+                else:
+                    seal.part(ledger)
                 ledger.remember(history.COPIED, at)
                 held = SqliteSources(ledger)
                 states = [held.state(name) for name in held.names()]

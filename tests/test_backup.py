@@ -20,12 +20,14 @@ from freshd.backup import NOTE, PARTIAL, Original, back_up, check_place
 from freshd.cli import app
 from freshd.clock import SystemClock
 from freshd.errors import ConfigError, FreshdError, StateUnusable, StoreUnavailable
-from freshd.ledger.database import SCHEMA_VERSION
+from freshd.ledger import seal
+from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.history import SqliteHistory
 from freshd.state import StateDirectory
 from tests.daemon.instance import Instance, eventually
 from tests.kit import forked
 from tests.kit.home import Home, files
+from tests.qdrant_standin import Standin, serving
 
 N_DOCUMENTS = 12
 
@@ -224,7 +226,31 @@ def test_many_deletions_since_the_backup_are_held_once_it_is_put_back(home: Home
 def test_of_a_server_only_ledger_and_cache_are_copied(home: Home, tmp_path: Path):
     report = take(home, tmp_path / "copy", original=original(home, is_embedded=False))
     assert report["store"] == "server"
-    assert names_in(tmp_path / "copy") == {"ledger.db", "vectors.db", NOTE, "index", "index/seal"}
+    assert names_in(tmp_path / "copy") == {"ledger.db", "vectors.db", NOTE}
+
+
+def test_a_ledger_put_back_without_its_servers_points_believes_what_was_indexed_since(tmp_path: Path):
+    with serving() as standin, closing(Home(tmp_path / "home", hosted(standin))) as home:
+        home.write("docs/before.md")
+        home.reindex()
+        take(home, tmp_path / "copy", original=original(home, is_embedded=False))
+        home.write("docs/since.md")
+        home.reindex()
+        restore(home, tmp_path / "copy")
+        assert home.divergent() == 0
+        assert home.documents() == {"docs/before.md", "docs/since.md"}
+        assert home.embedded_by() == 0
+
+
+def test_the_ledger_of_such_a_backup_does_not_fit_where_it_was_taken_either(home: Home, tmp_path: Path):
+    """A process that is killed there leaves the seal as it was."""
+    take(home, tmp_path / "copy", original=original(home, is_embedded=False))
+    with closing(Database(tmp_path / "copy" / "ledger.db")) as ledger:
+        assert not seal.fits(ledger, StateDirectory(home.state).seal_path)
+
+
+def hosted(standin: Standin) -> str:
+    return f'[store]\nurl = "{standin.url}"\n' + files("docs", "docs")
 
 
 # Where it may go

@@ -38,6 +38,11 @@ def renew(database: Database, path: Path) -> None:
     database.remember(_KEY, seal)
 
 
+def part(database: Database) -> None:
+    """Give a ledger a seal that no index has: it was copied without its points."""
+    database.remember(_KEY, secrets.token_hex(16))
+
+
 def _read(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
