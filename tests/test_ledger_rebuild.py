@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -345,6 +346,32 @@ def test_of_several_generations_somebody_has_to_name_one(home: Home):
     assert (home.state / "index" / "knowledge-0").is_dir()
 
 
+def test_a_generation_that_the_former_ledger_only_kept_is_taken_and_stays(home: Home):
+    live = home.whole.generations.current.record
+    home.close()
+    with closing(Database(home.state / "ledger.db")) as ledger:
+        records = SqliteGenerations(ledger)
+        records.begin(live)
+        records.adopt(replace(live, name="knowledge-0"))
+        records.doom("knowledge-1")
+    assert rebuild(home, generation=live.name)["generation"] == live.name
+    with closing(Database(home.state / "ledger.db")) as ledger:
+        records = SqliteGenerations(ledger)
+        assert (records.live.name, records.doomed) == (live.name, ["knowledge-1"])
+    assert home.embedded_by() == 0
+    assert home.divergent() == 0
+
+
+def test_of_a_generation_that_is_gone_nothing_is_expected_of_the_one_that_is_there(home: Home):
+    """Neither its name nor the length of its vectors."""
+    live = home.whole.generations.current.record
+    home.close()
+    with closing(Database(home.state / "ledger.db")) as ledger:
+        SqliteGenerations(ledger).adopt(replace(live, name="knowledge-0", dimension=live.dimension + 1))
+    assert rebuild(home)["generation"] == live.name
+    assert home.embedded_by() == 0
+
+
 def test_without_an_index_there_is_nothing_to_make_one_from(home: Home):
     lose_ledger(home)
     shutil.rmtree(home.state / "index")
@@ -366,6 +393,20 @@ def test_a_servers_collection_is_taken_over_with_its_instance(tmp_path: Path):
         assert home.whole.ledger.instance == instance
         assert home.divergent() == 0
         assert _collection(standin) == collection
+        home.close()
+
+
+def test_on_a_server_nobody_names_a_generation(tmp_path: Path):
+    """Its alias does; another name that is given is not passed over."""
+    with serving() as standin:
+        home = Home(tmp_path / "home", f'[store]\nurl = "{standin.url}"\n' + files("docs", "docs"))
+        home.reindex()
+        home.close()
+        n_requests = len(standin.requests)
+        with pytest.raises(ConfigError, match="--generation: got 'other', expected none") as refused:
+            rebuild(home, generation="other")
+        assert "freshd ledger rebuild" in refused.value.hint
+        assert len(standin.requests) == n_requests
         home.close()
 
 

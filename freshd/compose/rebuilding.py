@@ -78,6 +78,7 @@ def rebuild_ledger(
     Raises:
         StateInUse: Another process works in the state directory.
         StateUnusable: There is no index to make it from.
+        ConfigError: There are several, or none of that name; or one was named, and the points are on a server.
         CollectionMismatch: The config names another model than the index was made with.
 
     """
@@ -88,7 +89,7 @@ def rebuild_ledger(
         confirm(present_ledger(state))
         former = _Former.read(state)
         embedder = open_embedder(config.embedding.model, state.models_dir, config.base)
-        index = _index(config, secrets, state, former, generation, embedder.dimension)
+        index = _index(config, secrets, state, former, generation, embedder)
         stack.callback(index.store.close)
         index.store.open(index.owner)
         live = former.live if former.live is not None and former.live.name == index.generation else None
@@ -100,7 +101,8 @@ def rebuild_ledger(
             records = SqliteGenerations(database)
             records.adopt(live)
             for name in former.others:
-                records.doom(name)
+                if name != live.name:
+                    records.doom(name)
 
         survey = stack.enter_context(closing(Survey(index.store, MOST_TOKENS)))
         place = Place(state.ledger_path, state.seal_path)
@@ -143,6 +145,10 @@ class _Former:
             return cls(live, (*doomed, *([beside.name] if beside else [])))
         return cls()
 
+    def dimension(self, name: str, embedder: Embedder) -> int:
+        """Give the length of a generation's vectors; that of the config's model where nothing says so."""
+        return self.live.dimension if self.live is not None and self.live.name == name else embedder.dimension
+
 
 def _named(name: str, config: Config, embedder: Embedder, now: datetime) -> Generation:
     """Describe a generation of which nothing but the name is known, and the model that made it."""
@@ -160,12 +166,13 @@ def _index(
     state: StateDirectory,
     former: _Former,
     generation: str | None,
-    dimension: int,
+    embedder: Embedder,
 ) -> _Index:
-    if former.live is not None and generation in (None, former.live.name):
-        dimension = former.live.dimension
     if config.store.url is not None:
-        return _on_server(config, secrets, dimension)
+        if generation is not None:
+            what = f"--generation: got '{printable(generation)}', expected none: on a server the alias names it"
+            raise ConfigError(what, hint="freshd ledger rebuild")
+        return _on_server(config, secrets, former, embedder)
     there = {path.parent.name: path for path in sorted(state.index_dir.glob("*/identity.json"))}
     if not there:
         what = f"state directory {printable(str(state.path))}: got no index, expected one to make a ledger from"
@@ -181,7 +188,7 @@ def _index(
         what = f"index: got no generation '{printable(name)}', expected one of: {', '.join(map(printable, there))}"
         raise ConfigError(what, hint="freshd ledger rebuild --generation NAME")
     identity = _identity(there[name].read_text(encoding="utf-8"), name)
-    return _Index(EdgeStore(state.index_dir / name, dimension), name, identity)
+    return _Index(EdgeStore(state.index_dir / name, former.dimension(name, embedder)), name, identity)
 
 
 def _identity(text: str, name: str) -> str:
@@ -193,16 +200,16 @@ def _identity(text: str, name: str) -> str:
     raise StateUnusable(what, hint="restore a backup; or move the state directory away, then: freshd reindex")
 
 
-def _on_server(config: Config, secrets: Secrets, dimension: int) -> _Index:
+def _on_server(config: Config, secrets: Secrets, former: _Former, embedder: Embedder) -> _Index:
     from freshd.stores.server import ServerStore  # its client takes seconds to import
 
     check_store(config, secrets)
     key = secrets.qdrant_api_key.get_secret_value() if secrets.qdrant_api_key else None
     url, alias = str(config.store.url), config.store.collection
-    with closing(ServerStore(url, alias, dimension, api_key=key)) as server:
+    with closing(ServerStore(url, alias, embedder.dimension, api_key=key)) as server:
         found = server.whose()
     if found is None:
         what = f"collection '{alias}': got none of freshd's, expected one to make a ledger from"
         raise StateUnusable(what, hint="see that [store] url and collection are right, or: freshd reindex")
     name, owner = found
-    return _Index(ServerStore(url, name, dimension, api_key=key), name, owner)
+    return _Index(ServerStore(url, name, former.dimension(name, embedder), api_key=key), name, owner)
