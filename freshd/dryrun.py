@@ -116,6 +116,10 @@ class NullStore:
         """Have nothing to give back."""
         return False
 
+    def instead(self, instance: str) -> list[str]:
+        """Know of no other."""
+        return []
+
     def discard(self, instance: str) -> None:
         """Have nothing to delete."""
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,8 +17,11 @@ from rich.console import Console
 
 from freshd import compose, faults
 from freshd.cli import show
-from freshd.compose import Whole, generation, open_dry_run, open_whole
+from freshd.compose import Whole, generation, open_dry_run, open_whole, rebuilding
+from freshd.compose.rebuilding import rebuild_ledger
+from freshd.compose.recovering import GenerationReplaced
 from freshd.config import Secrets, load
+from freshd.daemon.live import Live
 from freshd.errors import CollectionMismatch, DocumentBusy, StateUnusable, StoreUnavailable
 from freshd.http.page.summary import facts
 from freshd.ledger.forgetting import SqliteForgetting
@@ -820,6 +824,98 @@ def test_a_store_that_died_keeps_no_other_from_being_closed(world: World):
             store.remove([ChunkId("00000000-0000-0000-0000-000000000007")])  # so that there is something to flush
             os.kill(store.child_pid, signal.SIGKILL)
     assert [store.child_pid for store in stores] == [None, None]
+
+
+# A ledger that was brought back from before a change of generation
+
+
+def test_an_old_ledger_makes_no_empty_generation_and_has_the_good_one_not_discarded(world: World):
+    """What rolled off its feed is nowhere but in that one; a ledger rebuilt from it knows all of it."""
+    with ledger_from_before_a_change(world) as news:
+        (second,) = world.index
+        refuses_and_is_rebuilt(world, news)
+        assert second in world.index
+
+
+def test_nor_does_a_forgetting_make_one_by_the_way(world: World):
+    with ledger_from_before_a_change(world) as news:
+        before = world.index
+        config = load(world.configure(SECOND, extra=news))
+        with (
+            mock.patch.object(compose, "open_embedder", world.model),
+            open_whole(config, Secrets(), must_open_store=False) as whole,
+            pytest.raises(GenerationReplaced),
+        ):
+            whole.remover().forget([(SOURCE, DocumentId("leave.md"))])
+        assert world.index == before
+
+
+def test_on_a_server_likewise(hosted: World, server: Standin):
+    with ledger_from_before_a_change(hosted) as news:
+        (second,) = collections(server)
+        refuses_and_is_rebuilt(hosted, news)
+        assert alias(server) == second
+
+
+def test_a_daemon_that_is_refused_so_says_it_and_goes_on(world: World):
+    with ledger_from_before_a_change(world) as news:
+        before = world.index
+        config = load(world.configure(SECOND, extra=news))
+        with (
+            mock.patch.object(compose, "open_embedder", world.model),
+            open_whole(config, Secrets(), must_open_store=False) as whole,
+            closing_live(whole) as live,
+        ):
+            eventually(lambda: "ledger calls live" in str(live.status()["store"]["error"]))
+            assert live.tick()
+        assert world.index == before
+
+
+@contextmanager
+def closing_live(whole: Whole) -> Iterator[Live]:
+    live = Live(whole)
+    live.start()
+    try:
+        yield live
+    finally:
+        live.stop()
+
+
+@contextmanager
+def ledger_from_before_a_change(world: World) -> Iterator[str]:
+    """Have only the generation of SECOND there, and a ledger that knows only that of FIRST; serve a feed."""
+    with ScriptedServer() as server:
+        news = f'[[sources]]\nname = "news"\ntype = "feed"\nurl = "{server.url("/feed")}"\n'
+        news += f'allow_private_hosts = ["{server.host}"]\n'
+        server.on("/feed", feed("elks", "moose"))
+        world.reindex(FIRST, extra=news)
+        ledger = world.root / ".freshd/ledger.db"
+        shutil.copy(ledger, world.root / "ledger.old")
+        server.on("/feed", feed("moose", "hares"))
+        world.reindex(SECOND, extra=news)
+        with world.whole(SECOND, extra=news, settings='[generations]\nkeep_for = "1ms"\n') as whole:
+            while whole.generations.advance(lambda: None):
+                pass
+        server.on("/feed", feed("moose", "wolves"))
+        for path in ledger.parent.glob("ledger.db*"):
+            path.unlink()
+        shutil.copy(world.root / "ledger.old", ledger)
+        yield news
+
+
+def refuses_and_is_rebuilt(world: World, news: str) -> None:
+    with pytest.raises(GenerationReplaced, match="which the ledger calls live") as refused:
+        world.reindex(SECOND, extra=news)
+    assert refused.value.exit_code == 12
+    assert "freshd ledger rebuild" in refused.value.hint
+    config = load(world.configure(SECOND, extra=news))
+    with mock.patch.object(rebuilding, "open_embedder", world.model):
+        rebuild_ledger(config, Secrets(), confirm=lambda _: None)
+    assert len(world.embedded(lambda: world.reindex(SECOND, extra=news))) == 1, "the wolves"
+    with world.whole(SECOND, extra=news) as whole:
+        found = {text for _, text in hits(whole, "all about animals")}
+        assert not whole.verify().by_source
+    assert {f"All about {name}." for name in ("elks", "moose", "hares", "wolves")} <= found
 
 
 # On a server

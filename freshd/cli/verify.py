@@ -72,7 +72,7 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> Verif
         ):
             try:
                 with or_not_verified():
-                    whole.store.open(whole.ledger.instance)  # and nothing more: a loss is told, or mended as asked
+                    whole.reach_store()  # and nothing more: a loss is told, or mended as asked
                 found = whole.repair(manner, is_guarded=not orphans) if repair else whole.verify(manner)
             except NotVerified as error:
                 error.hint = error.hint or _anew(config)

@@ -43,7 +43,11 @@ _NAMED_DIGITS = 8
 
 
 class KeptStore(PublicStore, Protocol):
-    """A store that can be deleted."""
+    """A store that can be deleted, or be gone while another one stands in its place."""
+
+    def instead(self, instance: str) -> list[str]:
+        """Name collections of an instance that are there while this one is not; none where it is, or nobody knows."""
+        ...
 
     def discard(self, instance: str) -> None:
         """Delete it; an absent one is no error."""

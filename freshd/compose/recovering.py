@@ -4,14 +4,42 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
+from freshd.compose.generation import KeptStore
 from freshd.compose.verifying import Parts
-from freshd.errors import StateError
+from freshd.errors import CollectionMismatch, StateError
 from freshd.ledger import history, seal
 from freshd.ledger.database import Database
 from freshd.ledger.takeover import Taken
 from freshd.logs import Event, get_logger
 from freshd.rebuild import Survey, believe
+from freshd.redaction import printable
 from freshd.state import StateDirectory
+
+
+class GenerationReplaced(CollectionMismatch):
+    """What the ledger calls live is gone, and another generation of its instance is there: ledger or index is older."""
+
+    exit_code = 12
+
+
+def are_one(parts: Parts) -> bool:
+    """Tell whether ledger and index were last used together."""
+    return seal.fits(parts.database, StateDirectory(parts.config.state_dir).seal_path)
+
+
+def expect_live(parts: Parts, live: str, store: KeptStore) -> None:
+    """Refuse to make a live generation anew, empty, while another is there that its ledger knows nothing of.
+
+    Raises:
+        GenerationReplaced: The ledger is from before the index's last change of generation, or from after it.
+
+    """
+    if not are_one(parts) and (others := store.instead(parts.ledger.instance)):
+        what = f"got {', '.join(map(printable, others))}, expected {printable(live)}, which the ledger calls live"
+        raise GenerationReplaced(
+            f"index: {what}: one of the two was brought back without the other",
+            hint="bring back the other one too; or stop freshd, then: freshd ledger rebuild   (from what is there)",
+        )
 
 
 def caught_up(parts: Parts) -> bool:
@@ -19,9 +47,8 @@ def caught_up(parts: Parts) -> bool:
 
     Renews their seal, so that a copy of either that was taken before is told apart from now on.
     """
-    path = StateDirectory(parts.config.state_dir).seal_path
-    fits = seal.fits(parts.database, path)
-    if not fits:
+    is_one = are_one(parts)
+    if not is_one:
         with closing(Survey(parts.store, parts.recipe.limits.max_tokens)) as survey:
             survey.read()
             believed = believe(parts.database, survey, parts.clock.now())
@@ -31,10 +58,10 @@ def caught_up(parts: Parts) -> bool:
             documents=believed.taken[Taken.APPLIED],
             in_doubt=believed.taken[Taken.UNKNOWN],
         )
-    if not fits or parts.database.recall(history.COPIED):
+    if not is_one or parts.database.recall(history.COPIED):
         history.part(parts.database, parts.clock.now())
-    seal.renew(parts.database, path)
-    return not fits
+    seal.renew(parts.database, StateDirectory(parts.config.state_dir).seal_path)
+    return not is_one
 
 
 @contextmanager

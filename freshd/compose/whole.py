@@ -10,7 +10,7 @@ from freshd import faults
 from freshd.clock import SystemClock
 from freshd.compose import verifying
 from freshd.compose.generation import Current, News, OpenGeneration
-from freshd.compose.recovering import caught_up
+from freshd.compose.recovering import caught_up, expect_live
 from freshd.compose.verifying import Manner
 from freshd.config import Config
 from freshd.embedder import missing_bytes
@@ -177,7 +177,7 @@ class Whole:
             get_logger().warning(Event.EXPUNGE_DELAYED, error=str(error))
 
     def open_store(self) -> None:
-        """Open the store, where `open_whole` was told not to; idempotent.
+        """Open the store and put right what it lost, where `open_whole` was told not to; idempotent.
 
         A ledger that was brought back from earlier without its index, or the reverse, believes the store.
         A store that holds less than the ledger says lost some of it, or was made anew:
@@ -185,10 +185,10 @@ class Whole:
 
         Raises:
             StoreUnavailable: It does not answer now.
-            CollectionMismatch: It belongs to another instance.
+            CollectionMismatch: It belongs to another instance, or the ledger to another generation.
 
         """
-        self.store.open(self.ledger.instance)
+        self.reach_store()
         self.generations.current.store.publish()
         if caught_up(self):
             self._put_back("ledger and index were not brought back together")
@@ -198,6 +198,12 @@ class Whole:
             self._put_back(str(loss))
         if disk_shortage(self.config) is None:
             self.removal.finish()  # what a former process began to forget
+
+    def reach_store(self) -> None:
+        """Open the store and nothing more, whatever it lost; idempotent. Raises as `open_store` does."""
+        live = self.generations.current
+        expect_live(self, live.record.name, live.store)
+        live.store.open(self.ledger.instance)
 
     def _put_back(self, error: str) -> None:
         """Have everything written again that the store does not hold."""
@@ -265,7 +271,7 @@ class Whole:
         shortage = disk_shortage(self.config)
         if shortage is not None:
             raise shortage
-        self.store.open(self.ledger.instance)  # idempotent, and nothing more: a loss is no matter here
+        self.reach_store()  # a loss is no matter here
         return work()
 
     def scheduler(self, observer: Observer, cannot_write: Callable[[], FreshdError | None]) -> Scheduler:

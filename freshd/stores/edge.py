@@ -218,6 +218,13 @@ class EdgeStore:
     def publish(self) -> None:
         """Do nothing: nobody else reads the directory."""
 
+    def instead(self, instance: str) -> list[str]:
+        """Name directories of an instance beside this one, where this one holds no shard."""
+        if (self._path / IDENTITY).exists():
+            return []
+        there = sorted(path.parent for path in self._path.parent.glob(f"*/{IDENTITY}"))
+        return [path.name for path in there if _owner(path) == instance]
+
     def discard(self, instance: str) -> None:
         """Delete the directory; an absent one is no error. What says whose it is goes last.
 

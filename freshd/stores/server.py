@@ -119,6 +119,15 @@ class ServerStore:
         """Do nothing: the server rewrites its files when its optimiser sees fit."""
         return 0
 
+    def instead(self, instance: str) -> list[str]:
+        """Name the instance's collection that the alias stands for, where this one is not there."""
+        with self._guarded():
+            if self._alias is None or self._client.collection_exists(self._collection):
+                return []
+            name = aliases.stands_for(self._client, self._alias)
+            is_ours = name is not None and _owner(self._client.get_collection(name)) == instance
+            return [name] if name is not None and is_ours else []
+
     def discard(self, instance: str) -> None:
         """Delete the collection; an absent one is no error.
 
