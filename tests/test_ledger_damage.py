@@ -10,17 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from freshd import compose
 from freshd.cli import app
 from freshd.compose.recovering import open_ledger
-from freshd.errors import FreshdError, StateInUse, StateUnusable
+from freshd.errors import FreshdError, StateInUse, StateUnusable, StoreError
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.history import SqliteHistory
 from freshd.ledger.troubles import LedgerLocked, LedgerNotWritable
 from freshd.state import StateDirectory
 from freshd.stores import server
+from freshd.verify import NotVerified
 from tests.kit.home import Home, files
 from tests.kit.world import copy_sparse
 from tests.qdrant_standin import Standin, serving
@@ -365,6 +368,60 @@ def test_an_old_ledger_deletes_nothing_that_the_guard_would_hold(home: Home):
     home.reindex()
     assert len(home.documents()) == N_DOCUMENTS + 40
     assert len(home.whole.ledger.held("docs")) == 40
+
+
+def test_a_repair_before_any_start_removes_nothing_that_a_start_would_have_believed(home: Home):
+    home.reindex()
+    old = keep_ledger(home)
+    home.write("docs/new.md")
+    home.reindex()
+    bring_back(home, old)
+    (home.root / "docs/new.md").unlink()
+    verify(home, "--repair")
+    assert "docs/new.md" in home.documents()
+    assert home.divergent() == 0
+
+
+def test_a_verify_before_any_start_changes_nothing_and_does_not_name_a_repair(home: Home):
+    home.reindex()
+    old = keep_ledger(home)
+    home.write("docs/new.md")
+    home.reindex()
+    bring_back(home, old)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="differ in 1 point") as told:
+            verify(home)
+        assert told.value.hint.startswith("freshd reindex ")
+    assert home.embedded_by() == 0
+    assert home.divergent() == 0
+
+
+def test_a_repair_of_a_lost_index_before_any_start_says_what_puts_it_back(home: Home):
+    home.reindex()
+    home.close()
+    shutil.rmtree(home.state / "index")
+    with pytest.raises(NotVerified) as told:
+        verify(home, "--repair")
+    assert told.value.hint.startswith("freshd reindex ")
+    assert home.embedded_by() == 0
+    assert home.divergent() == 0
+
+
+def test_what_an_index_lost_beside_its_own_ledger_is_told_with_the_repair(home: Home):
+    home.reindex()
+    home.whole.store.remove([next(iter(texts(home)))])
+    home.whole.store.flush()
+    home.close()
+    with pytest.raises(StoreError, match="differ in 1 point") as told:
+        verify(home)
+    assert told.value.hint == "freshd verify --repair"
+
+
+def verify(home: Home, *options: str) -> None:
+    """In this process, as the first command after whatever happened; with the model that the home has."""
+    home.close()
+    with mock.patch.object(compose, "open_embedder", return_value=home.embedder):
+        app(["verify", *options, "--config", str(home.root / "freshd.toml")], standalone_mode=False)
 
 
 def test_an_index_that_is_older_than_its_ledger_is_brought_up_to_date_and_embeds_nothing(home: Home):

@@ -20,6 +20,7 @@ from freshd.wording import duration
 
 _SHOWN_EXAMPLES = 10
 _NOT_VERIFIED = 3
+_BELIEVE = "freshd reindex   (ledger or index was brought back without the other: what the index holds is believed)"
 
 
 def verify(
@@ -35,17 +36,18 @@ def verify(
     if orphans and not repair:
         raise ConfigError("--orphans: got no --repair, expected it along with it", hint="freshd verify --help")
     loaded = load(config)
-    report = _verify(loaded, deep=deep, repair=repair, orphans=orphans)
+    report, is_one = _verify(loaded, deep=deep, repair=repair, orphans=orphans)
     if as_json:
         print_json(report)
     else:
         _show(report)
     if n := show.divergent(report):
-        hint = _mend(loaded, report, deep, repair)
+        hint = _mend(loaded, report, deep, repair) if is_one else _BELIEVE
         raise StoreError(f"index and ledger differ in {show.counted(n, 'point')}", hint=hint)
 
 
-def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> VerifyReport:
+def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> tuple[VerifyReport, bool]:
+    """Give the report, and whether ledger and index are of one time: what differs is damage only then."""
     with ProgressTalk(talk, "points") as progress:
         daemon = connect(StateDirectory(config.state_dir))
         if daemon is not None:
@@ -55,7 +57,7 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> Verif
 
             with interruptible("the daemon goes on with it"):
                 try:
-                    return daemon.verify(hear, deep=deep, repair=repair, orphans=orphans)
+                    return daemon.verify(hear, deep=deep, repair=repair, orphans=orphans), True
                 except JobFailed as error:
                     error.hint = error.hint or (_anew(config) if error.exit_code == _NOT_VERIFIED else "")
                     raise
@@ -72,6 +74,8 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> Verif
         ):
             try:
                 with or_not_verified():
+                    if repair and not whole.is_one:
+                        whole.open_store()  # as a start does: the ledger believes the index first
                     whole.reach_store()  # and nothing more: a loss is told, or mended as asked
                 found = whole.repair(manner, is_guarded=not orphans) if repair else whole.verify(manner)
             except NotVerified as error:
@@ -80,7 +84,7 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> Verif
             if not sum(found.left.values()) and (n := Proofs(whole.database).in_doubt(whole.clock.now())):
                 what = f"could not verify {show.counted(n, 'point')}: an attempt may or may not have written them"
                 raise NotVerified(what, hint="freshd reindex   (writes again what is not there)")
-            return remember_verify(whole.database, found)
+            return remember_verify(whole.database, found), whole.is_one
 
 
 def _show(report: VerifyReport) -> None:

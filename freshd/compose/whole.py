@@ -10,7 +10,7 @@ from freshd import faults
 from freshd.clock import SystemClock
 from freshd.compose import verifying
 from freshd.compose.generation import Current, News, OpenGeneration
-from freshd.compose.recovering import caught_up, expect_live
+from freshd.compose.recovering import are_one, caught_up, expect_live
 from freshd.compose.verifying import Manner
 from freshd.config import Config
 from freshd.embedder import missing_bytes
@@ -175,6 +175,11 @@ class Whole:
                 pass
         except StoreUnavailable as error:
             get_logger().warning(Event.EXPUNGE_DELAYED, error=str(error))
+
+    @property
+    def is_one(self) -> bool:
+        """Whether ledger and index were last used together; `open_store` makes them one."""
+        return are_one(self)
 
     def open_store(self) -> None:
         """Open the store and put right what it lost, where `open_whole` was told not to; idempotent.
