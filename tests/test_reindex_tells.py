@@ -255,12 +255,12 @@ def test_a_disk_that_fills_up_in_the_middle_ends_the_run_before_its_next_batch(
     for n in range(N_PAGES, 100):
         world.write(f"page{n}.md", f"# Page {n}\n\nText of page {n}.\n")
     shortages = iter([None, StoreUnavailable("full")])
-    monkeypatch.setattr("freshd.compose.whole.disk_shortage", lambda _: next(shortages))
 
     def documents(whole: Whole) -> int:
         return whole.sources.state(SourceName("docs")).documents
 
     with open_whole(load(world.root / "freshd.toml"), Secrets()) as whole:
+        monkeypatch.setattr("freshd.compose.whole.disk_shortage", lambda _: next(shortages))
         with pytest.raises(StoreUnavailable, match="full"):
             whole.reindexer().run()
         assert documents(whole) == 64
