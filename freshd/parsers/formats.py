@@ -32,6 +32,7 @@ from freshd.parsers import (
     text,
     unseen,
     visibility,
+    workbook,
 )
 from freshd.parsers.media import Format
 
@@ -51,12 +52,12 @@ _SIGNS: Final = {Format.OFFICE: "a zip archive with [Content_Types].xml", Format
 
 _MODULES: Final = (
     *(archive, binary, encoding, front_matter, html, html_tree, looking, markdown, media, office, office_visibility),
-    *(pdf, rendering, rst, rst_inline, signs, text, unseen, visibility),
+    *(pdf, rendering, rst, rst_inline, signs, text, unseen, visibility, workbook),
 )
 _LIBRARIES: Final = (
     *("charset-normalizer", "lxml", "markdown-it-py", "pyyaml"),
     # What writes the Markdown of office documents and PDFs, and what reads them for it.
-    *("markitdown", "beautifulsoup4", "markdownify", "mammoth", "openpyxl", "pandas"),
+    *("markitdown", "beautifulsoup4", "markdownify", "mammoth", "openpyxl"),
     *("pdfminer.six", "pdfplumber", "python-pptx"),
 )
 

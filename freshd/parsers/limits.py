@@ -33,8 +33,18 @@ def expect_readable(text: str) -> None:
         ParseError: It is.
 
     """
-    _expect(len(text), MAX_TEXT_CHARACTERS, "characters of text")
+    expect_characters(len(text))
     _expect(text.count("\n"), MAX_LINES, "lines")
+
+
+def expect_characters(number: int) -> None:
+    """Refuse a text by its length alone, before it is written.
+
+    Raises:
+        ParseError: It would be too large to be taken apart.
+
+    """
+    _expect(number, MAX_TEXT_CHARACTERS, "characters of text")
 
 
 def expect_bounded(parsed: ParsedDocument) -> None:
@@ -44,7 +54,7 @@ def expect_bounded(parsed: ParsedDocument) -> None:
         ParseError: It did.
 
     """
-    _expect(len(parsed.text), MAX_TEXT_CHARACTERS, "characters of text")
+    expect_characters(len(parsed.text))
     _expect(len(parsed.blocks), MAX_BLOCKS, "paragraphs and headings")
 
 

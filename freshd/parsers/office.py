@@ -1,6 +1,6 @@
-"""Word, PowerPoint and Excel to Markdown by markitdown, and from there to blocks as any Markdown.
+"""Word and PowerPoint to Markdown by markitdown, Excel by `workbook.py`, and from there to blocks as any Markdown.
 
-    archive, judged ─▶ without what is hidden ─▶ markitdown ─▶ Markdown ─▶ blocks
+    archive, judged ─▶ without what is hidden ─▶ Markdown ─▶ blocks
 
 Lines are those of the Markdown, since an office document has none of its own.
 markitdown is given bytes only, and only the one converter that is meant: no path, no address, no plugin, no model.
@@ -21,8 +21,9 @@ from freshd.parsers.encoding import clean
 from freshd.parsers.limits import expect_readable
 from freshd.parsers.markdown import parse_markdown
 from freshd.parsers.office_visibility import without_hidden
+from freshd.parsers.workbook import markdown_of_workbook, mended_sheets
 
-VERSION = "office-1"
+VERSION = "office-2"
 
 _MAIN_PARTS: Final = (("word/", ".docx"), ("ppt/", ".pptx"), ("xl/", ".xlsx"))
 _CORE: Final = "docProps/core.xml"
@@ -35,8 +36,6 @@ _PLAIN: Final = {"escape_underscores": False, "escape_asterisks": False}
 # Pictures cannot be followed, by data or by a made-up name; what they show in words can be read.
 _IMAGE = re.compile(r"!\[([^\]\n]*)\]\([^()\n]*\)")
 _SLIDE_NUMBER = re.compile(r"^<!-- Slide number: \d+ -->$", re.MULTILINE)
-# What pandas calls a cell, or the head of a column, that is empty.
-_EMPTY_CELL = re.compile(r"(?<=\|) (?:NaN|Unnamed: \d+|NaT) (?=\|)")
 
 
 def parse_office(content: bytes) -> ParsedDocument:
@@ -56,6 +55,7 @@ def parse_office(content: bytes) -> ParsedDocument:
     kind = _kind_of(archive)
     sources = dict(archive.xml_parts())
     changed = without_hidden(archive, sources)
+    changed |= mended_sheets({**sources, **changed})
     text = _markdown_of(archive.replaced(changed) if changed else content, kind)
     expect_readable(text)
     parsed = parse_markdown(text)
@@ -82,13 +82,10 @@ def _own_title(sources: Mapping[str, bytes]) -> str | None:
 
 
 def _markdown_of(content: bytes, kind: str) -> str:
-    """Have markitdown write Markdown."""
-    from markitdown import StreamInfo
-
-    converter = _converters()[kind]()
+    """Write a document as Markdown."""
     try:
-        result = converter.convert(io.BytesIO(content), StreamInfo(extension=kind), **_PLAIN)
-    except MemoryError:
+        return clean(markdown_of_workbook(content)) if kind == ".xlsx" else _converted(content, kind)
+    except (MemoryError, ParseError):
         raise
     except Exception as error:  # its readers have a type for every cause, without a common root
         said = " ".join(str(error).split())[:300] or type(error).__name__
@@ -96,14 +93,13 @@ def _markdown_of(content: bytes, kind: str) -> str:
             f"got a {_NAMES[kind]} that cannot be read ({type(error).__name__}: {said}), expected an intact one",
             hint="open it in its program and save it again, or leave it out with `exclude`",
         ) from error
-    text = _IMAGE.sub(r"\1", clean(result.markdown))
-    if kind == ".xlsx":
-        text = _EMPTY_CELL.sub("  ", text)
-    return _SLIDE_NUMBER.sub("", text)
 
 
-def _converters() -> Mapping[str, Any]:
-    """Load markitdown's converters, by the extension each is for."""
-    from markitdown.converters import DocxConverter, PptxConverter, XlsxConverter
+def _converted(content: bytes, kind: str) -> str:
+    """Have markitdown write Markdown."""
+    from markitdown import StreamInfo
+    from markitdown.converters import DocxConverter, PptxConverter
 
-    return {".docx": DocxConverter, ".pptx": PptxConverter, ".xlsx": XlsxConverter}
+    converters: Mapping[str, Any] = {".docx": DocxConverter, ".pptx": PptxConverter}
+    result = converters[kind]().convert(io.BytesIO(content), StreamInfo(extension=kind), **_PLAIN)
+    return _SLIDE_NUMBER.sub("", _IMAGE.sub(r"\1", clean(result.markdown)))

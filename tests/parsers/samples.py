@@ -96,6 +96,16 @@ def saved(document: object) -> bytes:
     return buffer.getvalue()
 
 
+def edited(content: bytes, name: str, before: bytes, after: bytes) -> bytes:
+    """A document with other words in one of its parts."""
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        parts: dict[str, str | bytes] = {part: packed.read(part) for part in packed.namelist()}
+    source = parts[name]
+    assert isinstance(source, bytes)
+    assert before in source
+    return archive({**parts, name: source.replace(before, after)})
+
+
 def presentation(*slides: tuple[str, str]) -> object:
     """Slides of a title and a text each."""
     made = Presentation()

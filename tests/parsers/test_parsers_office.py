@@ -1,10 +1,23 @@
 """Office documents and PDFs: their words under their headings, recognised whatever they are called."""
 
+from datetime import datetime, time, timedelta
+
 import pytest
 
 from freshd.errors import ParseError
 from freshd.parsers import Parsers
-from tests.parsers.samples import archive, docx, paragraph, pdf, presentation, samples, saved, word_parts, workbook
+from tests.parsers.samples import (
+    archive,
+    docx,
+    edited,
+    paragraph,
+    pdf,
+    presentation,
+    samples,
+    saved,
+    word_parts,
+    workbook,
+)
 
 WORDPROCESSING = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
@@ -35,6 +48,71 @@ def test_a_workbook_gives_a_table_for_each_sheet_under_its_name(parse, paths):
     assert paths(parsed)["| Room | Seats |\n| --- | --- |\n| Oslo | 12 |"] == ("Rooms",)
     assert ("Keys",) in paths(parsed).values()
     assert "NaN" not in parsed.text
+
+
+CELLS = {
+    "number as text": ("00123", "00123"),
+    "exponent as text": ("1e5", "1e5"),
+    "number of many digits": (1234567.891, "1234567.891"),
+    "whole number as a fraction": (12.0, "12"),
+    "sum of fractions": (0.1 + 0.2, "0.3"),
+    "tiny number": (0.00001234, "1.234E-05"),
+    "large number": (1e20, "1E+20"),
+    "date": (datetime.fromisoformat("2024-05-06"), "2024-05-06"),
+    "date and time": (datetime.fromisoformat("2024-05-06 07:08"), "2024-05-06 07:08:00"),
+    "time": (time(9, 30), "09:30:00"),
+    "duration": (timedelta(hours=26, minutes=3), "26:03:00"),
+    "truth": (True, "TRUE"),
+    "error": ("#N/A", "#N/A"),
+    "line break": ("Open the valve\nClose the pump", "Open the valve Close the pump"),
+    "line break of Windows": ("Open_x000D_\nClose", "Open Close"),
+    "escape as it is typed": ("_x005F_x0041_", "_x0041_"),
+    "bar": ("this | that", r"this \| that"),
+    "backslash before a bar": ("a\\|b", r"a\\|b"),
+    "markup": ("<b> & ![*x*](y)", "<b> & ![*x*](y)"),
+    **{f"the word {word}": (word, word) for word in ("NA", "N/A", "None", "null", "NaN", "Unnamed: 0")},
+}
+
+
+@pytest.mark.parametrize(("value", "seen"), CELLS.values(), ids=CELLS)
+def test_a_cell_is_read_as_it_is_seen(parse, blocks, value, seen):
+    parsed = parse(saved(workbook([["Key", "Seen"], ["first", value], [value, None]])))
+    assert blocks(parsed)[1] == ("table", f"| Key | Seen |\n| --- | --- |\n| first | {seen} |\n| {seen} |  |")
+
+
+def test_a_column_with_a_gap_keeps_its_numbers_and_heads_of_one_name_keep_it(parse, blocks):
+    parsed = parse(saved(workbook([["Dup", "Dup", "Dup"], [1001, None, 1], [1002, 7, None]])))
+    assert blocks(parsed)[1][1].splitlines() == [
+        *("| Dup | Dup | Dup |", "| --- | --- | --- |"),
+        *("| 1001 |  | 1 |", "| 1002 | 7 |  |"),
+    ]
+
+
+def test_rows_and_columns_that_show_nothing_are_left_out(parse, blocks):
+    made = workbook([[None, "Room", None, " ", "Seats"], [], [None, "Oslo", None, "", 0]])
+    made.create_sheet("Empty")
+    assert blocks(parse(saved(made))) == [
+        ("heading", "## Plan"),
+        ("table", "| Room | Seats |\n| --- | --- |\n| Oslo | 0 |"),
+        ("heading", "## Empty"),
+    ]
+
+
+def test_a_formula_is_the_result_that_was_saved_with_it(parse):
+    sheet = edited(saved(workbook([["Sum"], ["=1+1"]])), "xl/worksheets/sheet1.xml", b"<v></v>", b"<v>2</v>")
+    assert parse(sheet).text.endswith("| Sum |\n| --- |\n| 2 |")
+
+
+def test_cells_outside_what_a_sheet_claims_to_take_are_read(parse):
+    content = saved(workbook([["Room", "Seats"], ["Oslo", 12]]))
+    assert "| Oslo | 12 |" in parse(edited(content, "xl/worksheets/sheet1.xml", b'ref="A1:B2"', b'ref="A1"')).text
+
+
+def test_a_workbook_that_misspells_how_it_shows_zeros_is_read(parse):
+    content = edited(
+        saved(workbook([["Room"]])), "xl/worksheets/sheet1.xml", b"<sheetView ", b'<sheetView showZeroes="0" '
+    )
+    assert "| Room |" in parse(content).text
 
 
 def test_a_presentation_gives_the_text_of_each_slide_under_its_title(parse, paths):
