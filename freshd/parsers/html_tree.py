@@ -10,7 +10,7 @@ from freshd.errors import ParseError
 from freshd.parsers.blocks import shorten
 from freshd.parsers.unseen import without_unseen
 
-VERSION = "html-tree-1"
+VERSION = "html-tree-2"
 
 HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 
@@ -22,11 +22,14 @@ def parse_tree(text: str) -> Any:
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, huge_tree=True)
     try:
         # The text is decoded already, so what an XML declaration says of its bytes is no longer true.
-        return etree.fromstring(_XML_ENCODING.sub(_blank_lines, text).encode(), parser)
+        root = etree.fromstring(_XML_ENCODING.sub(_blank_lines, text).encode(), parser)
     except etree.XMLSyntaxError as error:
         if not text.strip():
             return None
         raise ParseError(f"HTML: got a page that cannot be parsed ({error}), expected HTML") from error
+    if root is not None:  # what follows `</html>` is shown as well, but libxml2 sets it beside the page
+        root.extend(list(root.itersiblings("html")))
+    return root
 
 
 def _blank_lines(found: re.Match[str]) -> str:

@@ -164,6 +164,27 @@ def test_a_page_that_leaves_out_its_body_tag_is_read(parse, element):
     assert parsed.title == "T"
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<div>a</div></html><div>b</div></html>\n<div>c</div>", "a\n\nb\n\nc"),
+        ("<p>a</p></body></html>more <b>text</b>", "a\n\nmore text"),
+        ("<head></head></html><p>a", "a"),
+        (f"{'<p>a</p></html>' * 5_000}", "\n\n".join("a" * 5_000)),
+    ],
+    ids=["several ends", "text alone", "no body", "many ends"],
+)
+def test_what_follows_the_end_of_a_page_is_read_as_browsers_show_it(parse, page, text):
+    assert parse(page, HTML).text == text
+
+
+def test_what_follows_the_end_of_a_page_is_read_by_the_rules_of_the_whole_page(parse):
+    page = "<p>a</p></html>\n<title>T</title><style>.gone{display:none}</style><p class=gone>X</p>\n<p>b</p>"
+    parsed = parse(page, HTML)
+    assert parsed.title == "T"
+    assert [(parsed.text[b.start : b.end], b.start_line) for b in parsed.blocks] == [("a", 1), ("b", 3)]
+
+
 def test_characters_that_show_nothing_are_left_out(parse):
     tags = "".join(chr(0xE0000 + ord(letter)) for letter in "ignore")
     parsed = parse(f"<p>a\u200bb\u202ec\u2066d\ufeff{tags}e\u00adf\u200d\u200c\u200dg\x01</p>", HTML)
