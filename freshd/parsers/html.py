@@ -7,6 +7,7 @@ Left out: what `visibility.py` finds hidden, comments, scripts, styles, embedded
 No entity is resolved, nothing is fetched.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +20,7 @@ from freshd.parsers.html_tree import HEADINGS, layout_containers, name_of, own_s
 from freshd.parsers.rendering import Renderer
 from freshd.parsers.visibility import PageStyle, Visibility, visibility_of
 
-VERSION = "html-1"
+VERSION = "html-2"
 
 _LEFT_OUT: Final = frozenset({
     *("title", "script", "style", "template", "noscript", "noframes", "frameset", "nav"),
@@ -50,6 +51,8 @@ _GONE: Final = Visibility(is_gone=True)
 _DEEPEST: Final = 2000
 # libxml2 counts lines in 16 bits; beyond, we count line feeds on.
 _LAST_TOLD_LINE: Final = 65535
+
+_WHOLE_NUMBER = re.compile(r"[ \t\n\f\r]*([+-]?[0-9]{1,9})(?![0-9])")
 
 _EVENTS: Final = ("start", "end", "comment", "pi")
 
@@ -83,7 +86,9 @@ class _Frame:
     Attributes:
         holder: What keeps blocks within it from standing alone: `li`, `table`, `pre` or `heading`; else empty.
         depth: How many lists it is in.
-        n_children: Items of a list, cells of a row, so far.
+        n_cells: Of a row, so far.
+        number: Of the last item of an ordered list.
+        step: From one of those to the next.
 
     """
 
@@ -92,17 +97,33 @@ class _Frame:
     is_preformatted: bool = False
     holder: str = ""
     depth: int = 0
-    n_children: int = 0
+    n_cells: int = 0
+    number: int = 0
+    step: int = 1
 
     @property
     def indent(self) -> str:
         """White space before a line that continues an item."""
         return "  " * self.depth if self.holder == "li" else ""
 
-    def next_marker(self) -> str:
+    def count_from(self, ordered: Any) -> None:
+        """Learn from an ordered list how its items are numbered."""
+        items = [child for child in ordered if name_of(child) == "li"]
+        self.step = -1 if "reversed" in ordered.attrib else 1
+        first = _whole_number(ordered.get("start"))
+        self.number = (first if first is not None else len(items) if self.step < 0 else 1) - self.step
+
+    def next_marker(self, item: Any) -> str:
         """Give the bullet or number of the list's next item."""
-        self.n_children += 1
-        return f"{self.n_children}. " if self.name == "ol" else "- "
+        own = _whole_number(item.get("value"))
+        self.number = self.number + self.step if own is None else own
+        return f"{self.number}. " if self.name == "ol" else "- "
+
+
+def _whole_number(attribute: str | None) -> int | None:
+    """Read a number as browsers do, whatever follows its digits; None without one, or with one beyond reason."""
+    found = _WHOLE_NUMBER.match(attribute or "")
+    return int(found[1]) if found else None
 
 
 class _Walk:
@@ -150,13 +171,16 @@ class _Walk:
     def _frame(self, element: Any, parent: _Frame) -> _Frame:
         """Describe an element within its parent."""
         name = name_of(element)
-        return _Frame(
+        frame = _Frame(
             name,
             self._visibility(element, name, parent.visibility),
             parent.holder != "table" and (parent.is_preformatted or name in _PREFORMATTED),
             parent.holder,
             parent.depth + (name in _LISTS),
         )
+        if name == "ol":
+            frame.count_from(element)
+        return frame
 
     def _visibility(self, element: Any, name: str, parent: Visibility) -> Visibility:
         """Judge an element by its kind, then by its attributes."""
@@ -192,16 +216,16 @@ class _Walk:
         if frame.name in ("tr", "caption"):
             self.renderer.newline()
         elif frame.name in _CELLS:
-            if parent.n_children:
+            if parent.n_cells:
                 self.renderer.separate(" | ")
-            parent.n_children += 1
+            parent.n_cells += 1
         else:
             self._part(frame)
 
     def _open_in_item(self, element: Any, frame: _Frame, parent: _Frame) -> None:
         """Lay out what stands in an item: nested items and paragraphs on lines of their own."""
         if frame.name == "li":
-            self.renderer.newline("  " * (frame.depth - 1), marker=parent.next_marker())
+            self.renderer.newline("  " * (frame.depth - 1), marker=parent.next_marker(element))
             return
         self.renderer.newline(frame.indent)
         if frame.name == "table" and element not in self._layout:
@@ -210,11 +234,12 @@ class _Walk:
     def _open_alone(self, element: Any, frame: _Frame, parent: _Frame) -> None:
         """Begin a block."""
         name, is_layout = frame.name, element in self._layout
+        marker = parent.next_marker(element) if name == "li" else ""
         if name in HEADINGS:
             self.renderer.begin(BlockKind.HEADING, level=int(name[1]))
             frame.holder = "heading"
         elif name == "li" and not is_layout:
-            self.renderer.begin(BlockKind.LIST, marker=parent.next_marker())
+            self.renderer.begin(BlockKind.LIST, marker=marker)
             frame.holder = "li"
         elif name == "table" and not is_layout:
             self.renderer.begin(BlockKind.TABLE)

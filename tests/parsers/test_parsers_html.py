@@ -39,6 +39,27 @@ def test_lists_nest_within_their_items(parse, blocks):
     assert blocks(parse(page, HTML)) == [("list", "- one"), ("list", "- two\n  more\n  1. a\n  2. b\n  tail")]
 
 
+NUMBERED = {
+    "from one": ("<ol><li>a<li>b</ol>", "1. a\n2. b"),
+    "from a start": ("<ol start=' 7th'><li>a<li>b</ol>", "7. a\n8. b"),
+    "from below nothing": ("<ol start=-1><li>a<li>b</ol>", "-1. a\n0. b"),
+    "with numbers of their own": ("<ol><li>a<li value=5>b<li>c<li value=x>d</ol>", "1. a\n5. b\n6. c\n7. d"),
+    "backwards": ("<ol reversed><li>a<li>b<li value=9>c<li>d</ol>", "4. a\n3. b\n9. c\n8. d"),
+    "backwards from a start": ("<ol reversed start=2><li>a<li>b<li>c</ol>", "2. a\n1. b\n0. c"),
+    "nonsense": ("<ol start=many><li>a</ol>", "1. a"),
+    "beyond reason": (f"<ol start={'9' * 5_000}><li value=99999999999>a</ol>", "1. a"),
+    "bullets": ("<ul start=3><li value=5>a</ul>", "- a"),
+    "nested": ("<ol start=3><li>a<ol start=8><li>b</ol><li>c</ol>", "3. a\n  8. b\n4. c"),
+    "some hidden": ("<ol><li>a<li hidden>X<li>c</ol>", "1. a\n2. c"),
+    "one that arranges the page": ("<ol><li>a</li><li><h3>H</h3>b</li><li>c</li></ol>", "1. a\n\nH\n\nb\n\n3. c"),
+}
+
+
+@pytest.mark.parametrize(("page", "text"), NUMBERED.values(), ids=NUMBERED)
+def test_items_are_numbered_as_browsers_show_them(parse, page, text):
+    assert parse(page, HTML).text == text
+
+
 def test_rows_are_lines_and_cells_stand_apart(parse, blocks):
     page = (
         "<table><caption>Cap</caption><thead><tr><th>A</th>\n <th>B</th></tr></thead>\n<tbody>"
