@@ -15,7 +15,7 @@ import yaml
 from freshd.parsers.blocks import Lines, shorten
 from freshd.parsers.encoding import clean
 
-VERSION = "front-matter-1"
+VERSION = "front-matter-2"
 
 _MOST_LINES: Final = 500
 _MOST_CHARACTERS: Final = 64 * 1024
@@ -48,8 +48,9 @@ def read_front_matter(lines: Lines) -> FrontMatter:
     try:
         values = tomllib.loads(source) if lines[0].startswith("+") else yaml.load(source, _PlainLoader)  # noqa: S506
         return _describe({} if values is None else values, end + 1)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+    except (yaml.YAMLError, ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError):
         # ValueError: also TOML errors, impossible dates, integers too long to print.
+        # Arithmetic, attributes and look-ups: what yaml's constructors fail with where a tag does not fit its value.
         return FrontMatter()
 
 
@@ -103,5 +104,13 @@ def _plain(value: Hashable | Any) -> str:
     if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, tuple, dict)) for item in value):
         return ", ".join(map(_plain, value))
     if isinstance(value, (list, tuple, dict)):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(_with_plain_keys(value), ensure_ascii=False, default=str)
     return str(value)
+
+
+def _with_plain_keys(value: Any) -> Any:
+    """Write the keys that JSON does not know, such as dates, as a person would."""
+    if isinstance(value, dict):
+        known = (str, int, float, bool, type(None))
+        return {key if isinstance(key, known) else _plain(key): _with_plain_keys(inner) for key, inner in value.items()}
+    return list(map(_with_plain_keys, value)) if isinstance(value, (list, tuple)) else value

@@ -86,6 +86,18 @@ def test_yaml_front_matter_is_title_and_metadata(parse, left_out):
     assert left_out(parsed).startswith("--- title")
 
 
+def test_front_matter_may_have_dates_for_keys(parse):
+    parsed = parse(
+        "---\ntitle: Notes\n2024-01-01: new\nreleases:\n  2024-01-01: first\n  1: [2024-02-01: second]\n---\n# Body\n",
+        MARKDOWN,
+    )
+    assert parsed.title == "Notes"
+    assert parsed.metadata == {
+        "2024-01-01": "new",
+        "releases": '{"2024-01-01": "first", "1": [{"2024-02-01": "second"}]}',
+    }
+
+
 def test_toml_front_matter_is_title_and_metadata(parse):
     parsed = parse('+++\ntitle = "T"\nweight = 2\ndate = 1979-05-27T07:32:00Z\n+++\nbody\n', MARKDOWN)
     assert parsed.title == "T"
@@ -103,6 +115,10 @@ def test_toml_front_matter_is_title_and_metadata(parse):
         "---\n" + "[" * 2000 + "\n---\nbody\n",
         "---\nn: " + "9" * 5000 + "\n---\nbody\n",
         "---\nx: !!python/object:os.system {}\n---\nbody\n",
+        '---\nx: !!int ""\n---\nbody\n',
+        "---\nx: !!bool perhaps\n---\nbody\n",
+        "---\nx: !!timestamp soon\n---\nbody\n",
+        "---\nx: 1" + ":1" * 300 + ".5\n---\nbody\n",
         "---\n" + "k: v\n" * 5000 + "---\nbody\n",
     ],
 )
