@@ -12,7 +12,7 @@ from freshd.chunker.units import Run, Scale, refined
 from freshd.errors import ParseError
 from freshd.model import Chunk, ChunkId, Digest, DocumentId, ParsedDocument, SourceName
 
-CHUNKER = "local-cuts/1"
+CHUNKER = "local-cuts/2"
 """Identity of the rules in this room; part of the recipe, so it changes whenever their result could."""
 
 _CHUNK_IDS = uuid.UUID("5a0e6f0c-6c1b-5d0e-9a43-6f5f4e1c7d21")
@@ -121,7 +121,6 @@ def _named(text: str, runs: Iterable[Run], document: str) -> Iterator[Chunk]:
     times_seen: Counter[Digest] = Counter()
     for ordinal, run in enumerate(runs):
         start, end = run.span
-        last = run.units[-1]
         embedded_text = run.embedded_text(text)
         digest = text_digest(embedded_text)
         yield Chunk(
@@ -130,7 +129,7 @@ def _named(text: str, runs: Iterable[Run], document: str) -> Iterator[Chunk]:
             start=start,
             end=end,
             start_line=run.units[0].line,
-            end_line=min(last.line + text.count("\n", last.start, end), last.last_line),
+            end_line=run.units[-1].last_line,
             heading_path=run.heading_path,
             text=text[start:end],
             embedded_text=embedded_text,

@@ -20,7 +20,10 @@ class Unit:
     """What a cut never goes through: a block, or a piece of one that is too large. Its edges are not blank.
 
     Attributes:
-        line: Of its start in the source; what newlines say is capped at `last_line`.
+        line: Its first in the source.
+        last_line: Its last.
+        is_verbatim: Its newlines are those of the source, so that its pieces have lines of their own;
+            in a text that was rendered anew all of them have the lines of the whole.
         level: Which of its kind's splitters comes next, should it be too large.
         badness: How bad a cut before it is: 0 between blocks, else one more than the level that split it off.
         weight: In tokens, special ones left out; 0 until it is known.
@@ -32,6 +35,7 @@ class Unit:
     line: int
     last_line: int
     kind: BlockKind
+    is_verbatim: bool
     level: int = 0
     badness: int = 0
     weight: int = 0
@@ -93,8 +97,12 @@ class Scale:
 def block_unit(text: str, block: Block) -> Unit:
     """A block that is not blank as a unit, not weighed yet."""
     start, end = _trimmed(text, block.start, block.end)
-    line = min(block.start_line + text.count("\n", block.start, start), block.end_line)
-    return Unit(start, end, line, block.end_line, block.kind)
+    line, last_line = block.start_line, block.end_line
+    is_verbatim = text.count("\n", block.start, block.end) == last_line - line
+    if is_verbatim:
+        line += text.count("\n", block.start, start)
+        last_line = line + text.count("\n", start, end)
+    return Unit(start, end, line, last_line, block.kind, is_verbatim)
 
 
 def refined(text: str, runs: Sequence[Run], scale: Scale) -> list[Run]:
@@ -134,13 +142,15 @@ def _pieces(text: str, unit: Unit) -> Iterator[Unit]:
         for level in range(unit.level, len(splitters))
         if (starts := [at for at in splitters[level](body) if at < len(body)])
     )
-    badness, line, counted = unit.badness, unit.line, unit.start
+    badness, line, last_line, counted = unit.badness, unit.line, unit.last_line, unit.start
     for begin, past in pairwise([0, *starts, len(body)]):
         start, end = _trimmed(text, unit.start + begin, unit.start + past)
         if start < end:
-            line = min(line + text.count("\n", counted, start), unit.last_line)
-            counted = start
-            yield Unit(start, end, line, unit.last_line, unit.kind, level + 1, badness)
+            if unit.is_verbatim:
+                line += text.count("\n", counted, start)
+                last_line = line + text.count("\n", start, end)
+                counted = start
+            yield Unit(start, end, line, last_line, unit.kind, unit.is_verbatim, level + 1, badness)
             badness = level + 1
 
 
