@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-VERSION = "visibility-1"
+VERSION = "visibility-2"
 
 _FAR_AWAY_PX: Final = 500
 _PX_PER_UNIT: Final = {"": 1.0, "px": 1.0, "pt": 4 / 3, "em": 16.0, "rem": 16.0, "%": 16.0, "vw": 16.0, "vh": 16.0}
@@ -37,6 +37,7 @@ _NAMED_COLOURS: Final = {
     "grey": "#808080",
     "snow": "#fffafa",
 }
+_STRETCHING: Final = frozenset({"text-overflow", "flex", "flex-grow"})
 _MOST_STYLE_CHARACTERS: Final = 4000
 _MOST_RULES_PER_KEY: Final = 100
 """Rules looked at for one class, id or element name: pages have a few, and every element pays for each."""
@@ -182,7 +183,7 @@ def _is_gone(tag: str, attributes: Mapping[str, str], style: Mapping[str, str], 
     if style.get("display", "none" if page.hides(tag, attributes) else "") == "none":
         return True
     return bool(style) and (
-        style.get("content-visibility") == "hidden" or _is_see_through(style) or _is_off_screen(style)
+        style.get("content-visibility") == "hidden" or _is_see_through(style) or _is_off_screen(tag, style)
     )
 
 
@@ -194,7 +195,7 @@ def _is_see_through(style: Mapping[str, str]) -> bool:
     return float(length[1]) / (100 if length[2] == "%" else 1) < _UNREADABLE_OPACITY
 
 
-def _is_off_screen(style: Mapping[str, str]) -> bool:
+def _is_off_screen(tag: str, style: Mapping[str, str]) -> bool:
     """Tell whether an element is moved out of sight, clipped away or squeezed to nothing."""
     sides = ["text-indent", "margin-left", "margin-top"]
     if style.get("position") in ("absolute", "fixed"):
@@ -206,8 +207,16 @@ def _is_off_screen(style: Mapping[str, str]) -> bool:
     if _FAR_TRANSFORM.search(style.get("transform", "")) or _EMPTY_CLIP.match(style.get("clip-path", "")):
         return True
     is_cut = any(style.get(name) in ("hidden", "clip") for name in ("overflow", "overflow-x", "overflow-y"))
-    sizes = ("height", "width", "max-height", "max-width")
-    return is_cut and any(name in style and abs(_in_px(style[name], 99)) <= 1 for name in sizes)
+    return is_cut and any(name in style and abs(_in_px(style[name], 99)) <= 1 for name in _true_sizes(tag, style))
+
+
+def _true_sizes(tag: str, style: Mapping[str, str]) -> Iterator[str]:
+    """Yield the sizes that an element has where its style sets them: a table, or a flexible row, may make it wider."""
+    yield from ("height", "max-height")
+    if not _STRETCHING & style.keys():
+        yield "width"
+        if tag not in ("td", "th"):
+            yield "max-width"
 
 
 def _in_px(value: str, otherwise: float = 0.0) -> float:

@@ -124,6 +124,8 @@ HIDDEN = {
     "clip": "<p style='position:absolute;clip:rect(0,0,0,0)'>X</p>",
     "clip path": "<p style='clip-path: inset(100%)'>X</p>",
     "squeezed": "<p style='height:0;overflow:hidden'>X</p>",
+    "squeezed in width": "<p style='max-width:0;overflow:hidden'>X</p>",
+    "squeezed in height, with an ellipsis": "<p style='max-height:0;overflow:hidden;text-overflow:ellipsis'>X</p>",
     "moved": "<p style='transform: translateX(-9999px)'>X</p>",
     "same colour": "<p style='color:#fff;background-color:white'>X</p>",
     "same colour, as numbers": "<p style='color: rgb(0, 0, 0); background: #000 none'>X</p>",
@@ -158,6 +160,12 @@ SHOWN = {
     "a little to the left": "<p style='position:absolute;left:-10px'>X</p>",
     "half transparent": "<p style='opacity:.5'>X</p>",
     "overflow with a height": "<p style='height:10em;overflow:hidden'>X</p>",
+    "cell cut with an ellipsis": (
+        "<table><tr><td style='max-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap'>X</table>"
+    ),
+    "cell as wide as its column": "<table><tr><td style='max-width:0;overflow:hidden'>X</table>",
+    "flexible box": "<div style='display:flex'><div style='width:0;flex-grow:1;overflow:hidden'>X</div></div>",
+    "flexible box, in short": "<div style='display:flex'><div style='width:0;flex:1;overflow:hidden'>X</div></div>",
     "rule for print alone": "<p class=printonly>X</p>",
     "rule overridden by a stronger one": "<p class='tab on'>X</p>",
     "rule overridden by the element": "<p class=gone style='display:block'>X</p>",
