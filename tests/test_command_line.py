@@ -339,6 +339,17 @@ def test_a_passage_of_a_document_that_cannot_be_indexed_as_it_is_now_says_so():
     assert shown(is_stale=True)[-2].endswith(", but stale: its newest state could not be indexed")
 
 
+def test_tabs_of_a_passage_are_shown_as_wide_as_they_are():
+    assert shown(text="func main() {\n\tfmt.Println(1)\n}")[2] == "           fmt.Println(1)"
+    assert shown(text="a\tb")[1] == "   a       b"
+
+
+def test_what_programs_read_is_written_as_it_is():
+    written = io.StringIO()
+    Output(file=written, width=20).write("> \tindented, and longer than the line [bold]is[/]\n")
+    assert written.getvalue() == "> \tindented, and longer than the line [bold]is[/]\n"
+
+
 def test_a_passage_of_blanks_says_so_and_no_line_ends_in_blanks():
     assert shown(text=" \n\t\n")[1] == "   (nothing but blanks)"
     assert shown(text="\n\nfirst  \n\nsecond\n\na\nb\nc")[1:6] == ["   first", "", "   second", "", "   … 3 more lines"]

@@ -41,7 +41,8 @@ class Output(Console):
 
         """
         with self._explained():
-            self.out(text, highlight=False, end="")
+            self.file.write(text)
+            self.file.flush()
 
     def on_broken_pipe(self) -> None:
         """End quietly: whoever read has seen enough."""
@@ -53,6 +54,8 @@ class Output(Console):
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except BrokenPipeError:
+            self.on_broken_pipe()
         except OSError as error:
             self._hush()
             if not self.stderr:

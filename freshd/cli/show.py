@@ -175,7 +175,7 @@ def hits(answer: SearchAnswer, console: Console) -> None:
         if titles := _titles(hit):
             head.append(f"  {printable(titles)}", "not bold dim")
         console.print(head)
-        lines = [line.rstrip() for line in hit["text"].splitlines()]
+        lines = [line.expandtabs().rstrip() for line in hit["text"].splitlines()]
         lines = list(dropwhile(lambda line: not line, lines)) or ["(nothing but blanks)"]
         for line in lines[:_SHOWN_LINES]:
             console.print(Text(f"   {printable(line)}" if line else ""))
