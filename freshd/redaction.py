@@ -13,11 +13,13 @@ _SECRET_ENDINGS = ("api_key", "apikey", "private_key", "access_key")
 
 # The last `@` before the path ends the userinfo, even where a password wrongly holds another one.
 _USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]*@")
-# No name begins within another, since none holds a `?`: each character is looked at once, whatever the text.
+# A name that tells of no secret is passed over whole: each character is looked at once, whatever the text.
 _QUERY_SECRET = re.compile(
-    r"""(?ix) (?<= [?&;] ) (?= [^?=&;\#\s"'<>]*?
-            (?: token | key | secret | passw | pwd | auth | signature | \bsig\b | credential | session ) )
-        ( [^?=&;\#\s"'<>]++ = ) [^&;\#\s"'<>]+"""
+    r"""(?ix) (?<= [?&;] ) (?:
+            (?= [^=&;\#\s"'<>]*?
+                (?: token | key | secret | passw | pwd | auth | signature | \bsig\b | credential | session ) )
+            ( [^=&;\#\s"'<>]++ = ) [^&;\#\s"'<>]+
+        | [^=&;\#\s"'<>]++ )"""
 )
 
 
@@ -37,7 +39,11 @@ def is_secret_key(key: str) -> bool:
 
 def without_url_secrets(text: str) -> str:
     """Mask userinfo and query secrets of every URL in a text; what is not a URL stays as it is."""
-    return _QUERY_SECRET.sub(rf"\g<1>{MASK}", _USERINFO.sub(f"{MASK}@", text))
+    return _QUERY_SECRET.sub(_masked, _USERINFO.sub(f"{MASK}@", text))
+
+
+def _masked(found: re.Match[str]) -> str:
+    return f"{found[1]}{MASK}" if found[1] else found[0]
 
 
 def printable(text: str) -> str:

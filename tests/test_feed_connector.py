@@ -259,9 +259,18 @@ def test_relative_links_are_resolved_and_foreign_schemes_are_no_links(world):
         (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="utf-16"?>').encode("utf-16"), RSS),
         (rss(item("1", "Grüße – “x”")).decode().encode("utf-16-be"), RSS),
         (rss(item("1", "Grüße – “x”")).decode().encode("utf-32"), RSS),
+        (rss(item("1", "Grüße – “x”")).decode().encode("utf-32-le"), RSS),
         (rss(item("1", "Grüße – “x”")), {"Content-Type": "text/plain; charset=nonsense"}),
+        (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="utf-16"?>').encode(), RSS),
+        (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="utf-16"?> ').encode(), RSS),
+        (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="unicode_escape"?>').encode(), RSS),
+        (rss(item("1", "Grüße – “x”")) + bytes(512), RSS),
+        (rss(item("1", "Grüße – “x”")).replace(b"<rss", b"<!DOCTYPE rss SYSTEM 'http://x.example/[a].dtd'><rss"), RSS),
     ],
-    ids=["text/xml", "BOM", "declared 1252", "charset 1252", "UTF-16", "UTF-16BE", "UTF-32", "nonsense charset"],
+    ids=[
+        *("text/xml", "BOM", "declared 1252", "charset 1252", "UTF-16", "UTF-16BE", "UTF-32", "UTF-32LE"),
+        *("nonsense charset", "called UTF-16", "called UTF-16, one longer", "called escapes", "zeros", "brackets"),
+    ],
 )
 def test_encodings_are_found_and_a_wrong_label_is_still_a_whole_feed(body, headers, world):
     """Complete means read to its end; a wrong media type or charset takes nothing away."""
@@ -673,6 +682,29 @@ def test_what_stands_before_the_first_element_is_left_out(before, world):
     refs, report = listed(connector)
     assert [connector.read(ref).content.decode() for ref in refs] == ["Grüße – “x”"]
     assert report.is_complete
+
+
+def test_a_character_cut_in_two_costs_the_field_it_is_in_and_no_other(world):
+    """As a program that counts bytes shortens a text; and that is no edit of all the others."""
+    whole = rss(item("1", "Grüße – “x”") + item("2", "Öl und Übermut"))
+    world.serve(whole.replace("Ü".encode(), b"\xc3"))
+    found = [document.content.decode() for document in documents(world.connector()).values()]
+    assert found[0] == "Grüße – “x”"
+    assert found[1] != "Öl und Übermut"
+
+
+@pytest.mark.parametrize(
+    ("label", "codec", "text"),
+    [
+        ("Shift_JIS", "cp932", "①髙い山"),
+        ("x-sjis", "cp932", "高い山"),
+        ("gbk", "gb18030", "㐂山"),
+        ("euc-kr", "cp949", "똠방"),
+    ],
+)
+def test_a_charset_of_the_east_is_read_as_what_is_written_in_its_name(label, codec, text, world):
+    world.serve(rss(item("1", text)).decode().replace("?>", f' encoding="{label}"?>').encode(codec))
+    assert [one.content.decode() for one in documents(world.connector()).values()] == [text]
 
 
 @pytest.mark.parametrize("title", ["C: <![1] trick", "<![ b", "<![foo[ b", "<b>x</b> <![1"])

@@ -555,6 +555,24 @@ def test_a_scope_shows_one_document_or_one_folder(root):
         assert source.is_gone(DocumentId(nothing)) is True
 
 
+def test_a_document_that_is_spelled_otherwise_is_gone_where_the_disk_finds_it_all_the_same(root, monkeypatch):
+    """As on vfat and on CIFS: else a rename that changes only the case would wait for ever."""
+    (root / "Sub").mkdir()
+    (root / "Sub" / "README.md").write_text("text")
+    source = files(root)
+    real = os.stat
+
+    def stat(name, *, dir_fd=None, **options):
+        if dir_fd is not None:
+            fold = os.fsdecode(name).casefold()
+            name = next((one for one in os.listdir(dir_fd) if one.casefold() == fold), name)
+        return real(name, dir_fd=dir_fd, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    ids = ("Sub/README.md", "Sub/Readme.md", "Sub/nothing.md")
+    assert [source.is_gone(DocumentId(one)) for one in ids] == [False, True, True]
+
+
 def test_a_document_is_gone_when_something_else_took_its_place(root):
     grow(root, "a.md", "b.md", "c.md", "d/x.md")
     source = files(root)

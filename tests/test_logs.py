@@ -236,6 +236,8 @@ def test_value_under_a_secret_key_is_masked_at_any_depth():
             "https://a.org/?access_token=*** then http://***@b.org",
         ),
         ("https://a.org/?page=2?token=abc", "https://a.org/?page=2?token=***"),
+        ("https://a.org/?token?x=a", "https://a.org/?token?x=***"),
+        ("https://a.org/?secret?x?y=a&b=1", "https://a.org/?secret?x?y=***&b=1"),
         ("https://a.org/??token=a?b;sig=c", "https://a.org/??token=***;sig=***"),
         (f"https://a.org/?{'x' * 300}_token=abc", f"https://a.org/?{'x' * 300}_token=***"),
         ("someone@example.org asked for token=abc", "someone@example.org asked for token=abc"),

@@ -9,11 +9,12 @@ from unittest import mock
 
 import pytest
 
+from connectors.files import FilesConnector
 from freshd import compose, faults
 from freshd.compose import Whole, open_whole
 from freshd.config import Secrets, load
 from freshd.embedder import open_embedder
-from freshd.model import SourceName
+from freshd.model import Document, DocumentRef, SourceName
 from freshd.scheduler import Tally
 from freshd.verify import Verified
 from tests.kit import forked
@@ -161,6 +162,26 @@ def test_a_deleted_document_is_found_no_more(world: World):
     (world.root / "docs/travel.md").unlink()
     assert world.reindex().documents["deleted"] == 1
     assert "travel.md" not in {document_id for document_id, _, _ in world.hits("who books trains?")}
+
+
+def test_a_document_that_vanishes_between_the_look_and_the_reading_is_looked_at_once_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Else the run would end well, and leave its former text behind."""
+    world.write("short.md", "# Short\n\nIt lives for a moment.\n")
+    world.reindex()
+    world.write("short.md", "# Short\n\nIt lives for another one.\n")
+    read = FilesConnector.read
+
+    def read_too_late(self: FilesConnector, ref: DocumentRef) -> Document:
+        if ref.document_id == "short.md":
+            (world.root / "docs/short.md").unlink(missing_ok=True)
+        return read(self, ref)
+
+    monkeypatch.setattr(FilesConnector, "read", read_too_late)
+    tally = world.reindex()
+    assert (tally.documents["deleted"], tally.errors) == (1, [])
+    assert not [hit for hit in world.hits("lives for a moment") if hit[0] == "short.md"]
 
 
 def test_a_source_that_vanishes_deletes_nothing(world: World):

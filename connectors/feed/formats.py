@@ -5,7 +5,7 @@ import contextlib
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -42,8 +42,8 @@ _TOO_MANY_ATTRIBUTES = re.compile(rb"""<[^\s<>/]++(?:\s++[^\s=<>"']++\s*+=\s*+(?
 # Of blank lines, declarations and `encoding=` feedparser's own patterns take the square of the length, or more.
 # What does not end takes all that follows with it, so that this takes no longer than the feed is long.
 _PROLOG = re.compile(
-    rb"(?:[^<]++|<\?(?>.*?\?>|.*)|<!--(?>.*?-->|.*)|<!DOCTYPE[^\[<>]*+(?:\[(?>.*?\]\s*+>|.*))?+|<(?![a-z_]))*+",
-    re.IGNORECASE | re.DOTALL,
+    rb"""(?xis) (?: [^<]++ | <\?(?>.*?\?>|.*) | <!--(?>.*?-->|.*)
+        | <!DOCTYPE (?:[^\[<>"']++|"[^"]*+"|'[^']*+')*+ (?:\[(?>.*?\]\s*+>|.*))?+ | <(?![a-z_]) )*+"""
 )
 
 _ENCODING = re.compile(rb"""\A\s*+<\?xml\s[^<>]*?\sencoding\s*+=\s*+["']([\w.:-]+)""")
@@ -54,12 +54,17 @@ _FIRST_BYTES = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
+    b"<\0\0\0": "utf-32-le",
+    b"\0\0\0<": "utf-32-be",
     b"<\0": "utf-16-le",
     b"\0<": "utf-16-be",
 }
-_WIDER = {"gb2312": "gb18030"}
-_NAMES_ONLY = frozenset({"idna", "punycode"})
-"""Encodings of host names, whose decoding takes the square of the length."""
+_WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949"}
+"""What feeds of these charsets are written in, by the names of Python's codecs."""
+
+_ALIASES = {"x-sjis": "shift_jis"}
+_NO_CHARSETS = re.compile(r"idna|punycode|(?:raw-)?unicode-escape|undefined|utf-(?:7|16|32).*")
+"""Codecs for Python's own purposes, some of which take the square of the length; and what the first bytes tell."""
 
 # Nobody here asks who wrote an entry, and feedparser looks for a mail address there in the square of its length.
 feedparser.mixin._FeedParserMixin._sync_author_detail = lambda *_: None
@@ -165,14 +170,19 @@ def _text_of(body: FeedBody) -> str:
     content = body.content
     sniffed = [encoding for first, encoding in _FIRST_BYTES.items() if content.startswith(first)]
     own = [label.decode() for label in _ENCODING.findall(content[:_ENCODING_BYTES])]
-    for label in (*sniffed, body.encoding or "", *own, "utf-8"):
-        try:
-            encoding = codecs.lookup(_WIDER.get(label.lower(), label)).name
-            if encoding not in _NAMES_ONLY:
-                return content.decode(encoding)
-        except (LookupError, ValueError):  # ValueError covers bytes that are no text of it
-            continue
-    return content.decode("cp1252", "replace")
+    for encoding in (*sniffed, *_codecs_of([body.encoding or "", *own]), "utf-8"):
+        with contextlib.suppress(ValueError):  # bytes that are no text of it
+            return content.decode(encoding)
+    return content.decode("latin-1")  # from which feedparser mends, field by field, what is UTF-8 but for a few bytes
+
+
+def _codecs_of(labels: Iterable[str]) -> Iterator[str]:
+    """Yield the codecs that labels mean, but for those that no text is written in."""
+    for label in labels:
+        with contextlib.suppress(LookupError, ValueError):
+            name = codecs.lookup(_ALIASES.get(label.lower(), label)).name
+            if not _NO_CHARSETS.fullmatch(name):
+                yield _WIDER.get(name, name)
 
 
 def _cut(body: FeedBody, version: str) -> str:
@@ -183,7 +193,7 @@ def _cut(body: FeedBody, version: str) -> str:
 def _is_whole(feed: Mapping[str, Any], content: bytes) -> bool:
     """Tell a cut body from one that is only wrong somewhere, in its encoding or its media type."""
     is_flawed = isinstance(feed.get("bozo_exception"), SAXException)
-    return not is_flawed or _END_OF_FEED.search(content[-_TAIL_BYTES:]) is not None
+    return not is_flawed or _END_OF_FEED.search(content[-_TAIL_BYTES:].rstrip(b"\0")) is not None
 
 
 def _xml_entry(raw: Mapping[str, Any], base: str) -> Entry:

@@ -113,10 +113,22 @@ class FilesConnector:
         with closing(self._found(document_id, None)) as found:
             try:
                 # A document below it, not itself, means that a folder took its place.
-                return next(found).document_id != document_id
+                return next(found).document_id != document_id or not self._is_spelled_so(document_id)
             except StopIteration as end:
                 report: ListingReport = end.value
                 return report.is_complete and not report.unreadable
+
+    def _is_spelled_so(self, document_id: DocumentId) -> bool:
+        """Tell whether that is a document's own name, where a file system finds it by others too; in doubt it is."""
+        place = os.fsencode(self._root)
+        for name in names.parts(document_id):
+            try:
+                if name not in os.listdir(place):
+                    return False
+            except OSError:
+                return True
+            place = os.path.join(place, name)
+        return True
 
     def watch(self, on_hint: Callable[[Hint], None]) -> Watch:
         """Begin to watch; a tree that cannot be watched gives a watch that says why."""

@@ -109,7 +109,7 @@ def _follow(config: Config, place: str, wanted: _Wanted, show: Callable[[ChangeE
         if told.change is not None:
             show(told.change)
         else:
-            talk.print("some changes are forgotten: [history] keep_for", style="yellow", markup=False)
+            talk.print("some changes are not remembered any more", style="yellow", markup=False)
 
 
 def _told(config: Config, place: str, wanted: _Wanted) -> Iterator[Told]:

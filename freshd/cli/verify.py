@@ -25,7 +25,12 @@ _BELIEVE = "freshd reindex   (ledger or index was brought back without the other
 
 def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Hold vectors against the cache or the model, too.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, and nothing else.")] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Mend what differs; a ledger that was brought back from earlier believes the index first."
+        ),
+    ] = False,
     orphans: Annotated[
         bool, typer.Option("--orphans", help="With --repair: remove orphans even where the guard holds them.")
     ] = False,

@@ -54,6 +54,8 @@ _PAGE = 256
 _RESERVED_FILES = 100
 """Files that must still be creatable: a batch makes a handful, a new collection some fifty."""
 
+_FREE_SOME = "free some disk space"
+
 _LEAST_BYTES, _LEAST_FILES = 8 * 2**20, 20
 """Without which not even what is there can be opened: SQLite makes files of its own beside it."""
 
@@ -201,8 +203,15 @@ class Whole:
             expect_points(Proofs(self.database), self.store)
         except PointsLost as loss:
             self._put_back(str(loss))
-        if disk_shortage(self.config) is None:
-            self.removal.finish()  # what a former process began to forget
+        self._finish_forgetting()
+
+    def _finish_forgetting(self) -> None:
+        """Take out what a former process began to forget; where that cannot be done now, nothing is shown of it."""
+        try:
+            if disk_shortage(self.config) is None:
+                self.removal.finish()
+        except StoreUnavailable as error:
+            get_logger().warning(Event.EXPUNGE_DELAYED, error=str(error))
 
     def reach_store(self) -> None:
         """Open the store and nothing more, whatever it lost; idempotent. Raises as `open_store` does."""
@@ -329,10 +338,11 @@ def cannot_open(config: Config) -> StoreUnavailable | None:
     if not state.path.exists():
         return None
     free, free_files = state.free_bytes(), state.free_inodes()
-    needed = _LEAST_BYTES + missing_bytes(config.embedding.model, state.models_dir)
+    needed = min(_LEAST_BYTES, config.disk.reserve_bytes) + missing_bytes(config.embedding.model, state.models_dir)
     if free >= needed and (free_files is None or free_files >= _LEAST_FILES):
         return None
-    return disk_shortage(config)
+    got = f"{free >> 20} MiB free, expected at least the {needed >> 20} MiB that opening it takes"
+    return disk_shortage(config) or StoreUnavailable(f"{_place(config)}: {got}", hint=_FREE_SOME)
 
 
 def disk_shortage(config: Config) -> StoreUnavailable | None:
@@ -340,11 +350,15 @@ def disk_shortage(config: Config) -> StoreUnavailable | None:
     state, reserve = StateDirectory(config.state_dir), config.disk.reserve_bytes
     free, free_files = state.free_bytes(), state.free_inodes()
     if free < reserve:
-        got, hint = f"{free >> 20} MiB free", "free some disk space, or lower [disk] reserve_bytes"
+        got, hint = f"{free >> 20} MiB free", f"{_FREE_SOME}, or lower [disk] reserve_bytes"
         expected = f"at least the reserve of {reserve >> 20} MiB"
     elif free_files is not None and free_files < _RESERVED_FILES:
         got, hint = f"room for {free_files} more files", "delete some files on that disk, or move state_dir"
         expected = f"room for {_RESERVED_FILES}"
     else:
         return None
-    return StoreUnavailable(f"state directory {config.state_dir}: {got}, expected {expected}", hint=hint)
+    return StoreUnavailable(f"{_place(config)}: {got}, expected {expected}", hint=hint)
+
+
+def _place(config: Config) -> str:
+    return f"state directory {config.state_dir}"

@@ -330,7 +330,7 @@ class Generations(Generic[G]):
             idle = [one for one in self._former if not self._users[one.record.name]]
             self._former = [one for one in self._former if one not in idle]
         for one in idle:
-            one.close()
+            _close(one)
 
     def _discard(self, name: str) -> None:
         """Delete a collection that the ledger has let go of."""

@@ -152,6 +152,14 @@ class PendingChanges:
             for row in found
         ]
 
+    def awaits_a_look(self, source: SourceName, now: datetime) -> bool:
+        """Tell whether a document is put off although nothing failed: it was not as it had been recorded."""
+        found = self._database.read(
+            "SELECT 1 FROM pending WHERE source = ? AND is_held = 0 AND error IS NULL AND due_at > ? LIMIT 1",
+            (source, to_us(now)),
+        )
+        return bool(found)
+
     def settled_below(self, source: SourceName, places: Iterable[str]) -> int:
         """Count the documents at or below some places that the index holds and of which nothing is pending."""
         return sum(

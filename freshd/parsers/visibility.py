@@ -23,6 +23,7 @@ _LENGTH = re.compile(r"([+-]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}))(px|pt|em|rem|%
 _FAR_TRANSFORM = re.compile(r"translate[^(]*\([^)]*-\d{4,}|scale[xy]?\(\s*0(?:\.0*)?\s*[,)]")
 _EMPTY_CLIP = re.compile(r"rect\(\s*[01](?:px)?[\s,]+[01](?:px)?[\s,]|inset\(\s*(?:50|100)%|circle\(\s*0")
 _FONT_OF_NO_SIZE = re.compile(r"(?:^|\s)0(?:px|pt|em|rem|%)?(?:\s*/|\s)")
+_GROWS = re.compile(r"\d*\.?\d+")
 _COLOUR = re.compile(r"#[0-9a-f]{3,8}|rgba?\([^()]*\)|[a-z]+")
 
 _NAMED_COLOURS: Final = {
@@ -37,7 +38,6 @@ _NAMED_COLOURS: Final = {
     "grey": "#808080",
     "snow": "#fffafa",
 }
-_STRETCHING: Final = frozenset({"text-overflow", "flex", "flex-grow"})
 _MOST_STYLE_CHARACTERS: Final = 4000
 _MOST_RULES_PER_KEY: Final = 100
 """Rules looked at for one class, id or element name: pages have a few, and every element pays for each."""
@@ -213,7 +213,9 @@ def _is_off_screen(tag: str, style: Mapping[str, str]) -> bool:
 def _true_sizes(tag: str, style: Mapping[str, str]) -> Iterator[str]:
     """Yield the sizes that an element has where its style sets them: a table, or a flexible row, may make it wider."""
     yield from ("height", "max-height")
-    if not _STRETCHING & style.keys():
+    grows = style.get("flex-grow") or style.get("flex", "").partition(" ")[0]
+    is_flexible = grows == "auto" or (_GROWS.fullmatch(grows) is not None and float(grows) > 0)
+    if not is_flexible:
         yield "width"
         if tag not in ("td", "th"):
             yield "max-width"

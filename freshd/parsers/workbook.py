@@ -1,6 +1,7 @@
-"""An Excel workbook to Markdown: each sheet a table below its name, each cell as its reader sees it.
+"""An Excel workbook to Markdown: each sheet a table below its name, each cell its value.
 
-Numbers, dates and truth values are written as Excel does unasked, dates in ISO 8601; other formats are not followed.
+Numbers, dates and truth values are written as Excel does unasked, dates in ISO 8601. What format a cell is shown in,
+as a share or with zeros before it, is not followed.
 A formula is the result that was saved with it. Rows and columns that show nothing are left out.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta
 from typing import Any
 
+from freshd.errors import ParseError
 from freshd.parsers.limits import expect_characters
 
 VERSION = "workbook-1"
@@ -21,13 +23,19 @@ def markdown_of_workbook(content: bytes) -> str:
     """Write a workbook as Markdown.
 
     Raises:
-        ParseError: Its cells lie so far apart that a table of them would be too large.
+        ParseError: It has no sheets that can be found,
+            or its cells lie so far apart that a table of them would be too large.
         Exception: It cannot be read; openpyxl has a type for every cause.
 
     """
     from openpyxl import load_workbook
 
     book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
+    if not book.sheetnames:
+        raise ParseError(
+            "got an Excel workbook in which no sheets are found, expected one as Excel saves it unasked",
+            hint="save it as .xlsx, not as Strict Open XML",
+        )
     return "\n\n".join(part for sheet in book.worksheets for part in (f"## {_one_line(sheet.title)}", _table(sheet)))
 
 
@@ -65,7 +73,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _text(value: object) -> str:
-    """Write a cell as its reader sees it."""
+    """Write a value."""
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, float):
@@ -75,8 +83,8 @@ def _text(value: object) -> str:
     if isinstance(value, time):
         return value.isoformat()
     if isinstance(value, timedelta):
-        minutes, seconds = divmod(round(value.total_seconds()), 60)
-        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+        minutes, seconds = divmod(round(abs(value.total_seconds())), 60)
+        return f"{'-' if value < timedelta(0) else ''}{minutes // 60}:{minutes % 60:02}:{seconds:02}"
     return _one_line(str(value)).replace("|", "\\|")
 
 

@@ -76,7 +76,8 @@ class Pipeline:
         # Former names of documents that moved, whose new ones are on their way, perhaps in another batch.
         self._stay: dict[tuple[SourceName, DocumentId], datetime] = {}
         self._runs: list[Sequence[Pending]] = []
-        self._large: dict[tuple[SourceName, DocumentId], Pending] = {}
+        # Plans that were left to a run of their own.
+        self._large: dict[tuple[SourceName, DocumentId], Plan] = {}
         self._writer = Writer(
             recipe=recipe,
             cache=cache,
@@ -90,8 +91,8 @@ class Pipeline:
 
     @property
     def in_hand(self) -> list[Pending]:
-        """What a nested run must leave alone: worked on by one under way, or so large that it gets one of its own."""
-        return [*chain(*self._runs), *self._large.values()]
+        """What a nested run must leave alone: worked on by one under way, or a book, which none could interrupt."""
+        return [*chain(*self._runs), *(plan.pending for plan in self._large.values() if _is_book(plan))]
 
     def run(
         self,
@@ -106,8 +107,8 @@ class Pipeline:
             batch: At most one per document.
             between: Called between bounded pieces of work, before anything of this batch is written.
             max_chunks: Once so many chunks are to be added, the documents after them are left pending.
-                A change with a deadline that adds as many alone is left pending as well,
-                but for one run that plans nothing else and is not nested: others would wait for all of it.
+                A change with a deadline that adds as many alone is left pending as well, where others are planned
+                that would wait for all of it, or this run is nested and it would be a book.
 
         Returns:
             One outcome for each change that was worked on.
@@ -177,6 +178,7 @@ class Pipeline:
                 if result.change.previous_id is not None:
                     self._stay[pending.change.source, result.change.previous_id] = self._clock.now() + _TURN_RETRY
             else:
+                self._large.pop(key, None)
                 outcomes.append(result)
             between()
         if busy:
@@ -190,13 +192,14 @@ class Pipeline:
 
     def _is_left(self, plan: Plan, plans: Sequence[Plan], max_chunks: int) -> bool:
         """Tell whether a plan is left to a run of its own, and remember it then."""
-        change, is_nested = plan.change, len(self._runs) > 1
-        is_large = plan.pending.target is not None and len(plan.delta.add) >= max_chunks
-        if is_large and (plans or is_nested):
-            self._large[change.source, change.document_id] = plan.pending
-            return True
-        self._large.pop((change.source, change.document_id), None)
-        return False
+        is_large, is_nested = bool(plans) and len(plan.delta.add) >= max_chunks, len(self._runs) > 1
+        is_left = plan.pending.target is not None and (is_large or (is_nested and _is_book(plan)))
+        name = plan.change.source, plan.change.document_id
+        if is_left:
+            self._large[name] = plan
+        else:
+            self._large.pop(name, None)
+        return is_left
 
     def _stays_until(self, pending: Pending, plans: Sequence[Plan]) -> datetime | None:
         """Tell until when a deletion waits for the new name of its document: search would miss it under both.
@@ -207,7 +210,10 @@ class Pipeline:
         change, now = pending.change, self._clock.now()
         if change.ref is not None:
             return None
-        until = self._stay.get((change.source, change.document_id))
+        name = change.source, change.document_id
+        if any((plan.change.source, plan.change.previous_id) == name for plan in self._large.values()):
+            return now + _TURN_RETRY
+        until = self._stay.get(name)
         if until is not None and until > now:
             return until
         ends_at = change.first_seen_at + (pending.target or timedelta(0))
@@ -311,6 +317,11 @@ class Pipeline:
 
 class _NotAsRecorded(Exception):
     """The source shows the document otherwise: the recording bounds the watermark until a look replaces it."""
+
+
+def _is_book(plan: Plan) -> bool:
+    """Tell whether a document alone keeps the model busy for as long as backfill may at a time."""
+    return len(plan.delta.add) >= MAX_BATCH_CHUNKS
 
 
 def _failed(pending: Pending, error: FreshdError) -> Outcome:

@@ -59,7 +59,7 @@ class Applies(Protocol):
     """Applies changes to the index; see `pipeline.Pipeline`."""
 
     @property
-    def in_hand(self) -> Sequence[Pending]:
+    def in_hand(self) -> list[Pending]:
         """What a run nested in `between` must leave alone."""
         ...
 
@@ -168,7 +168,7 @@ class Indexer:
         self._cannot_write = cannot_write
         self._readers = readers or {}
         self._beside = beside
-        self._reading: dict[int, _Reading] = {}
+        self._reading: dict[tuple[SourceName, DocumentId], _Reading] = {}
         self._broken_off: dict[tuple[SourceName, DocumentId], Pending] = {}
         self._wake = threading.Event()
         self._urgent = threading.Event()
@@ -252,14 +252,18 @@ class Indexer:
             return False
 
         self._urgent.set()  # there may be more
-        long_s = self._clock.monotonic() + _LONG_S
+        long_s, seen = self._clock.monotonic() + _LONG_S, batch
 
         def between() -> None:
-            if not is_nested and self._clock.monotonic() > long_s:
-                self._urgent.set()  # what of this batch was left unplanned
-                self._let_through()
-            else:
+            nonlocal seen
+            if is_nested or self._clock.monotonic() <= long_s:
                 self._end_if_late()
+                return
+            in_hand = self._pipeline.in_hand
+            if in_hand != seen:
+                self._urgent.set()  # what of this batch was left unplanned
+                seen = in_hand
+            self._let_through()
 
         self._apply(batch, between, max_chunks=_URGENT_CHUNKS)
         return True
@@ -308,15 +312,20 @@ class Indexer:
 
     def _take(self, *, is_urgent: bool, skip: Sequence[Pending] = ()) -> list[Pending]:
         """Take what is due and at hand; what has to be read from afar is begun, and taken once it is there."""
-        self._reading = {seq: one for seq, one in self._reading.items() if one.reader.is_begun(one.ref)}
+        self._reading = {name: one for name, one in self._reading.items() if one.reader.is_begun(one.ref)}
         free = [name for name in self._sources if name not in self._readers or not self._readers[name].is_full]
         in_hand = {pending.seq for pending in skip}
+        begun = [one.pending.seq for one in self._reading.values()]
         batch = []
-        for pending in self._due(free, [*self._reading, *in_hand], is_urgent=is_urgent):
-            reader = self._readers.get(pending.change.source)
-            if reader is None or pending.change.ref is None:
+        for pending in self._due(free, [*begun, *in_hand], is_urgent=is_urgent):
+            name, ref, reader = _document(pending), pending.change.ref, self._readers.get(pending.change.source)
+            if reader is None or ref is None:
                 batch.append(pending)
-            elif not self._begin_reading(_Reading(pending, pending.change.ref, reader)):
+                if former := self._reading.pop(name, None):  # it is deleted, and what was read of it is not wanted
+                    former.reader.let_go(former.ref)
+            elif reader.begin(ref, self.wake):
+                self._reading[name] = _Reading(pending, ref, reader)  # in place of an earlier recording
+            else:
                 self.wake()  # for what is due after these
         read = [one.pending for one in self._reading.values() if one.reader.is_read(one.ref)]
         at_hand = [one for one in read if (one.target is not None) == is_urgent and one.seq not in in_hand]
@@ -334,15 +343,6 @@ class Indexer:
         if self._is_turn_of_latest:
             return self._ledger.latest(now, _LATEST_DOCUMENTS, sources=sources, skip=skip) or due
         return due
-
-    def _begin_reading(self, wanted: _Reading) -> bool:
-        """Begin a read, if there is room; one of an earlier recording of the document is not waited for any more."""
-        is_begun = wanted.reader.begin(wanted.ref, self.wake)
-        if is_begun:
-            document = _document(wanted.pending)
-            self._reading = {seq: one for seq, one in self._reading.items() if _document(one.pending) != document}
-            self._reading[wanted.pending.seq] = wanted
-        return is_begun
 
     def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
         by_document = self._broken_off | {_document(pending): pending for pending in batch}

@@ -84,7 +84,7 @@ class Reindexer:
             scan = scanner.scan()
             self._ledger.hurry(name)  # what failed may have been mended: that is why somebody asks
             self._see_through(name, scan.seq, tally)
-            if scan.verdict is Verdict.WAIT:
+            if scan.verdict is Verdict.WAIT or self._ledger.awaits_a_look(name, self._clock.now()):
                 scan = scanner.scan(is_last=True)
                 self._see_through(name, scan.seq, tally)
             if scan.report.is_complete:

@@ -1,5 +1,7 @@
 """Office documents and PDFs: their words under their headings, recognised whatever they are called."""
 
+import io
+import zipfile
 from datetime import datetime, time, timedelta
 
 import pytest
@@ -113,6 +115,18 @@ def test_a_workbook_that_misspells_how_it_shows_zeros_is_read(parse):
         saved(workbook([["Room"]])), "xl/worksheets/sheet1.xml", b"<sheetView ", b'<sheetView showZeroes="0" '
     )
     assert "| Room |" in parse(content).text
+
+
+@pytest.mark.filterwarnings("ignore:File contains an invalid specification")
+def test_a_workbook_in_another_form_is_refused_and_not_taken_for_an_empty_one(parse):
+    """Strict Open XML, which a program has to be asked for; openpyxl finds no sheets there."""
+    ours, theirs = b"http://schemas.openxmlformats.org/", b"http://purl.oclc.org/ooxml/"
+    with zipfile.ZipFile(io.BytesIO(saved(workbook([["Room"]])))) as packed:
+        parts = {name: packed.read(name) for name in packed.namelist()}
+    for kind in (b"spreadsheetml", b"officeDocument"):
+        parts = {name: part.replace(ours + kind + b"/2006", theirs + kind) for name, part in parts.items()}
+    with pytest.raises(ParseError, match="no sheets are found"):
+        parse(archive(parts))
 
 
 def test_a_presentation_gives_the_text_of_each_slide_under_its_title(parse, paths):

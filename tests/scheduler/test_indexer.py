@@ -10,6 +10,7 @@ import pytest
 
 from freshd.errors import EmbedderUnavailable, FreshdError, StoreUnavailable
 from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, OutcomeKind, SourceName, Vector
+from freshd.pipeline import MAX_BATCH_CHUNKS
 from freshd.scheduler import ReadAhead, Trouble
 from freshd.scheduler import indexer as indexer_room
 from tests.scheduler.parts import SOURCE, Bench, Gate, MemorySource, down, eventually, store_down
@@ -23,7 +24,8 @@ def book(title: str, parts: int) -> str:
     return "\n\n".join(f"# Part {n}\n\nOf {title} {n}: {words}" for n in range(parts))
 
 
-BOOK = book("the book", 70)
+BOOK = book("the book", MAX_BATCH_CHUNKS + 4)
+CHAPTER = book("the chapter", 70)
 """As many chunks as an urgent batch may have, and a few more."""
 
 
@@ -222,6 +224,53 @@ def test_an_edit_that_was_saved_together_with_a_book_does_not_wait_for_a_first_i
     assert finished(bench)[-1] == "book.md"
 
 
+def test_a_chapter_does_not_wait_for_a_book_that_is_being_indexed(bench: Bench):
+    """A second of embedding, beside minutes."""
+    bench.index_all(["chapter.md"])
+    names = [f"{n:03}.md" for n in range(60)]
+    for name in names:
+        bench.source.write(name)
+    bench.ledger.record(_added(bench, names), None)
+    gate = Gate()
+    bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
+    with bench.running() as indexer:
+        assert gate.arrived.wait(10)
+        edit(bench, "chapter.md", CHAPTER)
+        indexer.wake()
+        gate.opened.set()
+        eventually(lambda: len(bench.outcomes) == 61)
+    assert finished(bench)[0] == "chapter.md"
+
+
+@pytest.mark.parametrize("text", [CHAPTER, BOOK], ids=["chapter", "book"])
+def test_what_is_large_and_moved_is_found_under_one_name_while_others_go_first(bench: Bench, text: str):
+    """`git pull` writes it anew under another name: only its text tells that it is the same."""
+    bench.index_all(["old.md", "a.md", "b.md", *(f"{n:02}.md" for n in range(30))])
+    edit(bench, "old.md", text)
+    bench.apply()
+    bench.clock.advance(timedelta(seconds=5))
+    bench.source.write("new.md", text)
+    bench.source.delete("old.md")
+    for name in ("a.md", "b.md"):
+        bench.source.write(name, f"# New\n\nNew text of {name}.\n")
+    bench.scan()
+    (first,) = [one for one in bench.ledger.take(bench.clock.now(), 64) if one.change.document_id == "a.md"]
+    found = []
+
+    def between() -> None:
+        for _ in range(4):
+            skip = [one.seq for one in bench.pipeline.in_hand]
+            batch = bench.ledger.take(bench.clock.now(), 64, skip=skip)
+            bench.pipeline.run(sorted(batch, key=lambda one: one.change.document_id), max_chunks=64)
+            found.append({"old.md", "new.md"} & bench.store.documents())
+            bench.clock.advance(timedelta(seconds=4))
+
+    bench.pipeline.run([first], between, max_chunks=64)
+    bench.apply()
+    assert all(len(names) == 1 for names in found)
+    assert {"old.md", "new.md"} & bench.store.documents() == {"new.md"}
+
+
 def test_a_book_is_left_for_others_once(bench: Bench):
     """Else it would never be searchable while edits keep coming."""
     bench.index_all(["book.md", "a.md"])
@@ -232,6 +281,26 @@ def test_a_book_is_left_for_others_once(bench: Bench):
         outcomes = bench.pipeline.run(batch, max_chunks=64)
         assert [outcome.change.document_id for outcome in outcomes] == [expected]
         edit(bench, "a.md", f"# After {expected}\n\nNew.\n")
+
+
+def test_what_was_read_ahead_of_an_entry_that_is_gone_by_then_is_not_written(bench: Bench):
+    feed = add_feed(bench, 2)
+    bench.apply()
+    bench.clock.advance(timedelta(seconds=5))
+    scanner = bench.scanner_of(FEED, feed)
+    feed.write("entry00.md", "# Newer\n\nAnother text.\n")
+    scanner.look({"entry00.md": bench.clock.now()})
+    indexer = bench.indexer(readers=readers(bench))
+    indexer._take(is_urgent=True)
+    reader = readers(bench)[FEED]
+    eventually(lambda: reader.is_read(feed.ref("entry00.md")))
+    feed.delete("entry00.md")
+    for is_second in (False, True):
+        scanner.look({"entry00.md": bench.clock.now()}, is_second=is_second)
+    batch = indexer._take(is_urgent=True)
+    assert [one.change.kind for one in batch] == [ChangeKind.DELETED]
+    bench.pipeline.run(batch)
+    assert bench.store.documents() == {"entry01.md"}
 
 
 def test_a_deadline_is_kept_before_an_older_backfill(bench: Bench):
