@@ -608,9 +608,9 @@ def test_what_is_forgotten_leaves_a_cache_that_another_program_holds_once_that_l
     whole.removal._cache._database.execute("PRAGMA busy_timeout = 10")  # type: ignore[attr-defined]
     with closing(sqlite3.connect(home.state / "vectors.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable, match=r"vectors\.db: database is locked"):
-            whole.open_store()
+        whole.open_store()  # which is no reason not to index
         assert f"docs/{SECRET}" not in shown(whole)
+        assert f"docs/{SECRET}" in stored(whole)
     whole.open_store()
     assert traces(whole) == {}
     home.close()

@@ -123,6 +123,8 @@ def from_us(value: int | None) -> datetime | None:
     return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
+_MAGIC = b"SQLite format 3\0"
+
 _READER_KIB = 256
 """Of pages that a reader keeps, in place of SQLite's 2,000: every commit makes them void."""
 
@@ -151,6 +153,8 @@ class Database:
         """
         if not may_create and not _size(path):  # asked before SQLite is, which makes what is not there
             raise lost(path, "is empty" if path.exists() else "is gone")
+        if not _may_be_a_database(path):  # likewise: it would take the log of such a file for its own, and delete it
+            raise unusable(path, "file is not a database")
         self._path = path
         self._busy_timeout_s = busy_timeout_s
         self._lock = threading.RLock()
@@ -176,7 +180,11 @@ class Database:
             self._path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
         )
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA synchronous = FULL")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            connection.close()  # else it is at some moment, by when another file may bear this name
+            raise
         return connection
 
     def _prepare(self, new_instance: str | None) -> str:
@@ -321,6 +329,16 @@ class Database:
             for connection in (*self._idle, self._writer):
                 connection.close()
             self._idle.clear()
+
+
+def _may_be_a_database(path: Path) -> bool:
+    """Tell whether a file begins like one of SQLite's, or is empty or not there; one that cannot be read may be."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_MAGIC))
+    except OSError:
+        return True
+    return start in (b"", _MAGIC)
 
 
 def _size(path: Path) -> int:
