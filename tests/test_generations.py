@@ -840,10 +840,8 @@ def test_an_old_ledger_makes_no_empty_generation_and_has_the_good_one_not_discar
 def test_nor_does_a_forgetting_make_one_by_the_way(world: World):
     with ledger_from_before_a_change(world) as news:
         before = world.index
-        config = load(world.configure(SECOND, extra=news))
         with (
-            mock.patch.object(compose, "open_embedder", world.model),
-            open_whole(config, Secrets(), must_open_store=False) as whole,
+            without_its_store(world, news) as whole,
             pytest.raises(GenerationReplaced),
         ):
             whole.remover().forget([(SOURCE, DocumentId("leave.md"))])
@@ -860,15 +858,24 @@ def test_on_a_server_likewise(hosted: World, server: Standin):
 def test_a_daemon_that_is_refused_so_says_it_and_goes_on(world: World):
     with ledger_from_before_a_change(world) as news:
         before = world.index
-        config = load(world.configure(SECOND, extra=news))
         with (
-            mock.patch.object(compose, "open_embedder", world.model),
-            open_whole(config, Secrets(), must_open_store=False) as whole,
+            without_its_store(world, news) as whole,
             closing_live(whole) as live,
         ):
             eventually(lambda: "ledger calls live" in str(live.status()["store"]["error"]))
             assert live.tick()
         assert world.index == before
+
+
+@contextmanager
+def without_its_store(world: World, news: str) -> Iterator[Whole]:
+    """Open all but the store, as a daemon does, and who forgets."""
+    config = load(world.configure(SECOND, extra=news))
+    with (
+        mock.patch.object(compose, "open_embedder", world.model),
+        open_whole(config, Secrets(), must_open_store=False) as whole,
+    ):
+        yield whole
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from freshd.model import (
     Revision,
     SourceName,
 )
-from freshd.pipeline.plan import Plan, plan_of
+from freshd.pipeline.plan import Plan, failed, plan_of
 from freshd.pipeline.recipe import Recipe
 from freshd.pipeline.writing import Writer
 from freshd.ports import Clock, Connector, Ledger, Store, VectorCache
@@ -169,7 +169,7 @@ class Pipeline:
             except SourceUnavailable as error:
                 away.add(pending.change.source)
                 self._ledger.put_off_source(pending, str(error), self._clock.now() + _SOURCE_RETRY)
-                outcomes.append(_failed(pending, error))
+                outcomes.append(failed(pending.change, error))
                 continue
             if isinstance(result, Plan):
                 if self._is_left(result, plans, max_chunks):
@@ -217,9 +217,11 @@ class Pipeline:
         if until is not None and until > now:
             return until
         ends_at = change.first_seen_at + (pending.target or timedelta(0))
+        if now >= ends_at:
+            return None
         planned = {plan.key for plan in plans}
         unread = self._ledger.new_names(change.source, change.document_id)
-        is_awaited = now < ends_at and any((change.source, name) not in planned for name in unread)
+        is_awaited = any((change.source, one) not in planned for one in unread)
         return min(now + _TURN_RETRY, ends_at) if is_awaited else None
 
     def _try_plan(self, pending: Pending, between: Callable[[], None]) -> Plan | Outcome:
@@ -274,7 +276,7 @@ class Pipeline:
         else:
             delay = _FIRST_RETRY * 4 ** (attempts - 1)
         self._ledger.defer(pending, str(error), self._clock.now() + delay, quarantine=is_poison)
-        return _failed(pending, error)
+        return failed(pending.change, error)
 
     def _plan(self, pending: Pending) -> Plan | Outcome:
         change = pending.change
@@ -322,7 +324,3 @@ class _NotAsRecorded(Exception):
 def _is_book(plan: Plan) -> bool:
     """Tell whether a document alone keeps the model busy for as long as backfill may at a time."""
     return len(plan.delta.add) >= MAX_BATCH_CHUNKS
-
-
-def _failed(pending: Pending, error: FreshdError) -> Outcome:
-    return Outcome(pending.change, OutcomeKind.FAILED, error=str(error), hint=error.hint or None)

@@ -46,7 +46,7 @@ from freshd.model import (
 from freshd.payload import DocumentFields
 from freshd.pipeline.batch import MAX_BATCH_CHUNKS
 from freshd.pipeline.carrying import carried
-from freshd.pipeline.plan import Plan, plan_of
+from freshd.pipeline.plan import Plan, failed, plan_of
 from freshd.pipeline.recipe import Recipe
 from freshd.pipeline.writing import Writer
 from freshd.ports import Clock, Connector, Store
@@ -367,7 +367,7 @@ class Filler:
             self._waiting.add(doc)
             if self._put_off(doc, error) > _ATTEMPTS and isinstance(error, NotEmbeddable):
                 self._lost.add(doc)
-        return Outcome(plan.change, OutcomeKind.FAILED, error=str(error), hint=error.hint or None)
+        return failed(plan.change, error)
 
     def _put_off(self, key: int | SourceName, error: FreshdError) -> int:
         """Wait a while, longer each time; give how often that was."""

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from freshd.admission import Switch
 from freshd.delta import Delta, Wanted, diff
+from freshd.errors import FreshdError
 from freshd.model import (
     Change,
     Chunk,
@@ -161,6 +162,11 @@ def sampled(plans: Sequence[Plan], n_backfilled: int) -> list[Plan]:
     n_urgent = min(len(urgent), PROVED_URGENT)
     chosen = [urgent[at * len(urgent) // n_urgent] for at in range(n_urgent)]
     return chosen + backfill[-n_backfilled % PROVED_BACKFILL :: PROVED_BACKFILL]
+
+
+def failed(change: Change, error: FreshdError) -> Outcome:
+    """Say that a change could not be applied, and why."""
+    return Outcome(change, OutcomeKind.FAILED, error=str(error), hint=error.hint or None)
 
 
 def _held_ids(revision: Revision) -> frozenset[ChunkId]:

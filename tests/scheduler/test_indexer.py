@@ -52,6 +52,17 @@ def edit_meanwhile(bench: Bench, gate: Gate, name: str, n_outcomes: int) -> None
         eventually(lambda: len(bench.outcomes) == n_outcomes)
 
 
+def begin_backfill(bench: Bench) -> tuple[list[str], Gate]:
+    """Have documents wait to be indexed for the first time; whoever reads them stands before a gate half-way."""
+    names = [f"{n:03}.md" for n in range(60)]
+    for name in names:
+        bench.source.write(name)
+    bench.ledger.record(_added(bench, names), None)
+    gate = Gate()
+    bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
+    return names, gate
+
+
 def add_feed(bench: Bench, n_entries: int, parts: int = 1) -> MemorySource:
     """Put a source read ahead beside the other; everything in it is pending."""
     feed = RemoteSource(bench.clock)
@@ -83,12 +94,7 @@ def test_what_is_pending_when_it_begins_is_applied_without_being_told(bench: Ben
 def test_urgent_work_runs_in_the_middle_of_a_backfill_batch(bench: Bench):
     """A million documents wait to be indexed for the first time, and somebody saves one."""
     bench.index_all(["live.md"])
-    names = [f"{n:03}.md" for n in range(60)]
-    for name in names:
-        bench.source.write(name)
-    bench.ledger.record(_added(bench, names), None)
-    gate = Gate()
-    bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
+    names, gate = begin_backfill(bench)
     edit_meanwhile(bench, gate, "live.md", n_outcomes=61)
     assert finished(bench)[0] == "live.md"
     assert bench.store.documents() == {"live.md", *names}
@@ -207,12 +213,7 @@ def test_edits_that_were_saved_together_with_a_book_do_not_wait_for_it(
 
 def test_an_edit_that_was_saved_together_with_a_book_does_not_wait_for_a_first_index(bench: Bench):
     bench.index_all(["book.md", "live.md"])
-    names = [f"{n:03}.md" for n in range(60)]
-    for name in names:
-        bench.source.write(name)
-    bench.ledger.record(_added(bench, names), None)
-    gate = Gate()
-    bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
+    _, gate = begin_backfill(bench)
     with bench.running() as indexer:
         assert gate.arrived.wait(10)
         edit(bench, "book.md", BOOK)
@@ -227,12 +228,7 @@ def test_an_edit_that_was_saved_together_with_a_book_does_not_wait_for_a_first_i
 def test_a_chapter_does_not_wait_for_a_book_that_is_being_indexed(bench: Bench):
     """A second of embedding, beside minutes."""
     bench.index_all(["chapter.md"])
-    names = [f"{n:03}.md" for n in range(60)]
-    for name in names:
-        bench.source.write(name)
-    bench.ledger.record(_added(bench, names), None)
-    gate = Gate()
-    bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
+    _, gate = begin_backfill(bench)
     with bench.running() as indexer:
         assert gate.arrived.wait(10)
         edit(bench, "chapter.md", CHAPTER)
