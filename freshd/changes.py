@@ -94,17 +94,21 @@ def merge(seen: Iterable[Sighting], known: Iterable[Known]) -> Iterator[tuple[Si
 def change_of(seen: Sighting, known: Known | None, look: Look) -> Change | None:
     """Tell what a listed document means beside what is known of it; None when it is unchanged.
 
-    An equal fingerprint is believed only if the last look was not racy.
+    An equal fingerprint is believed only if the last look was not racy. What is doubted counts from this look:
+    the instant that the source tells is of the change that is known already.
     """
+    is_doubted = known is not None and known.fingerprint == seen.fingerprint
     if known is None or known.fingerprint is None:
         kind = ChangeKind.MODIFIED if known is not None and known.is_applied else ChangeKind.ADDED
-    elif known.fingerprint != seen.fingerprint or known.is_racy:
+    elif known.is_racy or not is_doubted:
         kind = ChangeKind.MODIFIED if known.is_applied else ChangeKind.ADDED
     else:
         return None
     ref = DocumentRef.of(seen)
-    changed_at, is_clamped = clamp(ref.changed_at, look.previous_at, look.seen_at)
-    return Change(look.source, ref.document_id, kind, ref, changed_at, look.seen_at, is_clamped=is_clamped)
+    changed_at, is_clamped = clamp(None if is_doubted else ref.changed_at, look.previous_at, look.seen_at)
+    return Change(
+        look.source, ref.document_id, kind, ref, changed_at, look.seen_at, is_clamped=is_clamped, is_doubted=is_doubted
+    )
 
 
 def is_proof(known: Known, report: ListingReport, coverage: Coverage) -> bool:

@@ -350,6 +350,7 @@ class Change:
         changed_at: Change instant, already clamped to what freshd itself can vouch for.
         first_seen_at: When freshd first knew, by its own clock.
         is_clamped: The source's own instant was not believable.
+        is_doubted: It looks as it is known, which was seen too soon after a change to prove anything.
 
     """
 
@@ -361,6 +362,7 @@ class Change:
     first_seen_at: datetime
     previous_id: DocumentId | None = None
     is_clamped: bool = False
+    is_doubted: bool = False
 
 
 class Known(NamedTuple):

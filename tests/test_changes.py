@@ -96,6 +96,17 @@ def test_a_listed_document_is_what_its_fingerprint_says(before: Known | None, no
         assert change.first_seen_at == NOON
 
 
+def test_what_is_doubted_counts_from_the_look_that_doubts_it():
+    """The source's instant is of the change that was seen then; counted from it, each file would be late."""
+    long_ago = ref("a.md", changed_at=NOON - timedelta(minutes=4))
+    change = change_of(long_ago, known(is_racy=True), LOOK)
+    assert change is not None
+    assert (change.is_doubted, change.changed_at, change.is_clamped) == (True, NOON, True)
+    edited = change_of(ref("a.md", "2", changed_at=NOON), known(is_racy=True), LOOK)
+    assert edited is not None
+    assert not edited.is_doubted
+
+
 def test_of_an_unchanged_document_nothing_but_id_and_fingerprint_is_asked():
     """A million of them are seen in one look."""
 

@@ -141,6 +141,26 @@ def test_a_live_edit_of_a_document_that_waits_for_backfill_counts_for_itself(boo
     assert books.history.lags(SOURCE, NOON).changes_s == (5.0,)
 
 
+def test_an_edit_of_a_document_that_waits_to_be_looked_at_again_counts_for_itself(books: Books):
+    """Ten thousand files changed at once: each was young, is doubted at the next scan, and may be edited meanwhile."""
+    doubt = replace(change("a"), is_doubted=True)
+    books.ledger.record([change("a")], MINUTE)
+    books.apply("a", 1)
+    books.ledger.record([doubt], MINUTE)
+    books.ledger.record([replace(doubt, first_seen_at=NOON + MINUTE)], MINUTE)
+    books.ledger.record([change("a", version="2", at=NOON + MINUTE)], MINUTE)
+    assert books.pending("a").change.changed_at == NOON + MINUTE
+    books.ledger.record([change("rival", at=NOON + timedelta(seconds=1))], MINUTE)
+    assert books.taken() == ["rival", "a"]
+
+
+def test_a_change_that_is_doubted_before_it_was_applied_stays_the_change_it_was(books: Books):
+    books.ledger.record([change("a")], MINUTE)
+    books.ledger.record([replace(change("a", at=NOON + MINUTE), is_doubted=True)], MINUTE)
+    books.ledger.record([change("a", version="2", at=NOON + 2 * MINUTE)], MINUTE)
+    assert books.pending("a").change.changed_at == NOON
+
+
 def test_what_had_a_deadline_does_not_fall_back_into_backfill(books: Books):
     books.ledger.record([change("a")], MINUTE)
     books.ledger.record([change("a", version="2", at=NOON + MINUTE)], None)

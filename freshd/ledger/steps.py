@@ -102,6 +102,7 @@ def _urgency(change: Change, target: timedelta | None, held: bool) -> dict[str, 
         "changed_at": to_us(change.changed_at),
         "first_seen_at": to_us(change.first_seen_at),
         "is_clamped": int(change.is_clamped),
+        "is_doubted": int(change.is_doubted),
         "target_us": target_us,
         "deadline": None,
         "is_held": int(held),
@@ -120,20 +121,25 @@ def _counted_from(columns: dict[str, Any], kind: ChangeKind) -> int:
     return int(columns["first_seen_at"] if kind is ChangeKind.DELETED else columns["changed_at"])
 
 
+_DECIDED = (
+    *("target_us", "deadline", "attempts", "due_at", "error"),
+    *("is_held", "is_quarantined", "is_migration", "is_doubted"),
+)
+
+
 def _kept_of(old: sqlite3.Row, new: dict[str, Any]) -> dict[str, Any]:
     """Give the columns in which an older recording of the document outlives a newer one.
 
     Equal fingerprints are one change seen twice: all that was decided about it stays, failures included.
     Otherwise the newer one is another change, which has waited since the older one;
-    only backfill makes no lag, so a live edit of a document that waits for it counts for itself.
+    only backfill and doubts make no lag, so a live edit of a document that waits for them counts for itself.
     """
     kept: dict[str, Any] = {"first_seen_at": old["first_seen_at"]}
     if old["fingerprint"] == new["fingerprint"]:
-        names = ("target_us", "deadline", "attempts", "due_at", "is_held", "is_quarantined", "is_migration", "error")
-        kept |= {name: old[name] for name in names}
+        kept |= {name: old[name] for name in _DECIDED}
     elif new["target_us"] is None:
         kept |= {"target_us": old["target_us"], "deadline": old["deadline"]}
-    elif old["target_us"] is None:
+    elif old["target_us"] is None or old["is_doubted"]:
         return kept
     elif new["kind"] is not ChangeKind.DELETED:
         kept["deadline"] = min(old["changed_at"], new["changed_at"]) + new["target_us"]

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -62,8 +62,10 @@ def run(docs: DjangoDocs, scratch: Path) -> Table:
             _phase("a first index", daemon, edits, is_over=lambda: not daemon.source()["pending"]),
             _phase("nothing else", daemon, edits),
         ]
-        _switch(others)
-        phases.append(_phase("a branch switch", daemon, edits, is_over=lambda: not daemon.source()["pending"]))
+        began_at = datetime.now(UTC)
+        _switch(others)  # the first of them are durable before the last is written
+        switch = _phase("a branch switch", daemon, edits, is_over=lambda: not daemon.source()["pending"])
+        phases.append(replace(switch, began_at=began_at))
         left = daemon.source()
     if left["documents"] != DOCUMENTS + LIVE or left["quarantined"]:
         raise RuntimeError(f"got {left['documents']:,} documents, expected {DOCUMENTS + LIVE:,}")
