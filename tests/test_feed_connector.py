@@ -694,6 +694,27 @@ def test_a_character_cut_in_two_costs_the_field_it_is_in_and_no_other(world):
 
 
 @pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ("&#55357;&#56832;", "\N{GRINNING FACE}"),
+        ("&#xD83D;&#xde00;", "\N{GRINNING FACE}"),
+        ("&#56832;", "\N{REPLACEMENT CHARACTER}"),
+        ("&#1114112;", "\N{REPLACEMENT CHARACTER}"),
+        ("&#x110000;", "\N{REPLACEMENT CHARACTER}"),
+        (f"&#{'9' * 5_000};", "\N{REPLACEMENT CHARACTER}"),
+        ("&#0065;", "A"),
+    ],
+)
+def test_a_reference_to_half_a_character_or_to_none_costs_no_feed(reference, text, world):
+    """Programs that count in UTF-16 write an emoji so; the parser for flawed feeds raises on it."""
+    world.serve(rss(item("1", f"Hello {reference}"), item("2", "neighbour")))
+    connector = world.connector()
+    refs, report = listed(connector)
+    assert [connector.read(ref).content.decode() for ref in refs] == [f"Hello {text}", "neighbour"]
+    assert report.is_complete
+
+
+@pytest.mark.parametrize(
     ("label", "codec", "text"),
     [
         ("Shift_JIS", "cp932", "①髙い山"),

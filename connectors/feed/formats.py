@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -61,6 +62,8 @@ _FIRST_BYTES = {
 }
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949"}
 """What feeds of these charsets are written in, by the names of Python's codecs."""
+
+_REFERENCE = re.compile(r"&#(?:x0*+([0-9a-f]++)|0*+([0-9]++));", re.IGNORECASE)
 
 _ALIASES = {"x-sjis": "shift_jis"}
 _NO_CHARSETS = re.compile(r"idna|punycode|(?:raw-)?unicode-escape|undefined|utf-(?:7|16|32).*")
@@ -141,7 +144,7 @@ def shown_url(url: str) -> str:
 
 
 def _parse_xml(body: FeedBody) -> ParsedFeed:
-    content = _text_of(body).encode("utf-8", "replace")
+    content = _with_whole_characters(_text_of(body)).encode("utf-8", "replace")
     if _TOO_MANY_ATTRIBUTES.search(content):
         raise NotAFeed(body, "has an element with 100 attributes or more")
     if content.count(b"<") > _MAX_TAGS:
@@ -174,6 +177,23 @@ def _text_of(body: FeedBody) -> str:
         with contextlib.suppress(ValueError):  # bytes that are no text of it
             return content.decode(encoding)
     return content.decode("latin-1")  # from which feedparser mends, field by field, what is UTF-8 but for a few bytes
+
+
+def _with_whole_characters(text: str) -> str:
+    """Put one character for two references to its halves, as what counts in UTF-16 writes an emoji.
+
+    XML has no such references, nor any beyond Unicode, and the parser that feedparser falls back to raises on them.
+    """
+    named = _REFERENCE.sub(_character, text)
+    return text if named == text else named.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _character(found: re.Match[str]) -> str:
+    digits, base = (found[1], 16) if found[1] else (found[2], 10)
+    code = int(digits, base) if len(digits) <= len(str(sys.maxunicode)) else sys.maxunicode + 1
+    if code > sys.maxunicode:
+        return "\N{REPLACEMENT CHARACTER}"
+    return chr(code) if 0xD800 <= code <= 0xDFFF else found[0]
 
 
 def _codecs_of(labels: Iterable[str]) -> Iterator[str]:
