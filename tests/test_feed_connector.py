@@ -915,6 +915,16 @@ def test_a_page_that_cannot_be_fetched_is_one_unreadable_document(status, world)
     assert connector.read(second).content == b"b"
 
 
+@pytest.mark.parametrize("port", ["99999", "here", "-1"])
+def test_a_link_to_no_port_is_one_unreadable_document(port, world):
+    world.serve(rss(item("1", "a", f"http://x.example:{port}/page"), item("2", "b")))
+    connector = world.connector(follow_links=True)
+    first, second = listed(connector)[0]
+    with pytest.raises(DocumentUnreadable, match=r"not a URL|refused"):
+        connector.read(first)
+    assert connector.read(second).content == b"b"
+
+
 def test_a_link_does_not_lead_where_the_source_may_not_go(world):
     with ScriptedServer() as inside:
         world.serve(rss(item("1", "a", inside.url("/admin"))))
@@ -967,6 +977,8 @@ def test_a_variable_that_is_not_set_or_cannot_be_sent_names_the_key(world, monke
         {"url": "ftp://x.example/"},
         {"url": "feed.xml"},
         {"url": "http://"},
+        {"url": "http://x.example:99999/"},
+        {"url": "http://x.example:here/"},
         {"url": "http://me:hunter2@x.example/"},
         {"headers": {"Host": "evil.example"}},
         {"headers": {"a b": "c"}},

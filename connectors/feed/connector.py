@@ -242,8 +242,13 @@ def _own_document(name: DocumentId, entry: Entry, feed_url: str) -> Document:
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Give scheme, host and port; a port that is none is nobody's, and whoever asks there is told so."""
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    try:
+        port = parts.port
+    except ValueError:
+        return parts.scheme, parts.hostname, None
+    return parts.scheme, parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _sha256(content: bytes) -> str:

@@ -50,6 +50,10 @@ class FeedOptions(BaseModel):
             raise ValueError("expected an http:// or https:// URL")
         if parts.username is not None or parts.password is not None:
             raise ValueError('credentials belong into headers = { Authorization = "${NAME}" }, with NAME set')
+        try:
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError("expected a port from 1 to 65535 after the host") from error
         return url
 
     @field_validator("headers")
