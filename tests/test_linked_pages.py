@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,19 @@ def test_a_page_that_hangs_or_explodes_is_refused_at_its_limit_and_the_next_goes
         main_text(document(bad))
     assert not refused.value.retryable
     assert b"says next" in main_text(document(page("next"))).content
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "jokainen työntekijä on oikeutettu kahdenkymmenen päivän palkalliseen lomaan vuodessa",
+        "chaque employé a droit à vingt jours de congés payés par an, déjà cité",
+    ],
+)
+def test_a_page_is_read_in_the_charset_that_its_server_says(main_text: MainText, text: str):
+    """From the bytes alone it would be guessed to be another one."""
+    content = page(text).decode().encode("iso-8859-1")
+    assert text.encode() in main_text(replace(document(content), encoding="iso-8859-1")).content
 
 
 @pytest.mark.parametrize("bad", [HANGING, EXPLODING], ids=ACTS)

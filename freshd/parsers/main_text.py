@@ -6,6 +6,7 @@ so it has the limits of `child.py`, and never happens in the process that writes
 
 from freshd.model import Document, ParsedDocument
 from freshd.parsers import child
+from freshd.parsers.encoding import decode
 
 
 def main_text(page: Document) -> ParsedDocument:
@@ -13,7 +14,9 @@ def main_text(page: Document) -> ParsedDocument:
     import trafilatura  # within the limits already
 
     try:
-        found = trafilatura.extract(page.content, output_format="html", include_comments=False)
+        # Of bytes it guesses the charset, whatever their server says.
+        text = decode(page.content, page.encoding, is_html=True)
+        found = trafilatura.extract(text, output_format="html", include_comments=False)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - hostile markup raises whatever it trips over; the page itself is still there
