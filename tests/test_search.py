@@ -222,6 +222,17 @@ def test_the_parts_of_a_divided_paragraph_are_put_together_as_they_were():
     assert shown("1", *sentences) == [("It begins. It goes on.\n    indented()", 1, 3)]
 
 
+@pytest.mark.parametrize("last", [7, 30], ids=["on one line", "on many lines"])
+def test_the_rows_of_a_table_that_was_rendered_anew_stay_rows(last: int):
+    """Pieces of such a block all have the lines of the whole, which do not tell what was between them."""
+    assert shown("1", chunk("a | b\nc | d", 7, last), chunk("e | f", 7, last), chunk("g | h\ni | k", 7, last)) == [
+        ("a | b\nc | d\ne | f\ng | h\ni | k", 7, last)
+    ]
+    assert shown("1", chunk("It begins.", 7, last), chunk("It goes on.", 7, last)) == [
+        ("It begins. It goes on.", 7, last)
+    ]
+
+
 def test_a_neighbour_that_may_not_be_shown_ends_the_passage():
     ids = [ChunkId(name) for name in "abc"]
     cited = {ids[0]: chunk("One.", 1), ids[2]: chunk("Three.", 5)}

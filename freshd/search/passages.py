@@ -6,6 +6,7 @@ What a hit already shows is not shown again as another one.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from freshd.model import ChunkId
 from freshd.payload import Citation
@@ -60,13 +61,23 @@ def _members(
 
 def _joined(parts: Sequence[Citation]) -> Citation:
     """Join what stands one after another; its lines are those of all of it."""
-    text, line = parts[0].text, parts[0].end_line
-    for part in parts[1:]:
-        text += _between(part.start_line - line) + part.text
-        line = part.end_line
-    return replace(parts[0], text=text, end_line=line)
+    texts = [parts[0].text]
+    for before, after in pairwise(parts):
+        texts += _between(before, after), after.text
+    return replace(parts[0], text="".join(texts), end_line=parts[-1].end_line)
 
 
-def _between(lines: int) -> str:
-    """Give the blanks that were between two chunks, which their texts do not hold."""
-    return " " if lines <= 0 else "\n" * min(lines, 2)
+def _between(before: Citation, after: Citation) -> str:
+    """Give the blanks that were between two chunks, which their texts do not hold.
+
+    Pieces of a block that was rendered anew have the lines of all of it: of those with rows, rows are told apart.
+    """
+    lines = after.start_line - before.end_line
+    if lines > 0:
+        return "\n" * min(lines, 2)
+    return "\n" if _has_rows_anew(before) or _has_rows_anew(after) else " "
+
+
+def _has_rows_anew(part: Citation) -> bool:
+    n_newlines = part.text.count("\n")
+    return n_newlines > 0 and n_newlines != part.end_line - part.start_line
