@@ -111,6 +111,23 @@ def test_a_file_of_authorities_that_is_none_says_so(content: bytes | None, autho
         assert server.requests == []
 
 
+@pytest.mark.parametrize("content", [None, b"no certificate"], ids=["missing", "something else"])
+def test_authorities_of_the_environment_that_cannot_be_had_are_named(
+    content: bytes | None, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also to who names further ones: these are in order."""
+    file = tmp_path / "all.pem"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with serving(authority.server("feed.example")) as (server, network):
+        for asked in (fetcher(network), fetcher(network, authority.file)):
+            error = refused(asked)
+            assert f"SSL_CERT_FILE {file}" in str(error)
+            assert "PEM" in error.hint
+        assert server.requests == []
+
+
 def test_a_downgrade_from_https_to_http_is_refused(authority: Authority):
     with serving(authority.server("feed.example")) as (server, network):
         server.on("/", Reply(301, headers={"Location": "http://feed.example/plain"}))

@@ -235,16 +235,12 @@ class HttpxFetcher:
 
     def _tls(self, ask: _Ask) -> ssl.SSLContext:
         cert_file = os.environ.get("SSL_CERT_FILE")
+        with _authorities_named(ask, f"SSL_CERT_FILE {cert_file}" if cert_file else "certificate authorities"):
+            usual = _tls_context(cert_file)
         if self._ca_file is None:
-            return _tls_context(cert_file)
-        try:
+            return usual
+        with _authorities_named(ask, f"ca_file {self._ca_file}"):
             return _tls_context(cert_file, str(self._ca_file), self._ca_file.stat().st_mtime_ns)
-        except OSError as error:  # ssl's own among them
-            reason = one_line(error.strerror or str(error), 200)
-            raise SourceUnavailable(
-                f"{display_url(ask.url)}: ca_file {one_line(str(self._ca_file), 200)}: {reason}",
-                hint="expected a file of certificates in PEM form, which freshd's user may read",
-            ) from error
 
     def _headers(self, ask: _Ask) -> list[tuple[bytes, bytes]]:
         headers = httpx.Headers({"user-agent": self._user_agent, "accept": "*/*"})
@@ -293,6 +289,19 @@ class HttpxFetcher:
         kind = _Transient if answer.status in _TRANSIENT else SourceUnavailable
         message, hint = f"{shown}: answered {answer.status}, expected 200", _status_hint(answer.status)
         raise kind(message, hint=hint, not_before=answer.not_before)
+
+
+@contextmanager
+def _authorities_named(ask: _Ask, place: str) -> Iterator[None]:
+    """Say where the certificate authorities that cannot be had are wanted from."""
+    try:
+        yield
+    except OSError as error:  # ssl's own among them
+        reason = one_line(error.strerror or str(error), 200)
+        raise SourceUnavailable(
+            f"{display_url(ask.url)}: {one_line(place, 200)}: {reason}",
+            hint="expected a file of certificates in PEM form, which freshd's user may read",
+        ) from error
 
 
 @lru_cache(maxsize=8)
