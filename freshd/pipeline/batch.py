@@ -22,6 +22,7 @@ from freshd.model import (
     Revision,
     SourceName,
 )
+from freshd.pipeline.asking import connector_faults_told
 from freshd.pipeline.plan import Plan, failed, plan_of
 from freshd.pipeline.recipe import Recipe
 from freshd.pipeline.writing import Writer
@@ -283,10 +284,11 @@ class Pipeline:
         connector = self._connectors[change.source]
         revision = self._ledger.revision(change.source, change.document_id)
         if change.ref is None:
-            if connector.coverage is Coverage.FULL and not connector.is_gone(change.document_id):
+            if connector.coverage is Coverage.FULL and not self._is_gone(connector, change.document_id):
                 raise _NotAsRecorded
             return Plan(pending, change, revision, delta=diff(revision, ()))
-        document = connector.read(change.ref)
+        with connector_faults_told(change.document_id):
+            document = connector.read(change.ref)
         digest = Digest(hashlib.sha256(document.content).hexdigest())
         is_current = revision.recipe in (self._recipe.identity, self._recipe.former)
         is_same = revision.digest == digest and is_current and not revision.unknown
@@ -311,10 +313,15 @@ class Pipeline:
             return change, None
         twin = self._ledger.vanished_twin(change.source, digest)
         connector = self._connectors[change.source]
-        if twin is None or twin == change.document_id or not connector.is_gone(twin):
+        if twin is None or twin == change.document_id or not self._is_gone(connector, twin):
             return change, None
         moved = replace(change, kind=ChangeKind.MOVED, previous_id=twin)
         return moved, self._ledger.revision(change.source, twin)
+
+    @staticmethod
+    def _is_gone(connector: Connector, document_id: DocumentId) -> bool:
+        with connector_faults_told(document_id):
+            return connector.is_gone(document_id)
 
 
 class _NotAsRecorded(Exception):

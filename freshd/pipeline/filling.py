@@ -44,6 +44,7 @@ from freshd.model import (
     SourceName,
 )
 from freshd.payload import DocumentFields
+from freshd.pipeline.asking import connector_faults_told
 from freshd.pipeline.batch import MAX_BATCH_CHUNKS
 from freshd.pipeline.carrying import carried
 from freshd.pipeline.plan import Plan, failed, plan_of
@@ -324,7 +325,8 @@ class Filler:
             raise DocumentGone(f"{one.document_id}: is not to be had")
         if isinstance(connector, ReadsAhead) and self._on_ready and not self._is_at_hand(one.doc, one.ref, connector):
             return None
-        document = connector.read(one.ref)
+        with connector_faults_told(one.document_id):
+            document = connector.read(one.ref)
         if hashlib.sha256(document.content).hexdigest() != digest:
             raise DocumentChanging(f"{one.document_id}: is not what the live generation holds of it")
         return _Texts(*self._recipe.take_apart(document, one.source, one.document_id, digest))

@@ -439,6 +439,43 @@ def test_a_source_that_stops_answering_keeps_its_changes_pending(bench: Bench):
     assert (state.pending, state.quarantined) == (1, 0)
 
 
+def test_a_fault_of_a_connector_costs_the_document_it_was_asked_about(bench: Bench):
+    """Anybody may write one, and what it raises must not end the thread that writes."""
+
+    def stumbles(ref: DocumentRef) -> None:
+        if ref.document_id == "b.md":
+            raise KeyError("field")
+
+    for name in ("a.md", "b.md", "c.md"):
+        bench.source.write(name)
+    bench.scan()
+    bench.source.before_read = stumbles
+    bench.apply()
+    assert bench.store.documents() == {"a.md", "c.md"}
+    (failed,) = [outcome for outcome, _ in bench.outcomes if outcome.kind is OutcomeKind.FAILED]
+    assert failed.error == "b.md: got KeyError ('field') from its connector, expected a document"
+    bench.source.before_read = lambda _: None
+    bench.clock.advance(timedelta(hours=1))
+    bench.apply()
+    assert bench.store.documents() == {"a.md", "b.md", "c.md"}
+
+
+def test_a_connector_that_cannot_tell_whether_a_document_is_gone_keeps_it(bench: Bench):
+    def stumbles() -> None:
+        raise KeyError("field")
+
+    bench.index_all(["a.md", "b.md"])
+    bench.source.delete("a.md")
+    bench.scan()
+    bench.source.before_is_gone = stumbles
+    bench.apply()
+    assert bench.store.documents() == {"a.md", "b.md"}
+    bench.source.before_is_gone = lambda: None
+    bench.clock.advance(timedelta(hours=1))
+    bench.apply()
+    assert bench.store.documents() == {"b.md"}
+
+
 def test_of_a_source_that_stops_answering_one_document_is_asked_for_and_all_others_wait(bench: Bench):
     """A mount that goes away in the middle of a first index leaves thousands."""
     names = [f"page{n:03}.md" for n in range(300)]

@@ -1,0 +1,29 @@
+"""Asks a connector, which may be anybody's code, about one document."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from freshd.errors import DocumentUnreadable, FreshdError
+from freshd.model import DocumentId
+
+_MOST_CHARACTERS = 200
+
+
+@contextmanager
+def connector_faults_told(document_id: DocumentId) -> Iterator[None]:
+    """Have a fault of a connector cost the document, not the thread that writes.
+
+    Raises:
+        DocumentUnreadable: It raised what no connector should.
+
+    """
+    try:
+        yield
+    except (FreshdError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:_MOST_CHARACTERS]
+        raise DocumentUnreadable(
+            f"{document_id}: got {type(error).__name__} ({said}) from its connector, expected a document",
+            hint="tell whoever made the connector, or leave the document out",
+        ) from error
