@@ -192,6 +192,25 @@ def test_a_source_that_vanishes_deletes_nothing(world: World):
     assert world.hits("who books trains?")
 
 
+def test_a_fault_of_a_connector_is_told_and_deletes_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Anybody may write one; the run goes on with the other sources."""
+    world.reindex()
+
+    def stumbles(*_: object) -> Iterator[DocumentRef]:
+        yield from ()
+        raise KeyError("field")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FilesConnector, "_found", stumbles)
+        tally = world.reindex()
+    assert not tally.is_available
+    assert [failure.error for failure in tally.errors] == [
+        "handbook: got KeyError ('field') while it was listed, expected documents"
+    ]
+    assert world.hits("who books trains?")
+    assert world.reindex().is_available
+
+
 def test_an_emptied_source_holds_its_deletions(world: World):
     for n in range(5):
         world.write(f"page{n}.md", f"# Page {n}\n\nText of page {n}.\n")

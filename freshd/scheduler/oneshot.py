@@ -5,6 +5,7 @@
 Who sees changes through differs: `Drain` applies them itself, a daemon waits for its indexer.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -81,11 +82,11 @@ class Reindexer:
         name = scanner.target.name
         tally, began_s, scan = self._tally_of(name), self._clock.monotonic(), None
         try:
-            scan = scanner.scan()
+            scan = _scanned(scanner)
             self._ledger.hurry(name)  # what failed may have been mended: that is why somebody asks
             self._see_through(name, scan.seq, tally)
             if scan.verdict is Verdict.WAIT or self._ledger.awaits_a_look(name, self._clock.now()):
-                scan = scanner.scan(is_last=True)
+                scan = _scanned(scanner, is_last=True)
                 self._see_through(name, scan.seq, tally)
             if scan.report.is_complete:
                 self._on_scan(scan)
@@ -119,6 +120,22 @@ class Reindexer:
         tally.unchanged = max(0, self._sources.state(name).documents - len(moving) - unseen)
         if not scan.report.is_complete:
             tally.unchanged = min(tally.unchanged, scan.unchanged)
+
+
+def _scanned(scanner: Scanner, *, is_last: bool = False) -> Scan:
+    """Look; a fault of one connector must cost no other source its turn.
+
+    Raises:
+        SourceUnavailable: Nothing may be concluded from what was not seen.
+
+    """
+    try:
+        return scanner.scan(is_last=is_last)
+    except (FreshdError, sqlite3.Error, MemoryError):
+        raise
+    except Exception as error:
+        what = f"got {type(error).__name__} ({error}) while it was listed, expected documents"
+        raise SourceUnavailable(" ".join(what.split()), hint="tell whoever made its connector") from error
 
 
 def _troubles(name: SourceName, report: ListingReport) -> Iterator[Failure]:
