@@ -239,6 +239,14 @@ class Place:
         """Where it is built."""
         return self.ledger.with_name(f"{self.ledger.name}.new")
 
+    def take_up(self) -> None:
+        """Where a rebuild was cut off that had set the former ledger aside, have its draft stand for that.
+
+        It was whole by then, and knows what nothing else does: what was forgotten, and which generation was live.
+        """
+        if not self.ledger.exists() and self.draft.exists():
+            self.draft.replace(self.ledger)
+
 
 def rebuild(
     place: Place,

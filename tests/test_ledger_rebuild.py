@@ -305,6 +305,20 @@ def test_what_was_forgotten_stays_out_as_far_as_the_damaged_ledger_can_still_be_
 
 
 # Which index, and whose vectors
+def test_what_was_forgotten_stays_out_where_a_rebuild_was_killed_that_had_set_its_ledger_aside(home: Home):
+    SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId("03.md")])
+    faults.arm("mid_rebuild_swap:raise")
+    with pytest.raises(OSError, match="injected"):
+        rebuild(home)
+    faults.arm("")
+    assert not (home.state / "ledger.db").exists()
+    report = rebuild(home)
+    assert (report["documents"], report["forgotten"]) == (N_DOCUMENTS, 1)
+    home.reindex()
+    assert "docs/03.md" not in home.documents()
+    assert not list(home.state.glob("*.new*"))
+
+
 
 
 def test_vectors_of_another_model_are_not_taken_for_the_configs(home: Home):

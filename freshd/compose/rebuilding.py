@@ -95,6 +95,8 @@ def rebuild_ledger(
         live = former.live if former.live is not None and former.live.name == index.generation else None
         if live is None:  # then nothing says any more which model made the vectors
             check_model(index.store, embedder, VectorCacheView(state.vectors_path).get, MOST_TOKENS)
+        place = Place(state.ledger_path, state.seal_path)
+        place.take_up()
             live = _named(index.generation, config, embedder, clock.now())
 
         def prepare(database: Database) -> None:
@@ -105,7 +107,6 @@ def rebuild_ledger(
                     records.doom(name)
 
         survey = stack.enter_context(closing(Survey(index.store, MOST_TOKENS)))
-        place = Place(state.ledger_path, state.seal_path)
         rebuilt, aside = rebuild(place, index.owner, prepare, survey, clock, on_progress=on_progress)
         return {
             "instance": index.owner,
