@@ -24,6 +24,7 @@ from freshd.ledger.database import Database
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.generations import SqliteGenerations
 from freshd.ledger.history import SqliteHistory
+from freshd.ledger.troubles import LedgerLocked
 from freshd.model import ChunkId, DocumentId, Point, Relabel, SourceName
 from freshd.state import StateDirectory
 from tests.kit import forked
@@ -304,7 +305,6 @@ def test_what_was_forgotten_stays_out_as_far_as_the_damaged_ledger_can_still_be_
         assert database.execute("SELECT count(*) FROM forgotten").fetchone() == (1,)
 
 
-# Which index, and whose vectors
 def test_what_was_forgotten_stays_out_where_a_rebuild_was_killed_that_had_set_its_ledger_aside(home: Home):
     SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId("03.md")])
     faults.arm("mid_rebuild_swap:raise")
@@ -319,6 +319,7 @@ def test_what_was_forgotten_stays_out_where_a_rebuild_was_killed_that_had_set_it
     assert not list(home.state.glob("*.new*"))
 
 
+# Which index, and whose vectors
 
 
 def test_vectors_of_another_model_are_not_taken_for_the_configs(home: Home):
@@ -437,6 +438,18 @@ def test_a_ledger_that_somebody_works_with_is_not_replaced(home: Home):
     with StateDirectory(home.state).lock(), pytest.raises(StateInUse, match=f"process {os.getpid()}") as refused:
         rebuild(home)
     assert refused.value.exit_code == 11
+
+
+def test_a_ledger_that_another_program_keeps_is_not_taken_for_a_damaged_one(home: Home):
+    """What was forgotten could not be read of it, and would be there again."""
+    home.close()
+    with closing(sqlite3.connect(home.state / "ledger.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LedgerLocked, match="nobody but freshd works with it"):
+            rebuild(home)
+    assert not list(home.state.glob("*damaged*"))
+    assert home.embedded_by() == 0
 
 
 def test_a_whole_ledger_is_replaced_only_when_somebody_says_so(home: Home, monkeypatch: pytest.MonkeyPatch):

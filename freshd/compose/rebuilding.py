@@ -21,6 +21,7 @@ from freshd.ledger.database import Database
 from freshd.ledger.generations import BESIDE, DOOMED, LIVE, Generation, SqliteGenerations, parsed
 from freshd.ledger.inspection import inspect
 from freshd.ledger.takeover import Taken
+from freshd.ledger.troubles import LedgerDiskFull, LedgerLocked, LedgerNotWritable
 from freshd.model import Digest
 from freshd.ports import Embedder, Store
 from freshd.rebuild import Place, Survey, check_model, rebuild
@@ -50,10 +51,17 @@ class _Index:
 
 
 def present_ledger(state: StateDirectory) -> str | None:
-    """Say what is wrong with the ledger that is there, in one line; None where it is whole."""
+    """Say what is wrong with the ledger that is there, in one line; None where it is whole.
+
+    Raises:
+        StateError: It may well be whole, and cannot be looked at now.
+
+    """
     try:
         with closing(Database(state.ledger_path, may_create=False)) as database:
             return database.damage()
+    except (LedgerLocked, LedgerDiskFull, LedgerNotWritable):
+        raise
     except FreshdError as error:
         return str(error)
 
@@ -76,8 +84,8 @@ def rebuild_ledger(
         on_progress: Hears points looked at, and points in all, about.
 
     Raises:
-        StateInUse: Another process works in the state directory.
-        StateUnusable: There is no index to make it from.
+        StateInUse: Another process works in the state directory, or keeps the ledger locked.
+        StateUnusable: There is no index to make it from, or no saying whether the ledger is whole.
         ConfigError: There are several, or none of that name; or one was named, and the points are on a server.
         CollectionMismatch: The config names another model than the index was made with.
 
@@ -87,6 +95,8 @@ def rebuild_ledger(
         stack.enter_context(state.lock())
         began_s = clock.monotonic()
         confirm(present_ledger(state))
+        place = Place(state.ledger_path, state.seal_path)
+        place.take_up()
         former = _Former.read(state)
         embedder = open_embedder(config.embedding.model, state.models_dir, config.base)
         index = _index(config, secrets, state, former, generation, embedder)
@@ -95,8 +105,6 @@ def rebuild_ledger(
         live = former.live if former.live is not None and former.live.name == index.generation else None
         if live is None:  # then nothing says any more which model made the vectors
             check_model(index.store, embedder, VectorCacheView(state.vectors_path).get, MOST_TOKENS)
-        place = Place(state.ledger_path, state.seal_path)
-        place.take_up()
             live = _named(index.generation, config, embedder, clock.now())
 
         def prepare(database: Database) -> None:
