@@ -214,15 +214,13 @@ class _Copying:
         return report
 
     def _copy_cache(self, cache: sqlite3.Connection) -> None:
-        """Copy the cache, or leave it out where it is damaged: it is a cache."""
+        """Copy the cache, or leave it out where it cannot be read: it is a cache."""
         into = StateDirectory(self._partial).vectors_path
         try:
             cache.execute("BEGIN")
             cache.execute("SELECT count(*) FROM sqlite_master").fetchone()
             self._copy_database(cache, into)
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise
+        except sqlite3.DatabaseError:  # damaged, or another program's alone; what cannot be written is told otherwise
             into.unlink(missing_ok=True)
 
     def _copy_database(self, original: sqlite3.Connection, into: Path) -> None:

@@ -371,6 +371,19 @@ def test_a_damaged_ledger_is_no_backup(home: Home, tmp_path: Path):
 
 @pytest.mark.parametrize("moment", [pytest.param("mid_backup", marks=pytest.mark.slow), "before_backup_rename"])
 def test_a_backup_that_is_killed_is_known_for_none(home: Home, tmp_path: Path, moment: str):
+def test_a_cache_that_another_program_keeps_to_itself_is_left_out(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home.close()
+    monkeypatch.setattr(backup, "_BUSY_TIMEOUT_S", 0.05)
+    with closing(sqlite3.connect(home.state / "vectors.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        back_up(original(home), tmp_path / "copy", clock=SystemClock(), hold=lambda work: work())
+    assert (tmp_path / "copy" / "ledger.db").exists()
+    assert not (tmp_path / "copy" / "vectors.db").exists()
+
+
     home.configure(f'[embedding]\nmodel = "alpha-32"\n{files("docs", "docs")}')
     command = ("backup", str(tmp_path / "copy"))
     how = {"folder": home.root, "module": "tests.kit.models"}
