@@ -254,7 +254,7 @@ class _Copying:
         try:
             with closing(Database(copy.ledger_path)) as ledger:
                 ledger.expect_whole()
-                if self._original.is_embedded:
+                if self._original.is_embedded and seal.fits(ledger, copy.seal_path):
                     seal.renew(ledger, copy.seal_path)
                 else:
                     seal.part(ledger)

@@ -249,6 +249,19 @@ def test_the_ledger_of_such_a_backup_does_not_fit_where_it_was_taken_either(home
         assert not seal.fits(ledger, StateDirectory(home.state).seal_path)
 
 
+def test_a_backup_of_a_ledger_that_was_brought_back_without_its_index_does_not_fit_either(home: Home, tmp_path: Path):
+    """Taken before any start: once it is put back, the index is believed, as it would have been."""
+    take(home, tmp_path / "old")
+    home.write("docs/since.md")
+    home.reindex()
+    home.close()
+    shutil.copy(tmp_path / "old" / "ledger.db", home.state / "ledger.db")
+    back_up(original(home), tmp_path / "copy", clock=SystemClock(), hold=lambda work: work())
+    restore(home, tmp_path / "copy")
+    assert "docs/since.md" in home.documents()
+    assert home.divergent() == 0
+
+
 def hosted(standin: Standin) -> str:
     return f'[store]\nurl = "{standin.url}"\n' + files("docs", "docs")
 
@@ -358,19 +371,6 @@ def test_a_damaged_cache_is_left_out(home: Home, tmp_path: Path):
     assert not (tmp_path / "copy" / "vectors.db").exists()
 
 
-def test_a_damaged_ledger_is_no_backup(home: Home, tmp_path: Path):
-    home.close()
-    path = home.state / "ledger.db"
-    page_bytes = 4096
-    path.write_bytes(path.read_bytes()[:page_bytes] + b"\x5a" * page_bytes * 3)
-    with pytest.raises(StateUnusable) as refused:
-        back_up(original(home), tmp_path / "copy", clock=SystemClock(), hold=lambda work: work())
-    assert "freshd ledger rebuild" in refused.value.hint
-    assert not names_in(tmp_path) & {"copy", f"copy{PARTIAL}"}
-
-
-@pytest.mark.parametrize("moment", [pytest.param("mid_backup", marks=pytest.mark.slow), "before_backup_rename"])
-def test_a_backup_that_is_killed_is_known_for_none(home: Home, tmp_path: Path, moment: str):
 def test_a_cache_that_another_program_keeps_to_itself_is_left_out(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -384,6 +384,19 @@ def test_a_cache_that_another_program_keeps_to_itself_is_left_out(
     assert not (tmp_path / "copy" / "vectors.db").exists()
 
 
+def test_a_damaged_ledger_is_no_backup(home: Home, tmp_path: Path):
+    home.close()
+    path = home.state / "ledger.db"
+    page_bytes = 4096
+    path.write_bytes(path.read_bytes()[:page_bytes] + b"\x5a" * page_bytes * 3)
+    with pytest.raises(StateUnusable) as refused:
+        back_up(original(home), tmp_path / "copy", clock=SystemClock(), hold=lambda work: work())
+    assert "freshd ledger rebuild" in refused.value.hint
+    assert not names_in(tmp_path) & {"copy", f"copy{PARTIAL}"}
+
+
+@pytest.mark.parametrize("moment", [pytest.param("mid_backup", marks=pytest.mark.slow), "before_backup_rename"])
+def test_a_backup_that_is_killed_is_known_for_none(home: Home, tmp_path: Path, moment: str):
     home.configure(f'[embedding]\nmodel = "alpha-32"\n{files("docs", "docs")}')
     command = ("backup", str(tmp_path / "copy"))
     how = {"folder": home.root, "module": "tests.kit.models"}
