@@ -8,12 +8,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.instance import FILES, Instance, eventually
+from freshd.ledger.database import Database
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
 
@@ -247,6 +248,21 @@ def test_a_disk_without_room_for_more_files_at_the_start_is_waited_for(tmp_path:
 def files_but(disk: Path, left: int) -> Path:
     """Make empty files in a folder until there is room for so many more; give the folder."""
     full = disk / "full"
+def test_a_ledger_is_not_scrubbed_where_that_would_fill_the_disk(tmp_path: Path):
+    """What is written anew stands in its log first, which would stay as large as the disk let it grow."""
+    with file_system(tmp_path / "disk") as disk, closing(Database(disk / "ledger.db")) as ledger:
+        with ledger.write() as tx:
+            tx.execute("INSERT INTO meta VALUES ('much', ?)", ("x" * (SIZE // 8),))
+        assert ledger.scrub() is True
+        ballast = Ballast(disk)
+        ballast.fill_to(95)
+        before = os.statvfs(disk).f_bavail
+        assert ledger.scrub() is False
+        assert os.statvfs(disk).f_bavail == before
+        ballast.give_back()
+        assert ledger.scrub() is True
+
+
     full.mkdir()
     for n in range(os.statvfs(full).f_favail - left):
         (full / str(n)).touch()

@@ -6,11 +6,12 @@ there are as many of them as there ever were reads at one time, however many thr
 Instants are stored as whole microseconds since 1970, UTC.
 """
 
+import os
 import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -310,17 +311,30 @@ class Database:
         Zeroing what is deleted is not enough: SQLite leaves copies of rows in the free space of pages that it splits.
 
         Returns:
-            False while somebody reads a former state, or while there is no room; then ask again.
+            False while somebody reads a former state, or while there is no room for it; then ask again.
 
         """
         with self._lock, self._permitted():
+            if not self._may_be_written_anew():
+                return False
             try:
                 self._writer.execute("VACUUM")
             except sqlite3.OperationalError as error:
                 if code_of(error) in DENIED | DISK_FAILED:
                     raise
+                with suppress(sqlite3.OperationalError):
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else the log stays as large as it became
                 return False
             return not self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+    def _may_be_written_anew(self) -> bool:
+        """Tell whether there is room for twice what the file holds: SQLite makes a copy, and puts that into its log."""
+        pages, free_pages, page_bytes = (
+            int(self._writer.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize >= 2 * (pages - free_pages) * page_bytes
 
     def close(self) -> None:
         """Close every connection; idempotent."""
