@@ -6,6 +6,7 @@ So what is tested is that it never comes so far; the state directory lies on a f
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.instance import FILES, Instance, eventually
 from freshd.ledger.database import Database
+from tests.daemon.instance import FILES, Instance, eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
 
@@ -160,6 +161,42 @@ def test_a_first_start_waits_for_the_room_that_the_model_takes(instance: Instanc
     eventually(lambda: holds(instance, "kettle"))
 
 
+def test_a_disk_that_is_full_at_the_start_is_waited_for_although_none_of_it_is_reserved(
+    instance: Instance, tmp_path: Path
+):
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
+    instance.configure(FILES, "[disk]\nreserve_bytes = 0\n")
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.take_all()
+    process = instance.launch()
+    eventually(lambda: process.poll() is not None or "0 MiB free" in instance.log_text())
+    assert process.poll() is None
+    ballast.give_back()
+    instance.record = eventually(instance.state.read_daemon)
+    eventually(lambda: holds(instance, "kettle"))
+
+
+def test_a_config_that_is_read_again_on_a_full_disk_is_taken_up_once_there_is_room(instance: Instance, tmp_path: Path):
+    """Not even the ledger can be opened anew; what ended with 12 nobody would start again."""
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.take_all()
+    instance.configure(FILES.replace("1m", "2m"), SETTINGS)
+    instance.signal(signal.SIGHUP)
+    eventually(lambda: instance.events("config_reloaded"))
+    eventually(lambda: "cannot begin" in instance.get("/readyz").text)
+    assert instance.get("/healthz").status_code == 200
+    ballast.give_back()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.source()["freshness_target_seconds"] == 120
+    assert instance.stop() == 0
+
+
 def test_a_daemon_that_waits_for_room_can_be_told_to_end(instance: Instance, tmp_path: Path):
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)
@@ -211,6 +248,21 @@ def test_what_is_forgotten_below_the_reserve_is_out_of_search_and_leaves_the_ind
     assert "samovar" in instance.command("search", "samovar").stdout
 
 
+def test_a_ledger_is_not_scrubbed_where_that_would_fill_the_disk(tmp_path: Path):
+    """What is written anew stands in its log first, which would stay as large as the disk let it grow."""
+    with file_system(tmp_path / "disk") as disk, closing(Database(disk / "ledger.db")) as ledger:
+        with ledger.write() as tx:
+            tx.execute("INSERT INTO meta VALUES ('much', ?)", ("x" * (SIZE // 8),))
+        assert ledger.scrub() is True
+        ballast = Ballast(disk)
+        ballast.fill_to(95)
+        before = os.statvfs(disk).f_bavail
+        assert ledger.scrub() is False
+        assert os.statvfs(disk).f_bavail == before
+        ballast.give_back()
+        assert ledger.scrub() is True
+
+
 def test_a_disk_without_room_for_more_files_is_waited_for_like_a_full_one(tmp_path: Path):
     with file_system(tmp_path / ".freshd", "nr_inodes=2000"):
         instance = Instance(tmp_path, FILES, settings=SETTINGS)
@@ -248,21 +300,6 @@ def test_a_disk_without_room_for_more_files_at_the_start_is_waited_for(tmp_path:
 def files_but(disk: Path, left: int) -> Path:
     """Make empty files in a folder until there is room for so many more; give the folder."""
     full = disk / "full"
-def test_a_ledger_is_not_scrubbed_where_that_would_fill_the_disk(tmp_path: Path):
-    """What is written anew stands in its log first, which would stay as large as the disk let it grow."""
-    with file_system(tmp_path / "disk") as disk, closing(Database(disk / "ledger.db")) as ledger:
-        with ledger.write() as tx:
-            tx.execute("INSERT INTO meta VALUES ('much', ?)", ("x" * (SIZE // 8),))
-        assert ledger.scrub() is True
-        ballast = Ballast(disk)
-        ballast.fill_to(95)
-        before = os.statvfs(disk).f_bavail
-        assert ledger.scrub() is False
-        assert os.statvfs(disk).f_bavail == before
-        ballast.give_back()
-        assert ledger.scrub() is True
-
-
     full.mkdir()
     for n in range(os.statvfs(full).f_favail - left):
         (full / str(n)).touch()

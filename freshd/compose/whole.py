@@ -59,6 +59,9 @@ _FREE_SOME = "free some disk space"
 _LEAST_BYTES, _LEAST_FILES = 8 * 2**20, 20
 """Without which not even what is there can be opened: SQLite makes files of its own beside it."""
 
+_BARE_BYTES = 2**20
+"""Without which it can not whatever the config reserves: the embedded store loads no shard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Whole:
@@ -338,7 +341,8 @@ def cannot_open(config: Config) -> StoreUnavailable | None:
     if not state.path.exists():
         return None
     free, free_files = state.free_bytes(), state.free_inodes()
-    needed = min(_LEAST_BYTES, config.disk.reserve_bytes) + missing_bytes(config.embedding.model, state.models_dir)
+    needed = max(_BARE_BYTES, min(_LEAST_BYTES, config.disk.reserve_bytes))
+    needed += missing_bytes(config.embedding.model, state.models_dir)
     if free >= needed and (free_files is None or free_files >= _LEAST_FILES):
         return None
     got = f"{free >> 20} MiB free, expected at least the {needed >> 20} MiB that opening it takes"

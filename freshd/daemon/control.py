@@ -112,4 +112,4 @@ class LiveControl:
 
     @property
     def _is_starting(self) -> str:
-        return f"freshd waits for room: {self.waits_for}" if self.waits_for else "freshd is starting"
+        return f"freshd cannot begin yet: {self.waits_for}" if self.waits_for else "freshd is starting"

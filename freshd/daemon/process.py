@@ -24,7 +24,7 @@ from freshd.config import Config, Secrets, check_listen, check_store, load, load
 from freshd.daemon import manager
 from freshd.daemon.control import LiveControl
 from freshd.daemon.live import Live
-from freshd.errors import ConfigError, FreshdError
+from freshd.errors import ConfigError, FreshdError, StateInUse
 from freshd.http.binding import bind
 from freshd.logs import Event, get_logger
 from freshd.state import StateDirectory
@@ -132,7 +132,7 @@ class _Daemon:
             app = build_app(self._control, gate)
             server = Server(app, listener)
             stack.callback(server.stop)
-            code = self._serve(server, is_first=True)
+            code = self._serve(server)
             while code is None:
                 code = self._serve_again(server)
         logs.finish()
@@ -141,21 +141,29 @@ class _Daemon:
         return code
 
     def _serve_again(self, server: "Server") -> int | None:
-        """Run under the new config, or under the old one if it turns out that the new one cannot be opened."""
-        try:
-            return self._serve(server)
-        except FreshdError as error:
-            if self._former is None:
-                raise
-            self._refuse(error)
-            self._config, self._former = self._former, None
-            return self._serve(server, config_error=str(error))
+        """Run under the new config, or under the old one if it turns out that the new one cannot be opened.
 
-    def _serve(self, server: "Server", *, is_first: bool = False, config_error: str | None = None) -> int | None:
+        What another program keeps for itself is waited for: it is no fault of the config, and no reason to end.
+        """
+        config_error: str | None = None
+        while True:
+            try:
+                return self._serve(server, config_error=config_error)
+            except StateInUse as error:
+                if not self._stand_by(server, error):
+                    return 0
+            except FreshdError as error:
+                if self._former is None:
+                    raise
+                self._refuse(error)
+                self._config, self._former, config_error = self._former, None, str(error)
+
+    def _serve(self, server: "Server", *, config_error: str | None = None) -> int | None:
         """Run under the present config; give the exit code, or None to go on under another one."""
-        if is_first and not self._has_room(server):
+        if not self._has_room(server):
             return 0
         with open_whole(self._config, self._secrets, must_open_store=False, parses_aside=True) as whole:
+            self._control.waits_for = ""
             former = self._control.jobs
             live = Live(whole, config_error=config_error, former_jobs=former, endpoint=server.pulse)
             self._control.jobs = live.jobs
@@ -200,16 +208,22 @@ class _Daemon:
             self._signals.pause(_TICK_S)
 
     def _has_room(self, server: "Server") -> bool:
-        """Wait while the disk is too full to open anything, listening meanwhile; False when told to end."""
-        while (trouble := cannot_open(self._config)) and not self._signals.stop:
-            if not self._control.waits_for:
+        """Wait while the disk is too full to open anything; False when told to end."""
+        while trouble := cannot_open(self._config):
+            if not self._stand_by(server, trouble):
+                return False
+        return not self._signals.stop
+
+    def _stand_by(self, server: "Server", trouble: FreshdError) -> bool:
+        """Listen for a moment while something keeps all from being opened, and say what; False when told to end."""
+        if not self._control.waits_for:
+            if not server.is_alive():
                 server.start()
-                manager.tell("READY=1")  # it answers, with the reason; a start that waits would be given up
-                self._log.error(Event.STORE_LOST, error=str(trouble), hint=trouble.hint)
-            self._control.waits_for = str(trouble)
-            manager.tell("WATCHDOG=1")
-            self._signals.pause(_TICK_S)
-        self._control.waits_for = ""
+            manager.tell("READY=1")  # it answers, with the reason; a start that waits would be given up
+            self._log.error(Event.STORE_LOST, error=str(trouble), hint=trouble.hint)
+        self._control.waits_for = str(trouble)
+        manager.tell("WATCHDOG=1")
+        self._signals.pause(_TICK_S)
         return not self._signals.stop
 
     def _watch_over(self, live: Live, server: "Server") -> int | None:

@@ -5,8 +5,10 @@ Catalogue row 117.
 
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,6 +79,21 @@ def test_a_config_is_read_again_although_the_process_of_the_store_has_died(one: 
     eventually(lambda: "secondword" in one.get("/search", q="secondword").text)
     assert [hit["document_id"] for hit in one.get("/search", q="firstword", k=1).json()["hits"]] == ["a.md"]
     kill_the_store(one)
+    assert one.stop() == 0
+
+
+def test_a_config_is_read_again_once_another_program_lets_go_of_the_ledger(one: Instance):
+    """Longer than SQLite itself waits, and than the former config's turn would take."""
+    one.configure(FILES.replace('"1m"', '"2m"'))
+    with closing(sqlite3.connect(one.state.ledger_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        one.signal(signal.SIGHUP)
+        eventually(lambda: "nobody but freshd works with it" in one.get("/readyz").text)
+        assert one.get("/healthz").is_success
+        other.execute("ROLLBACK")
+    eventually(lambda: one.get("/readyz").is_success, 30)
+    assert one.events("config_refused") == []
+    assert one.source()["freshness_target_seconds"] == 120
     assert one.stop() == 0
 
 
