@@ -3,10 +3,11 @@
 import random
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -45,6 +46,7 @@ from tests.test_verify_repair import DAMAGES
 
 DOCS, SECRET = SourceName("docs"), DocumentId("people/zebulon-quartermaine.md")
 STREET = "Lavender Row 7"
+T = TypeVar("T")
 TEXT = "# Zebulon\n\nZebulon Quartermaine left in spring.\n\n## Address\n\nHe lives at Lavender Row 7.\n"
 
 
@@ -598,6 +600,29 @@ def test_what_is_forgotten_while_the_store_is_down_is_out_of_search_and_goes_onc
     assert [known.document_id for known in whole.ledger.known(DOCS) if known.document_id == SECRET] == []
     whole.open_store()
     assert traces(whole) == {}
+
+
+def test_what_was_left_to_be_forgotten_is_taken_out_in_pieces_between_which_edits_go(home: Home):
+    """Much of it, such as a source: a store that was away is back, or a killed daemon starts."""
+    for n in range(200):
+        home.write(f"docs/many/{n}.md")
+    home.reindex()
+    forgetting = SqliteForgetting(home.whole.database)
+    forgetting.forget_source(DOCS)
+    whole, pieces = home.whole, list[int]()
+
+    def between_batches(work: Callable[[], T]) -> T:
+        before = len(forgetting.being_forgotten(1_000, 10_000))
+        done = work()
+        pieces.append(before - len(forgetting.being_forgotten(1_000, 10_000)))
+        return done
+
+    whole.open_store(finishes=False)
+    whole.remover(between_batches).scrub()
+    assert sum(pieces) == 209
+    assert max(pieces) <= 64
+    assert home.points() == set()
+    assert not forgetting.must_scrub
 
 
 def test_what_is_forgotten_leaves_a_cache_that_another_program_holds_once_that_lets_go_of_it(home: Home):

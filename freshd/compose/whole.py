@@ -186,12 +186,15 @@ class Whole:
         """Whether ledger and index were last used together; `open_store` makes them one."""
         return are_one(self)
 
-    def open_store(self) -> None:
+    def open_store(self, *, finishes: bool = True) -> None:
         """Open the store and put right what it lost, where `open_whole` was told not to; idempotent.
 
         A ledger that was brought back from earlier without its index, or the reverse, believes the store.
         A store that holds less than the ledger says lost some of it, or was made anew:
         what is not there any more is put back, vectors from the cache, and its sources prove nothing before.
+
+        Args:
+            finishes: Take out what a former process began to forget; False where `Remover.scrub` does, piece by piece.
 
         Raises:
             StoreUnavailable: It does not answer now.
@@ -206,7 +209,8 @@ class Whole:
             expect_points(Proofs(self.database), self.store)
         except PointsLost as loss:
             self._put_back(str(loss))
-        self._finish_forgetting()
+        if finishes:
+            self._finish_forgetting()
 
     def _finish_forgetting(self) -> None:
         """Take out what a former process began to forget; where that cannot be done now, nothing is shown of it."""

@@ -279,7 +279,7 @@ class Live:
         is_in_doubt = (trouble is not None and trouble.is_store) or self._whole.store.openings != self._openings
         if not self._is_store_open or is_in_doubt:
             openings = self._whole.store.openings
-            self._whole.open_store()
+            self._whole.open_store(finishes=False)  # edits would wait for all of it
             self._openings = openings  # as before: one that fell meanwhile is looked at again
             # The model takes a moment to load: now, not in the lag of the first change.
             self._whole.recipe.embedder.embed_query("freshd")

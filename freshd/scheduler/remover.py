@@ -178,7 +178,7 @@ class Remover:
         return self._forgetting.removed(self._configured)
 
     def scrub(self) -> bool:
-        """Try again to leave no trace of what was forgotten, if that could not be done at the first time.
+        """Finish what was begun to be forgotten, and try again to leave no trace of it, if there may be any.
 
         Returns:
             Whether the store's files held something, and hold nothing of it any more.
@@ -188,7 +188,9 @@ class Remover:
 
         """
         if self._forgetting.must_scrub:
-            self._between_batches(self._removal.finish)
+            for _ in self._pieces(self._removal.forget_some):
+                pass
+            self._between_batches(self._removal.scrub)
         if self._forgetting.occasion is None:
             return False
         self._expunge()
