@@ -1,6 +1,7 @@
 """A ledger that is damaged, lost, somebody else's or from another time: refused as it is, or caught up; never empty."""
 
 import os
+import resource
 import shutil
 import sqlite3
 import tempfile
@@ -17,7 +18,7 @@ import pytest
 from freshd import compose
 from freshd.cli import app
 from freshd.compose.recovering import open_ledger
-from freshd.errors import FreshdError, StateInUse, StateUnusable, StoreError
+from freshd.errors import FreshdError, StateInUse, StateUnusable, StoreError, StoreUnavailable
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.history import SqliteHistory
 from freshd.ledger.troubles import LedgerLocked, LedgerNotWritable
@@ -455,6 +456,25 @@ def test_ledger_and_index_that_stayed_together_are_believed_without_a_look(home:
     monkeypatch.setattr("freshd.compose.recovering.Survey", lambda *_: pytest.fail("every point is read"))
     home.reindex()
     home.restart()
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+def test_while_no_file_can_be_opened_the_store_is_unavailable_and_nothing_breaks(home: Home, is_one: bool):
+    """What a daemon waits for, and a command says, is an error of ours."""
+    home.reindex()
+    if not is_one:
+        (home.state / "index" / "seal").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        with pytest.raises(StoreUnavailable, match="Too many open files") as told:
+            home.whole.open_store()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "index/seal" in str(told.value)
+    assert told.value.hint
+    home.whole.open_store()
+    assert home.divergent() == 0
 
 
 def test_a_process_that_was_killed_leaves_ledger_and_index_together(home: Home, monkeypatch: pytest.MonkeyPatch):

@@ -3,10 +3,11 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 from freshd.compose.generation import KeptStore
 from freshd.compose.verifying import Parts
-from freshd.errors import CollectionMismatch, StateError
+from freshd.errors import CollectionMismatch, StateError, StoreUnavailable
 from freshd.ledger import history, seal
 from freshd.ledger.database import Database
 from freshd.ledger.takeover import Taken
@@ -14,6 +15,8 @@ from freshd.logs import Event, get_logger
 from freshd.rebuild import Survey, believe
 from freshd.redaction import printable
 from freshd.state import StateDirectory
+
+_AT_HAND = "free some disk space, or see that freshd may open files and write there; it carries on by itself then"
 
 
 class GenerationReplaced(CollectionMismatch):
@@ -23,8 +26,14 @@ class GenerationReplaced(CollectionMismatch):
 
 
 def are_one(parts: Parts) -> bool:
-    """Tell whether ledger and index were last used together."""
-    return seal.fits(parts.database, StateDirectory(parts.config.state_dir).seal_path)
+    """Tell whether ledger and index were last used together.
+
+    Raises:
+        StoreUnavailable: What tells cannot be read now.
+
+    """
+    with _seal_of(parts) as path:
+        return seal.fits(parts.database, path)
 
 
 def expect_live(parts: Parts, live: str, store: KeptStore) -> None:
@@ -60,8 +69,20 @@ def caught_up(parts: Parts) -> bool:
         )
     if not is_one or parts.database.recall(history.COPIED):
         history.part(parts.database, parts.clock.now())
-    seal.renew(parts.database, StateDirectory(parts.config.state_dir).seal_path)
+    with _seal_of(parts) as path:
+        seal.renew(parts.database, path)
     return not is_one
+
+
+@contextmanager
+def _seal_of(parts: Parts) -> Iterator[Path]:
+    """Give the file that is the seal; where it cannot be got at, for want of files or room, the store is not there."""
+    path = StateDirectory(parts.config.state_dir).seal_path
+    try:
+        yield path
+    except OSError as error:
+        what = f"store: its seal {path} cannot be read or renewed: {error.strerror}"
+        raise StoreUnavailable(what, hint=_AT_HAND) from error
 
 
 @contextmanager
