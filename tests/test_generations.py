@@ -826,6 +826,34 @@ def test_a_store_that_died_keeps_no_other_from_being_closed(world: World):
     assert [store.child_pid for store in stores] == [None, None]
 
 
+def test_a_store_that_is_only_kept_and_died_keeps_nobody_from_ending(world: World):
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    with world.whole(SECOND) as whole:
+        _, kept = whole.generations.stores()
+        assert isinstance(kept, EdgeStore)
+        assert kept.child_pid is not None
+        kept.remove([ChunkId("00000000-0000-0000-0000-000000000007")])
+        os.kill(kept.child_pid, signal.SIGKILL)
+    assert kept.child_pid is None
+
+
+def test_a_generation_that_is_only_kept_and_damaged_keeps_nobody_from_the_live_one(world: World):
+    """Although something is to be forgotten, which is owed until that one is whole, or gone."""
+    world.reindex(FIRST)
+    (first,) = world.index
+    world.reindex(SECOND)
+    with world.whole(SECOND) as whole:
+        SqliteForgetting(whole.database).forget(SOURCE, [DocumentId("leave.md")])
+    (world.root / ".freshd/index" / first / "identity.json").write_text("damaged")
+    assert world.reindex(SECOND).documents["failed"] == 0
+    with world.whole(SECOND) as whole:
+        shown = {document_id for document_id, _ in hits(whole, "all there is")}
+        assert SqliteForgetting(whole.database).must_scrub
+    assert shown
+    assert "leave.md" not in shown
+
+
 # A ledger that was brought back from before a change of generation
 
 

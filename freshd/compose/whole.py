@@ -14,7 +14,7 @@ from freshd.compose.recovering import are_one, caught_up, expect_live
 from freshd.compose.verifying import Manner
 from freshd.config import Config
 from freshd.embedder import missing_bytes
-from freshd.errors import FreshdError, StoreUnavailable
+from freshd.errors import FreshdError, StoreError, StoreUnavailable
 from freshd.generations import Generations, Upkeep
 from freshd.guard import Guard
 from freshd.ledger.database import Database
@@ -178,8 +178,8 @@ class Whole:
         try:
             while cannot_write() is None and self.removal.expunge_some():
                 pass
-        except StoreUnavailable as error:
-            get_logger().warning(Event.EXPUNGE_DELAYED, error=str(error))
+        except StoreError as error:
+            get_logger().warning(Event.EXPUNGE_DELAYED, error=str(error), hint=error.hint or None)
 
     @property
     def is_one(self) -> bool:
@@ -217,8 +217,8 @@ class Whole:
         try:
             if disk_shortage(self.config) is None:
                 self.removal.finish()
-        except StoreUnavailable as error:
-            get_logger().warning(Event.EXPUNGE_DELAYED, error=str(error))
+        except StoreError as error:
+            get_logger().warning(Event.EXPUNGE_DELAYED, error=str(error), hint=error.hint or None)
 
     def reach_store(self) -> None:
         """Open the store and nothing more, whatever it lost; idempotent. Raises as `open_store` does."""

@@ -138,7 +138,7 @@ class Generations(Generic[G]):
     def _close_aside(self) -> None:
         aside, self._aside = self._aside, None
         if aside is not None:
-            aside[1].close()
+            _close(aside[1])
 
     def is_live(self, generation: G) -> bool:
         """Tell, by the ledger, whether a generation is still the live one."""
@@ -367,8 +367,8 @@ class Generations(Generic[G]):
         self._paused_until_s = self._clock.monotonic() + self._pause_s
 
 
-def _close(one: Opened) -> None:
-    """Close a generation whose store may have died: what was not flushed was not applied either, and is done again."""
+def _close(one: Opened | Store) -> None:
+    """Close one whose store may have died: what was not flushed was not applied either, and is done again."""
     try:
         one.close()
     except StoreUnavailable as error:
