@@ -29,6 +29,7 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "how many wait, and how many there are": lambda database: SqliteSources(database).state(SOURCE),
     "whether a document is known": lambda database: SqliteForgetting(database).is_known(SOURCE, A),
     "whether one is that nobody knows": lambda database: SqliteForgetting(database).is_known(SOURCE, DocumentId("zz")),
+    "what leaves with a document": lambda database: SqliteForgetting(database).withdraw([1]),
     "which sources left": lambda database: SqliteForgetting(database).removed([OTHER]),
 }
 
