@@ -282,14 +282,16 @@ class Scanner:
         keep_for, name = self.target.keep_for, self.target.name
         if self.target.connector.coverage is not Coverage.WINDOW or not report.is_complete:
             return []
+        # An empty fingerprint only asks for another look; without one its deletion waits already.
+        rolled_off = [known for known, _ in found.absent if known.fingerprint is not None]
         if found.unchanged or found.recorded:
-            new = [known.document_id for known, _ in found.absent if known.fingerprint and not known.absent_since]
+            new = [known.document_id for known in rolled_off if not known.absent_since]
             self._ledger.note_absence(name, found.returned, None)
             self._ledger.note_absence(name, new, look.seen_at)
         if keep_for is None:
             return []
-        ends = ((known, known.absent_since + keep_for) for known, _ in found.absent if known.absent_since)
-        expired: list[Absent] = [(known, end) for known, end in ends if end <= look.seen_at and known.fingerprint]
+        ends = ((known, known.absent_since + keep_for) for known in rolled_off if known.absent_since)
+        expired: list[Absent] = [(known, end) for known, end in ends if end <= look.seen_at]
         self._record_deletions(expired, look, freshness, Verdict.PASS)
         return expired
 
