@@ -119,6 +119,10 @@ class PendingChanges:
             )
         ]
 
+    def waits(self, pending: Pending) -> bool:
+        """Look for this very recording."""
+        return bool(self._database.read("SELECT 1 FROM pending WHERE seq = ?", (pending.seq,)))
+
     def last_seq(self) -> int:
         """Read the counter that SQLite keeps of the numbers it gave out."""
         found = self._database.read("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")

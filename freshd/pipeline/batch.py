@@ -122,6 +122,7 @@ class Pipeline:
         if finished := self._writer.finish():
             return finished
         self._stay = {name: until for name, until in self._stay.items() if until > self._clock.now()}
+        self._large = {name: plan for name, plan in self._large.items() if self._ledger.waits(plan.pending)}
         self._runs.append(batch)
         try:
             plans, outcomes = self._plan_all(batch, between, max_chunks)

@@ -210,6 +210,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def waits(self, pending: Pending) -> bool:
+        """Tell whether a recording still waits; it does not once a newer one of its document takes its place."""
+        ...
+
     def drop(self, pending: Pending) -> None:
         """Forget a recording that turned out to be none; the next look sees the document afresh.
 

@@ -267,6 +267,26 @@ def test_what_is_large_and_moved_is_found_under_one_name_while_others_go_first(b
     assert {"old.md", "new.md"} & bench.store.documents() == {"new.md"}
 
 
+def test_what_is_large_and_moved_and_gone_before_its_turn_is_found_no_more(bench: Bench):
+    bench.index_all(["old.md", "a.md", *(f"{n:02}.md" for n in range(30))])
+    edit(bench, "old.md", CHAPTER)
+    bench.apply()
+    bench.clock.advance(timedelta(seconds=5))
+    bench.source.write("new.md", CHAPTER)
+    bench.source.delete("old.md")
+    bench.source.write("a.md", "# New\n\nNew text.\n")
+    bench.scan()
+    batch = sorted(bench.ledger.take(bench.clock.now(), 64), key=lambda one: one.change.document_id)
+    (first,) = bench.pipeline.run(batch, max_chunks=64)
+    assert first.change.document_id == "a.md"
+    bench.source.delete("new.md")
+    bench.scan()
+    bench.clock.advance(timedelta(minutes=5))
+    bench.apply()
+    assert not {"old.md", "new.md"} & bench.store.documents()
+    assert not bench.pending()
+
+
 def test_a_book_is_left_for_others_once(bench: Bench):
     """Else it would never be searchable while edits keep coming."""
     bench.index_all(["book.md", "a.md"])
