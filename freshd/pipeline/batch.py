@@ -76,7 +76,9 @@ class Pipeline:
         self._clock = clock
         # Former names of documents that moved, whose new ones are on their way, perhaps in another batch.
         self._stay: dict[tuple[SourceName, DocumentId], datetime] = {}
+        # What the runs under way work on, each but the first nested in the one before it; and what they planned of it.
         self._runs: list[Sequence[Pending]] = []
+        self._planned: list[list[Plan]] = []
         # Plans that were left to a run of their own.
         self._large: dict[tuple[SourceName, DocumentId], Plan] = {}
         self._writer = Writer(
@@ -123,20 +125,22 @@ class Pipeline:
             return finished
         self._stay = {name: until for name, until in self._stay.items() if until > self._clock.now()}
         self._large = {name: plan for name, plan in self._large.items() if self._ledger.waits(plan.pending)}
+        plans: list[Plan] = []
         self._runs.append(batch)
+        self._planned.append(plans)
         try:
-            plans, outcomes = self._plan_all(batch, between, max_chunks)
+            outcomes = self._plan_all(batch, plans, between, max_chunks)
             self._runs[-1] = [plan.pending for plan in plans]
             return [*outcomes, *self._writer.write(plans, between)]
         finally:
             self._runs.pop()
+            self._planned.pop()
 
     # Plan
 
     def _plan_all(
-        self, batch: Sequence[Pending], between: Callable[[], None], max_chunks: int
-    ) -> tuple[list[Plan], list[Outcome]]:
-        plans: list[Plan] = []
+        self, batch: Sequence[Pending], plans: list[Plan], between: Callable[[], None], max_chunks: int
+    ) -> list[Outcome]:
         outcomes: list[Outcome] = []
         busy: list[tuple[Pending, datetime]] = []
         away: set[SourceName] = set()
@@ -185,7 +189,7 @@ class Pipeline:
             between()
         if busy:
             self._ledger.put_off(busy)
-        return plans, outcomes
+        return outcomes
 
     def _place(self, pending: Pending) -> tuple[bool, bool, int]:
         change = pending.change
@@ -213,7 +217,8 @@ class Pipeline:
         if change.ref is not None:
             return None
         name = change.source, change.document_id
-        if any((plan.change.source, plan.change.previous_id) == name for plan in self._large.values()):
+        moving = chain(self._large.values(), *self._planned)
+        if any((plan.change.source, plan.change.previous_id) == name for plan in moving):
             return now + _TURN_RETRY
         until = self._stay.get(name)
         if until is not None and until > now:

@@ -181,6 +181,28 @@ def test_what_a_batch_at_hand_renames_is_not_deleted_by_another_in_the_middle_of
     assert bench.store.documents() == {f"new/{n:02}.md" for n in range(64)}
 
 
+def test_nor_by_one_that_comes_when_the_model_has_long_been_at_it(bench: Bench):
+    """What `git pull` renamed: only its text tells that it is the same."""
+    bench.index_all(["old.md", "other.md", *(f"{n:02}.md" for n in range(30))])
+    bench.source.write("new.md", bench.source.documents["old.md"].text)
+    bench.source.delete("old.md")
+    bench.source.write("other.md", "# New\n\nNew text.\n")
+    bench.scan()
+    waiting = {one.change.document_id: one for one in bench.ledger.take(bench.clock.now(), 64)}
+    found = []
+
+    def between() -> None:
+        bench.clock.advance(SECONDS)
+        bench.pipeline.run([waiting["old.md"]])
+        found.append({"old.md", "new.md"} & bench.store.documents())
+
+    bench.pipeline.run([waiting["new.md"], waiting["other.md"]], between)
+    bench.clock.advance(SECONDS)
+    bench.apply()
+    assert found == [{"old.md"}] * len(found) != []
+    assert {"old.md", "new.md"} & bench.store.documents() == {"new.md"}
+
+
 def test_a_document_renamed_and_edited_at_once_is_found_under_one_name(bench: Bench):
     bench.index_all(["old.md"])
     bench.source.rename("old.md", "new.md")
