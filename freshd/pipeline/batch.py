@@ -109,7 +109,7 @@ class Pipeline:
         Args:
             batch: At most one per document.
             between: Called between bounded pieces of work, before anything of this batch is written.
-            max_chunks: Once so many chunks are to be added, the documents after them are left pending.
+            max_chunks: Once so many chunks are to be added, the documents due after them are left pending.
                 A change with a deadline that adds as many alone is left pending as well, where others are planned
                 that would wait for all of it, or this run is nested and it would be a book.
 
@@ -145,14 +145,19 @@ class Pipeline:
         busy: list[tuple[Pending, datetime]] = []
         away: set[SourceName] = set()
         ends_s = self._clock.monotonic() + _LONGEST_PLANNING_S
+        # What finds no room ends the batch for all that is due after it; what goes last would wait for ever otherwise.
+        end = len(batch)
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move;
         # before them what has failed already, which may take as long again as a parser is given;
         # first what was left because it is large: it is not left twice.
-        for pending in sorted(batch, key=self._place):
-            if sum(len(p.delta.add) for p in plans) >= max_chunks:
-                break
-            if (plans or outcomes) and self._clock.monotonic() > ends_s:
-                break
+        for place, pending in sorted(enumerate(batch), key=lambda one: self._place(one[1])):
+            if end == len(batch) and sum(len(p.delta.add) for p in plans) >= max_chunks:
+                end = place
+            is_deletion = pending.change.ref is None
+            if (plans or outcomes) and not is_deletion and self._clock.monotonic() > ends_s:
+                end = min(end, place)
+            if place >= end or (end < len(batch) and is_deletion and _ends_at(pending) > self._clock.now()):
+                continue
             moved_away = {(p.change.source, p.change.previous_id) for p in plans if p.previous}
             key = pending.change.source, pending.change.document_id
             if key in moved_away or pending.change.source in away:
@@ -179,7 +184,8 @@ class Pipeline:
                 continue
             if isinstance(result, Plan):
                 if self._is_left(result, plans, max_chunks):
-                    break
+                    end = min(end, place)
+                    continue
                 plans.append(result)
                 if result.change.previous_id is not None:
                     self._stay[pending.change.source, result.change.previous_id] = self._clock.now() + _TURN_RETRY
@@ -223,7 +229,7 @@ class Pipeline:
         until = self._stay.get(name)
         if until is not None and until > now:
             return until
-        ends_at = change.first_seen_at + (pending.target or timedelta(0))
+        ends_at = _ends_at(pending)
         if now >= ends_at:
             return None
         planned = {plan.key for plan in plans}
@@ -332,6 +338,11 @@ class Pipeline:
 
 class _NotAsRecorded(Exception):
     """The source shows the document otherwise: the recording bounds the watermark until a look replaces it."""
+
+
+def _ends_at(deletion: Pending) -> datetime:
+    """Give the instant until when a deletion may wait for the document to turn up under another name."""
+    return deletion.change.first_seen_at + (deletion.target or timedelta(0))
 
 
 def _is_book(plan: Plan) -> bool:

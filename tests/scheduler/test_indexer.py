@@ -13,7 +13,7 @@ from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, OutcomeKin
 from freshd.pipeline import MAX_BATCH_CHUNKS
 from freshd.scheduler import ReadAhead, Trouble
 from freshd.scheduler import indexer as indexer_room
-from tests.scheduler.parts import SOURCE, Bench, Gate, MemorySource, down, eventually, store_down
+from tests.scheduler.parts import SOURCE, TARGET, Bench, Gate, MemorySource, down, eventually, store_down
 
 FEED = SourceName("news")
 
@@ -145,6 +145,38 @@ def test_what_should_be_searchable_first_does_not_starve_while_newer_edits_come(
     with bench.running():
         eventually(lambda: len(bench.outcomes) == len(names))
     assert finished(bench).index("000.md") < 10
+
+
+def test_a_deletion_whose_time_is_over_does_not_wait_for_all_that_changed_after_it(bench: Bench):
+    """Somebody deletes a file, and then switches branches: each batch is full of what is to be embedded."""
+    names = [f"{n:03}.md" for n in range(200)]
+    bench.index_all(["gone.md", *names])
+    bench.source.delete("gone.md")
+    for is_second in (False, True):
+        bench.scanner.look({"gone.md": bench.clock.now()}, is_second=is_second)
+    bench.clock.advance(timedelta(seconds=1))
+    for name in names:
+        bench.source.write(name, book(name, 5))
+    bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
+    bench.clock.advance(TARGET)
+    with bench.running():
+        eventually(lambda: len(bench.outcomes) == 201)
+    assert finished(bench).index("gone.md") < 64
+
+
+def test_what_failed_once_does_not_wait_for_all_that_changed_after_it(bench: Bench):
+    """A file that was just being written when it was read."""
+    names = [f"{n:03}.md" for n in range(200)]
+    bench.index_all(["first.md", *names])
+    edit(bench, "first.md")
+    bench.clock.advance(timedelta(seconds=1))
+    for name in names:
+        bench.source.write(name, book(name, 5))
+    bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
+    bench.ledger.defer(bench.ledger.take(bench.clock.now(), 1)[0], "changed", bench.clock.now(), quarantine=False)
+    with bench.running():
+        eventually(lambda: len(bench.outcomes) == 201)
+    assert finished(bench).index("first.md") < 64
 
 
 def test_the_first_of_many_urgent_changes_does_not_wait_for_the_last(bench: Bench):
