@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Protocol, TypeVar
 
 from freshd.errors import EmbedderUnavailable, FreshdError, StateError, StoreError, StoreUnavailable
@@ -177,7 +178,7 @@ class Indexer:
         self._trouble: Trouble | None = None
         self._pause_s = 0.0
         self._set_by = timedelta(0)
-        self._is_turn_of_latest = False
+        self._is_turn_of_latest = self._is_turn_of_read = False
         self.pulse = Pulse("indexer", _PATIENCE_S, clock.monotonic)
 
     @property
@@ -329,7 +330,9 @@ class Indexer:
                 self.wake()  # for what is due after these
         read = [one.pending for one in self._reading.values() if one.reader.is_read(one.ref)]
         at_hand = [one for one in read if (one.target is not None) == is_urgent and one.seq not in in_hand]
-        return at_hand + batch
+        self._is_turn_of_read = not self._is_turn_of_read
+        halves = (at_hand, batch) if self._is_turn_of_read else (batch, at_hand)
+        return [one for pair in zip_longest(*halves) for one in pair if one]  # neither waits for all of the other
 
     def _due(self, sources: Sequence[SourceName], skip: Sequence[int], *, is_urgent: bool) -> list[Pending]:
         """Look up what goes next.

@@ -63,13 +63,17 @@ def begin_backfill(bench: Bench) -> tuple[list[str], Gate]:
     return names, gate
 
 
-def add_feed(bench: Bench, n_entries: int, parts: int = 1) -> MemorySource:
-    """Put a source read ahead beside the other; everything in it is pending."""
+def add_feed(
+    bench: Bench, n_entries: int, parts: int = 1, *, name: SourceName = FEED, is_known: bool = False
+) -> MemorySource:
+    """Put a source read ahead beside the others; everything in it is pending, as changes if it was listed before."""
     feed = RemoteSource(bench.clock)
-    bench.connectors[FEED] = ReadAhead(feed)
+    bench.connectors[name] = ReadAhead(feed)
+    if is_known:
+        bench.scan(bench.scanner_of(name, feed))
     for n in range(n_entries):
         feed.write(f"entry{n:02}.md", book(f"entry {n}", parts))
-    bench.scan(bench.scanner_of(FEED, feed))
+    bench.scan(bench.scanner_of(name, feed))
     return feed
 
 
@@ -666,6 +670,17 @@ def test_a_server_that_is_slow_with_very_many_entries_holds_up_no_file_behind_th
         eventually(lambda: bench.store.documents() == {"a.md"})
         gate.opened.set()
         eventually(lambda: len(bench.store.documents()) == 65)
+
+
+def test_a_file_does_not_wait_for_all_that_many_feeds_brought_overnight(bench: Bench):
+    bench.index_all(["live.md"])
+    for n in range(20):
+        add_feed(bench, 20, parts=5, name=SourceName(f"news{n}"), is_known=True)
+    bench.clock.advance(timedelta(seconds=1))
+    edit(bench, "live.md")
+    with bench.running(readers=readers(bench)):
+        eventually(lambda: len(bench.outcomes) == 20 * 20 + 1)
+    assert finished(bench).index("live.md") < 100
 
 
 def test_entries_that_change_while_they_are_read_are_indexed_as_they_ended(bench: Bench):
