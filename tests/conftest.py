@@ -8,8 +8,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.kit.histories import memory
+
+# How long an example takes is the machine's affair; all else as Hypothesis chooses, which in CI is otherwise.
+settings.register_profile("freshd", settings(), deadline=None)
+settings.load_profile("freshd")
 
 KNOWN_SKIPS = (
     "FRESHD_TEST_QDRANT_URL is not set",  # a real Qdrant server; none is a package of a registry

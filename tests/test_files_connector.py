@@ -143,7 +143,7 @@ NAMES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sets(st.lists(NAMES, min_size=1, max_size=3).map(tuple), max_size=12))
 def test_every_name_the_kernel_allows_is_listed_in_order_and_can_be_read(paths):
     with tempfile.TemporaryDirectory() as folder:
@@ -257,7 +257,7 @@ PATTERNS = st.builds(
 TREE = ["a", "b", "ab.md", "c", "a*", "d/a", "d/b/ab", "d/b/b.md", "ab/b", "ab/ab/a", "ab/ab/b/a", "e/a/b/c", "e/a/ab"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(PATTERNS, min_size=1, max_size=5), st.lists(PATTERNS, max_size=3))
 def test_ignore_files_mean_what_they_mean_to_git(at_root, below):
     lines = at_root + below

@@ -602,7 +602,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=operations)
 def test_the_counts_are_those_of_the_rows_whatever_happened(tmp_path: Path, history: list[tuple]):
     (tmp_path / "ledger.db").unlink(missing_ok=True)

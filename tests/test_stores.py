@@ -328,7 +328,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(payload=st.dictionaries(st.text(), json_values, max_size=5))
 def test_any_json_payload_comes_back_equal(store: Store, payload: dict[str, Any]):
     """Fractions but for their last bits: Edge keeps payloads as text and reads some back otherwise."""

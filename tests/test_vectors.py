@@ -370,4 +370,4 @@ class CacheAgainstADictionary(RuleBasedStateMachine):
 
 
 TestCacheAgainstADictionary = CacheAgainstADictionary.TestCase
-TestCacheAgainstADictionary.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestCacheAgainstADictionary.settings = settings(max_examples=60, stateful_step_count=25)

@@ -463,7 +463,7 @@ def test_a_fault_of_ours_ends_streams_rather_than_leaving_them_deaf(endpoint: En
 # Whatever happens
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     batches=st.lists(st.integers(1, 130), min_size=1, max_size=6),
     cuts=st.lists(st.integers(0, 90), max_size=5),

@@ -69,7 +69,6 @@ def attempt(operation: Any, mode: GenerationMode, one: Instance) -> None:
     @seed(1)
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
