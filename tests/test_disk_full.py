@@ -127,6 +127,9 @@ def test_a_disk_that_is_full_at_the_start_leaves_freshd_up_and_waiting(instance:
     instance.start()
     assert eventually(lambda: shortage(instance))
     assert instance.get("/healthz").status_code == 200
+    done = instance.command("verify")
+    assert done.returncode == 3
+    assert "try:   freshd status" in done.stderr, "nothing is wrong with the index"
     source = eventually(lambda: [one for one in instance.sources() if one["pending"]])[0]
     assert source["pending"] >= 1  # the other one may have been written just before it was looked at
     ballast.give_back()

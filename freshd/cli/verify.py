@@ -64,7 +64,7 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> tuple
                 try:
                     return daemon.verify(hear, deep=deep, repair=repair, orphans=orphans), True
                 except JobFailed as error:
-                    error.hint = error.hint or (_anew(config) if error.exit_code == _NOT_VERIFIED else "")
+                    error.hint = error.hint or (_again(config) if error.exit_code == _NOT_VERIFIED else "")
                     raise
         from freshd.compose import open_whole
         from freshd.compose.verifying import Manner
@@ -84,7 +84,7 @@ def _verify(config: Config, *, deep: bool, repair: bool, orphans: bool) -> tuple
                     whole.reach_store()  # and nothing more: a loss is told, or mended as asked
                 found = whole.repair(manner, is_guarded=not orphans) if repair else whole.verify(manner)
             except NotVerified as error:
-                error.hint = error.hint or _anew(config)
+                error.hint = error.hint or _again(config)
                 raise
             if not sum(found.left.values()) and (n := Proofs(whole.database).in_doubt(whole.clock.now())):
                 what = f"could not verify {show.counted(n, 'point')}: an attempt may or may not have written them"
@@ -126,6 +126,11 @@ def _mend(config: Config, report: VerifyReport, is_deep: bool, was_repaired: boo
     if report["held"]:
         return f"{again} --orphans   (removes what no source shows any more)"
     return f"see that the sources can be read, then: {again}; or {_anew(config)}"
+
+
+def _again(config: Config) -> str:
+    """Say what to do where a store did not answer: most do the next time."""
+    return f"freshd verify   (once more; if it ends so again: {_anew(config)})"
 
 
 def _anew(config: Config) -> str:

@@ -250,7 +250,7 @@ class EdgeStore:
     def _call(self, operation: str, *arguments: Any) -> Any:
         with self._turns:
             if not self._is_open:
-                raise StoreUnavailable(f"store {self._path}: is not open")
+                raise StoreUnavailable(f"store {self._path}: is not open", hint="freshd status   (tells why)")
             if self._child is None:
                 self._start(self._instance, may_create=False)
             result = self._ask(operation, *arguments)
