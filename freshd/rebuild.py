@@ -275,8 +275,24 @@ def rebuild(
 
     Raises:
         StoreUnavailable: The store did not answer; nothing was changed.
+        StateUnusable: It cannot be written.
 
     """
+    try:
+        return _rebuilt(place, instance, prepare, survey, clock, on_progress)
+    except OSError as error:
+        what = f"ledger {place.draft}: cannot be written: {error.strerror}"
+        raise StateUnusable(what, hint="free some disk space, then: freshd ledger rebuild") from error
+
+
+def _rebuilt(
+    place: Place,
+    instance: str,
+    prepare: Callable[[Database], None],
+    survey: Survey,
+    clock: Clock,
+    on_progress: Callable[[int, int], None],
+) -> tuple[Rebuilt, Path | None]:
     _discard(place.draft)
     with closing(Database(place.draft, instance=instance)) as database:
         prepare(database)

@@ -282,6 +282,24 @@ def test_a_disk_without_room_for_more_files_is_waited_for_like_a_full_one(tmp_pa
             instance.close()
 
 
+def test_a_command_on_a_disk_without_room_for_more_files_says_so(tmp_path: Path):
+    """Whichever of them, those of ledger, cache and index, is the first one that cannot be made."""
+    commands = ["search", "kettle"], ["verify"], ["status"], ["ledger", "rebuild", "--yes"]
+    with file_system(tmp_path / ".freshd", "nr_inodes=2000"):
+        instance = Instance(tmp_path, FILES, settings=SETTINGS)
+        instance.write("first.md", "# First\n\nThe kettle is blue.\n")
+        assert instance.command("reindex").returncode == 0
+        for left in range(7):
+            full = files_but(tmp_path / ".freshd", left)
+            for command in commands:
+                done = instance.command(*command)
+                assert "Traceback" not in done.stderr, (left, command)
+                assert "chmod" not in done.stderr, (left, command)
+                assert "away, then: freshd reindex" not in done.stderr, (left, command)
+            shutil.rmtree(full)
+        assert "kettle" in instance.command("search", "kettle").stdout
+
+
 @pytest.mark.parametrize("left", [0, 10])
 def test_a_disk_without_room_for_more_files_at_the_start_is_waited_for(tmp_path: Path, left: int):
     with file_system(tmp_path / ".freshd", "nr_inodes=2000"):

@@ -308,7 +308,7 @@ def test_what_was_forgotten_stays_out_as_far_as_the_damaged_ledger_can_still_be_
 def test_what_was_forgotten_stays_out_where_a_rebuild_was_killed_that_had_set_its_ledger_aside(home: Home):
     SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId("03.md")])
     faults.arm("mid_rebuild_swap:raise")
-    with pytest.raises(OSError, match="injected"):
+    with pytest.raises(StateUnusable, match="cannot be written"):
         rebuild(home)
     faults.arm("")
     assert not (home.state / "ledger.db").exists()

@@ -1,6 +1,8 @@
 """What SQLite's words for a lack of permission, a lock, a full or failing disk and damage mean for the ledger."""
 
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from freshd.errors import StateError, StateInUse, StateUnusable
@@ -12,6 +14,8 @@ DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 DISK_FAILED = frozenset({sqlite3.SQLITE_IOERR})
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 TOLD = DENIED | LOCKED | DISK_FULL | DISK_FAILED | DAMAGED
+
+_FILES_BESIDE = 2
 
 _PRIMARY = 0xFF
 """Bits of SQLite's error codes that tell the kind; the others tell where it came up."""
@@ -54,6 +58,11 @@ def code_of(error: object) -> int | None:
 def unusable(path: Path, reason: object) -> StateError:
     """Say why a ledger cannot be used, and what mends it."""
     code = code_of(reason)
+    if code in DENIED and _has_no_files_left(path.parent):
+        return LedgerDiskFull(
+            f"ledger {path}: got {reason}; expected a disk that takes more files",
+            hint=f"free some disk space: df -i {path.parent}   (tells how many files it takes)",
+        )
     if code in DENIED:
         return LedgerNotWritable(
             f"ledger {path}: got {reason}; expected that this user may write it and the folder it lies in",
@@ -79,6 +88,14 @@ def unusable(path: Path, reason: object) -> StateError:
         f"ledger {path}: {reason}; expected an intact freshd ledger",
         hint=_REBUILD,
     )
+
+
+def _has_no_files_left(folder: Path) -> bool:
+    """Tell whether SQLite may have failed to make the two files that stand beside a ledger while it is open."""
+    with suppress(OSError):  # the folder itself may be what is not there, or forbidden
+        disk = os.statvfs(folder)
+        return bool(disk.f_files) and disk.f_favail <= _FILES_BESIDE
+    return False
 
 
 def lost(path: Path, how: str) -> StateUnusable:

@@ -14,6 +14,7 @@ a crash at any moment leaves either nothing, or something that the next opening 
 Loaded by the child process only, like the engine itself.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -236,7 +237,8 @@ class EdgeFiles:
             return EdgeShard.load(self.shard)
         except Exception as error:  # all that Edge raises is bare
             what = f"store {self._directory}: the engine cannot load its shard: {' '.join(str(error).split())}"
-            raise Refusal(Verdict.FAILED, what, self._anew()) from error
+            hint = _FREE if os.strerror(errno.ENOSPC) in what else self._anew()
+            raise Refusal(Verdict.FAILED, what, hint) from error
 
     def _said(self, directory: str) -> Identity | None:
         """Give what a directory says of itself; None if nothing."""
