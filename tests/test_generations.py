@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from qdrant_client import QdrantClient
 from rich.console import Console
 
 from freshd import compose, faults
@@ -30,6 +31,7 @@ from freshd.model import ChunkId, Document, DocumentId, ParsedDocument, Point, S
 from freshd.parsers import Parsers
 from freshd.report import stored_status
 from freshd.scheduler import Observer, Tally
+from freshd.stores import aliases
 from freshd.stores.edge import EdgeStore
 from freshd.stores.wire import unpack_dense
 from tests.kit import forked
@@ -1046,6 +1048,22 @@ def assert_finished(world: World, server: Standin) -> None:
         assert_whole(whole)
         assert alias(server) == whole.generations.current.record.name
     assert len(collections(server)) == 2
+
+
+def test_a_run_whose_alias_could_not_follow_says_so_and_the_next_one_brings_it_along(hosted: World, server: Standin):
+    """Whoever else reads the collection would be left with the former one."""
+    hosted.reindex(FIRST)
+    former, point = alias(server), aliases.point
+
+    def point_nowhere_else(client: QdrantClient, name: str, collection: str) -> None:
+        if collection != former:
+            raise StoreUnavailable("no answer")
+        point(client, name, collection)
+
+    with mock.patch.object(aliases, "point", point_nowhere_else), pytest.raises(StoreUnavailable, match="no answer"):
+        hosted.reindex(SECOND)
+    hosted.reindex(SECOND)
+    assert alias(server) in collections(server) - {former}
 
 
 def test_an_alias_that_was_left_behind_is_brought_along_at_the_next_start(hosted: World, server: Standin):

@@ -218,7 +218,7 @@ class Generations(Generic[G]):
 
         """
         n_idle = 0
-        while self.is_under_way:
+        while self.is_under_way or not self._is_published:
             reason = cannot_write() or self._trouble
             if reason is None and n_idle > _PATIENCE:
                 why = self._filler.error if self._filler else None
