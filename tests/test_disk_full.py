@@ -200,6 +200,23 @@ def test_a_config_that_is_read_again_on_a_full_disk_is_taken_up_once_there_is_ro
     assert instance.stop() == 0
 
 
+def test_a_config_that_takes_more_room_than_there_is_keeps_the_old_one(instance: Instance, tmp_path: Path):
+    instance.configure(FILES, "[disk]\nreserve_bytes = 0\n")
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.leave(6 * 2**20)
+    instance.configure(FILES, SETTINGS)
+    instance.signal(signal.SIGHUP)
+    (refused,) = eventually(lambda: instance.events("config_refused"))
+    assert "MiB free" in refused["error"]
+    eventually(lambda: len(instance.events("daemon_started")) == 2)
+    ballast.give_back()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
+
+
 def test_a_daemon_that_waits_for_room_can_be_told_to_end(instance: Instance, tmp_path: Path):
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)

@@ -208,12 +208,19 @@ class _Daemon:
             self._signals.pause(_TICK_S)
 
     def _has_room(self, server: "Server") -> bool:
-        """Wait while the disk is too full to open anything; False when told to end."""
+        """Wait while the disk is too full to open anything; False when told to end.
+
+        Raises:
+            StoreUnavailable: It is for the new config alone.
+
+        """
         while trouble := cannot_open(self._config):
             if not self._stand_by(server, trouble):
                 return False
         return not self._signals.stop
 
+            if self._former is not None and cannot_open(self._former) is None:
+                raise trouble
     def _stand_by(self, server: "Server", trouble: FreshdError) -> bool:
         """Listen for a moment while something keeps all from being opened, and say what; False when told to end."""
         if not self._control.waits_for:
