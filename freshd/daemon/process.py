@@ -26,6 +26,7 @@ from freshd.daemon.control import LiveControl
 from freshd.daemon.live import Live
 from freshd.errors import ConfigError, FreshdError, StateInUse
 from freshd.http.binding import bind
+from freshd.ledger.troubles import LedgerLocked
 from freshd.logs import Event, get_logger
 from freshd.state import StateDirectory
 
@@ -132,24 +133,27 @@ class _Daemon:
             app = build_app(self._control, gate)
             server = Server(app, listener)
             stack.callback(server.stop)
-            code = self._serve(server)
+            code = self._serve_patiently(server, is_first=True)
             while code is None:
-                code = self._serve_again(server)
+                code = self._serve_patiently(server)
         logs.finish()
         if _is_held_up():
             _leave(code)
         return code
 
-    def _serve_again(self, server: "Server") -> int | None:
-        """Run under the new config, or under the old one if it turns out that the new one cannot be opened.
+    def _serve_patiently(self, server: "Server", *, is_first: bool = False) -> int | None:
+        """Run under the present config, or under the former one if it turns out that this one cannot be opened.
 
         What another program keeps for itself is waited for: it is no fault of the config, and no reason to end.
+        But where another freshd was there first, this one is one too many.
         """
         config_error: str | None = None
         while True:
             try:
                 return self._serve(server, config_error=config_error)
             except StateInUse as error:
+                if is_first and not isinstance(error, LedgerLocked):
+                    raise
                 if not self._stand_by(server, error):
                     return 0
             except FreshdError as error:
@@ -215,12 +219,12 @@ class _Daemon:
 
         """
         while trouble := cannot_open(self._config):
+            if self._former is not None and cannot_open(self._former) is None:
+                raise trouble
             if not self._stand_by(server, trouble):
                 return False
         return not self._signals.stop
 
-            if self._former is not None and cannot_open(self._former) is None:
-                raise trouble
     def _stand_by(self, server: "Server", trouble: FreshdError) -> bool:
         """Listen for a moment while something keeps all from being opened, and say what; False when told to end."""
         if not self._control.waits_for:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -285,6 +286,22 @@ def test_a_ledger_that_another_program_holds_is_waited_for(one: Instance):
     scanned = one.source()["last_complete_scan_at"]
     eventually(lambda: one.source()["last_complete_scan_at"] > scanned, 30)
     assert one.process.poll() is None
+
+
+def test_a_ledger_that_another_program_holds_at_the_start_is_waited_for(one: Instance):
+    """A service manager gives up what ends five times in a row."""
+    one.start()
+    one.settled()
+    assert one.stop() == 0
+    with closing(sqlite3.connect(one.state.ledger_path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        process = one.launch()
+        eventually(lambda: process.poll() is not None or one.events("store_lost"), 20)
+        assert process.poll() is None
+        holder.execute("ROLLBACK")
+    one.record = eventually(one.state.read_daemon, 30)
+    eventually(lambda: one.places("firstword") == {"a.md"})
+    assert one.stop() == 0
 
 
 def test_a_thousand_files_at_once_are_all_found(one: Instance):
