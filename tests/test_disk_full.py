@@ -217,6 +217,27 @@ def test_a_config_that_takes_more_room_than_there_is_keeps_the_old_one(instance:
     assert instance.stop() == 0
 
 
+def test_a_daemon_that_waits_for_room_takes_up_a_config_that_reserves_less(instance: Instance, tmp_path: Path):
+    """As the reason that it tells says."""
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.leave(4 * 2**20)
+    instance.launch()
+    eventually(lambda: "lower [disk] reserve_bytes" in instance.log_text())
+    instance.configure("nonsense = [")
+    instance.signal(signal.SIGHUP)
+    eventually(lambda: instance.events("config_refused"))
+    instance.configure(FILES, "[disk]\nreserve_bytes = 0\n")
+    instance.signal(signal.SIGHUP)
+    instance.record = eventually(instance.state.read_daemon)
+    ballast.give_back()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
+
+
 def test_a_daemon_that_waits_for_room_can_be_told_to_end(instance: Instance, tmp_path: Path):
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)

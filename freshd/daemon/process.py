@@ -235,6 +235,10 @@ class _Daemon:
         self._control.waits_for = str(trouble)
         manager.tell("WATCHDOG=1")
         self._signals.pause(_TICK_S)
+        if self._signals.reload:  # it may be what makes room: less that is reserved, or another model
+            self._signals.reload = False
+            self._reload(None)
+            manager.tell("READY=1")
         return not self._signals.stop
 
     def _watch_over(self, live: Live, server: "Server") -> int | None:
@@ -262,7 +266,7 @@ class _Daemon:
             n_ticks += 1
             self._signals.pause(_TICK_S)
 
-    def _reload(self, live: Live) -> bool:
+    def _reload(self, live: Live | None) -> bool:
         """Read the config again; tell whether there is another one to run under."""
         manager.tell_reloading()
         try:
@@ -276,7 +280,8 @@ class _Daemon:
                     hint="restart freshd to change them",
                 )
         except FreshdError as error:
-            live.config_error = str(error)
+            if live is not None:
+                live.config_error = str(error)
             self._refuse(error)
             manager.tell("READY=1")
             return False
