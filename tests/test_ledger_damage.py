@@ -18,16 +18,19 @@ import pytest
 from freshd import compose
 from freshd.cli import app
 from freshd.compose.recovering import open_ledger
+from freshd.daemon.live import Live
 from freshd.errors import FreshdError, StateInUse, StateUnusable, StoreError, StoreUnavailable
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.history import SqliteHistory
 from freshd.ledger.troubles import LedgerLocked, LedgerNotWritable
+from freshd.model import SourceName
 from freshd.state import StateDirectory
 from freshd.stores import server
 from freshd.verify import NotVerified
 from tests.kit.home import Home, files
 from tests.kit.world import copy_sparse
 from tests.qdrant_standin import Standin, serving
+from tests.scheduler.parts import eventually
 
 N_DOCUMENTS = 12
 NOBODY = 65534
@@ -456,6 +459,31 @@ def test_ledger_and_index_that_stayed_together_are_believed_without_a_look(home:
     monkeypatch.setattr("freshd.compose.recovering.Survey", lambda *_: pytest.fail("every point is read"))
     home.reindex()
     home.restart()
+
+
+def test_a_ledger_copied_while_a_daemon_ran_believes_the_index_although_that_daemon_was_killed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    """It may have run for months, and have opened nothing since."""
+    monkeypatch.setattr("freshd.daemon.live._SEAL_EVERY_S", 0.0)
+    killed = home.root.parent / "killed"
+    live = Live(home.whole)
+    live.start()
+    try:
+        live.reindex([SourceName("docs")], full=False)
+        eventually(lambda: live.not_ready() is None and not home.whole.sources.state(SourceName("docs")).pending)
+        old = keep_ledger(home)
+        home.write("docs/new.md")
+        live.reindex([SourceName("docs")], full=False)
+        eventually(lambda: "docs/new.md" in home.documents())
+        shutil.copytree(home.root, killed, copy_function=copy_sparse)  # nothing in it was closed
+    finally:
+        live.stop()
+    (killed / "docs/new.md").unlink()
+    with closing(Home(killed, files("docs", "docs"))) as again:
+        bring_back(again, old)
+        assert "docs/new.md" in again.documents()
+        assert again.divergent() == 0
 
 
 @pytest.mark.parametrize("is_one", [True, False])

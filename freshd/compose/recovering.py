@@ -74,6 +74,18 @@ def caught_up(parts: Parts) -> bool:
     return not is_one
 
 
+def seal_anew(parts: Parts) -> None:
+    """Have a copy of either that was taken before be told apart from now on, where ledger and index are one.
+
+    Raises:
+        StoreUnavailable: It cannot be done now.
+
+    """
+    with _seal_of(parts) as path:
+        if seal.fits(parts.database, path):
+            seal.renew(parts.database, path)
+
+
 @contextmanager
 def _seal_of(parts: Parts) -> Iterator[Path]:
     """Give the file that is the seal; where it cannot be got at, for want of files or room, the store is not there."""

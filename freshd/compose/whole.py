@@ -10,7 +10,7 @@ from freshd import faults
 from freshd.clock import SystemClock
 from freshd.compose import verifying
 from freshd.compose.generation import Current, News, OpenGeneration
-from freshd.compose.recovering import are_one, caught_up, expect_live
+from freshd.compose.recovering import are_one, caught_up, expect_live, seal_anew
 from freshd.compose.verifying import Manner
 from freshd.config import Config
 from freshd.embedder import missing_bytes
@@ -185,6 +185,10 @@ class Whole:
     def is_one(self) -> bool:
         """Whether ledger and index were last used together; `open_store` makes them one."""
         return are_one(self)
+
+    def seal_anew(self) -> None:
+        """Have copies of ledger or index that were taken before be told apart; see `recovering.seal_anew`."""
+        seal_anew(self)
 
     def open_store(self, *, finishes: bool = True) -> None:
         """Open the store and put right what it lost, where `open_whole` was told not to; idempotent.

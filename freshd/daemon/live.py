@@ -32,6 +32,9 @@ from freshd.verify import Surroundings
 _FORGET_EVERY_S = 60.0
 """How often it is looked for history that has been kept for long enough."""
 
+_SEAL_EVERY_S = 3_600.0
+"""How often copies of ledger or index that others take are parted from what goes on."""
+
 _STALLED = timedelta(seconds=10)
 """The main thread's round takes a second."""
 
@@ -74,6 +77,7 @@ class Live:
         self._heartbeat_at, self._heartbeat_s = whole.clock.now(), whole.clock.monotonic()
         self._forgot_s = whole.clock.monotonic()
         self._is_store_open = False
+        self._sealed_s = whole.clock.monotonic()
         self._openings = whole.store.openings
         self._backlog = Backlog(whole.clock)
         self.metrics = Metrics([target.name for target in whole.targets], self._facts)
@@ -271,7 +275,10 @@ class Live:
         return list(dict.fromkeys(names)) or known
 
     def _cannot_write(self) -> FreshdError | None:
-        """Say why nothing may be written: too little disk, or a store that does not open; opens it on the way."""
+        """Say why nothing may be written: too little disk, or a store that does not open; opens it on the way.
+
+        Asked by the thread that writes, between its batches.
+        """
         shortage = disk_shortage(self.config)
         if shortage is not None:
             return shortage
@@ -284,6 +291,9 @@ class Live:
             # The model takes a moment to load: now, not in the lag of the first change.
             self._whole.recipe.embedder.embed_query("freshd")
             self._is_store_open = True
+        if self._clock.monotonic() - self._sealed_s >= _SEAL_EVERY_S:
+            self._sealed_s = self._clock.monotonic()
+            self._whole.seal_anew()
         return None
 
     def _facts(self) -> Facts:

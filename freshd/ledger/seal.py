@@ -1,6 +1,7 @@
 """Tells whether ledger and index were last used together, or one of them was brought back without the other.
 
-Both carry one seal, a number that means nothing, broken and made anew whenever freshd opens them and whenever it ends.
+Both carry one seal, a number that means nothing, broken and made anew whenever freshd opens them,
+every hour while it runs, and whenever it ends.
 A copy of the one that was taken in between carries another seal than the other has now.
 """
 
