@@ -319,6 +319,28 @@ def test_what_was_forgotten_stays_out_where_a_rebuild_was_killed_that_had_set_it
     assert not list(home.state.glob("*.new*"))
 
 
+def test_on_a_server_no_ledger_is_begun_where_a_rebuild_was_killed_that_had_set_its_own_aside(tmp_path: Path):
+    """It would be another instance's, and know of nothing that was forgotten."""
+    with serving() as standin:
+        home = Home(tmp_path / "home", f'[store]\nurl = "{standin.url}"\n' + files("docs", "docs"))
+        for n in range(3):
+            home.write(f"docs/{n}.md")
+        home.reindex()
+        SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId("1.md")])
+        faults.arm("mid_rebuild_swap:raise")
+        with pytest.raises(StateUnusable, match="cannot be written"):
+            rebuild(home)
+        faults.arm("")
+        with pytest.raises(StateUnusable) as refused:
+            home.restart()
+        assert "freshd ledger rebuild" in refused.value.hint
+        home.close()
+        assert rebuild(home)["forgotten"] == 1
+        home.reindex()
+        assert home.documents() == {"docs/0.md", "docs/2.md"}
+        home.close()
+
+
 # Which index, and whose vectors
 
 

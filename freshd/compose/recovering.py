@@ -12,7 +12,7 @@ from freshd.ledger import history, seal
 from freshd.ledger.database import Database
 from freshd.ledger.takeover import Taken
 from freshd.logs import Event, get_logger
-from freshd.rebuild import Survey, believe
+from freshd.rebuild import Place, Survey, believe
 from freshd.redaction import printable
 from freshd.state import StateDirectory
 
@@ -107,7 +107,8 @@ def open_ledger(state: StateDirectory) -> Iterator[Database]:
         StateUnusable: It is damaged, anywhere, or lost beside an index; it is left as it was.
 
     """
-    with closing(Database(state.ledger_path, may_create=not state.holds_index)) as database:
+    was_cut_off = Place(state.ledger_path, state.seal_path).draft.exists()  # a rebuild; on a server nothing else tells
+    with closing(Database(state.ledger_path, may_create=not (state.holds_index or was_cut_off))) as database:
         database.expect_whole()
         try:
             yield database
