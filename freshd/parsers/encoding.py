@@ -14,7 +14,7 @@ from charset_normalizer import from_bytes
 
 from freshd.parsers.unseen import without_hidden_characters
 
-VERSION = "encoding-3"
+VERSION = "encoding-4"
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -39,7 +39,8 @@ _SAMPLE_BYTES: Final = 16 * 1024
 # The first are not ASCII below 0x80, so that text would have failed as text long before; the guesser offers them for
 # short texts. The others are rare by now, and the guesser takes Finnish, Icelandic and Estonian Latin-1 for them.
 _UNLIKELY: Final = [
-    *("utf_7", "utf_16", "utf_32", "cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140"),
+    *("utf_7", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"),
+    *("cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140"),
     *("hp_roman8", "mac_iceland", "mac_latin2", "mac_roman", "mac_turkish", "cp1258"),
 ]
 

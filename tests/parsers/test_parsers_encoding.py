@@ -89,6 +89,15 @@ def test_prose_is_read_in_the_charset_its_country_wrote(language, encoding):
 
 
 @pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("休暇は20日です。", "cp932"), ("每年有20天假期。", "big5"), ("회의는 월요일입니다.", "cp949")],
+)
+def test_a_line_of_the_east_is_not_taken_for_units_of_two_bytes(text, encoding):
+    """Digits of one byte would have become letters together with what stands beside them."""
+    assert decode(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "Það er gott að búa á Íslandi. Veðrið er oft slæmt en fólkið er gott.",
