@@ -742,6 +742,21 @@ def test_a_title_that_python_takes_for_broken_markup_costs_no_feed(dialect, titl
     assert [document.title for document in documents(world.connector()).values()] == [title, "fine"]
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        '<pos xmlns="http://www.opengis.net/gml">45.2 -71.9</pos>',
+        '<point xmlns="http://www.georss.org/georss">45.2 -71.9</point>',
+        '<chapters xmlns="http://podlove.org/simple-chapters"><chapter title="One"/></chapters>',
+        '<license xmlns="http://backend.userland.com/creativeCommonsRssModule"/>',
+    ],
+)
+def test_what_nobody_asks_an_entry_for_costs_no_feed_however_it_is_said(extra, world):
+    world.serve(rss(item("1", "one").replace("</item>", f"{extra}<title>One</title></item>"), item("2", "two")))
+    found = documents(world.connector())
+    assert [(one.title, one.content.decode()) for one in found.values()] == [("One", "one"), (None, "two")]
+
+
 def test_an_entry_that_cannot_be_made_is_the_feeds_failure_and_not_ours(world, monkeypatch):
     def stumbles(*_: object) -> None:
         raise AssertionError("we should not get here!")

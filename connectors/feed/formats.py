@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 from xml.sax import SAXException
 
 import feedparser  # type: ignore[import-untyped] # ships no types
+from feedparser.namespaces import cc, georss, psc  # type: ignore[import-untyped]
 
 from connectors.feed.entries import Entry
 from freshd.errors import SourceUnavailable
@@ -71,6 +72,11 @@ _NO_CHARSETS = re.compile(r"idna|punycode|(?:raw-)?unicode-escape|undefined|utf-
 
 # Nobody here asks who wrote an entry, and feedparser looks for a mail address there in the square of its length.
 feedparser.mixin._FeedParserMixin._sync_author_detail = lambda *_: None
+# Nor for places, licences and chapters: their elements are text as any other, while feedparser's own methods for them
+# raise on one that is not in the place it should, or lacks an attribute, and the whole feed would be lost for it.
+for _namespace in (cc.Namespace, georss.Namespace, psc.Namespace):
+    for _method in [name for name in vars(_namespace) if name.startswith(("_start_", "_end_"))]:
+        delattr(_namespace, _method)
 
 _MAX_TAGS = 1_000_000
 """Beginnings and ends; 50,000 entries of five fields have 600,000. feedparser takes some 30 µs for each element:
