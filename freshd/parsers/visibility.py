@@ -23,7 +23,7 @@ _LENGTH = re.compile(r"([+-]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}))(px|pt|em|rem|%
 _FAR_TRANSFORM = re.compile(r"translate[^(]*\([^)]*-\d{4,}|scale[xy]?\(\s*0(?:\.0*)?\s*[,)]")
 _EMPTY_CLIP = re.compile(r"rect\(\s*[01](?:px)?[\s,]+[01](?:px)?[\s,]|inset\(\s*(?:50|100)%|circle\(\s*0")
 _FONT_OF_NO_SIZE = re.compile(r"(?:^|\s)0(?:px|pt|em|rem|%)?(?:\s*/|\s)")
-_GROWS = re.compile(r"\d*\.?\d+")
+_GROWS = re.compile(r"\d++(?:\.\d++)?+|\.\d++")
 _COLOUR = re.compile(r"#[0-9a-f]{3,8}|rgba?\([^()]*\)|[a-z]+")
 
 _NAMED_COLOURS: Final = {

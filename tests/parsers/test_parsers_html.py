@@ -1,5 +1,7 @@
 """HTML: what a reader sees, and nothing that only a machine would read."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,6 +190,14 @@ def test_visible_text_is_kept(parse, markup):
     sheet = SHEET + "<style>@media print { .printonly { display: none } .z{} }</style>"
     sheet += "<style media=print>.printonly{display:none}</style>"
     assert "seenbyall" in parse(sheet + markup.replace("X", "seenbyall"), HTML).text
+
+
+def test_a_style_takes_as_long_as_it_is_long(parse):
+    """400 KB of such numbers took eight seconds, and a megabyte all that a page is given."""
+    number = f"<p style='overflow:hidden;width:9px;flex-grow:{'1' * 3_900}x'>words"
+    began_s = time.process_time()
+    assert parse(number * 100, HTML).text.split() == ["words"] * 100
+    assert time.process_time() - began_s < 2
 
 
 @pytest.mark.parametrize("element", ["main", "article", "section", "header", "footer", "aside", "made-up"])
