@@ -684,13 +684,25 @@ def test_what_stands_before_the_first_element_is_left_out(before, world):
     assert report.is_complete
 
 
-def test_a_character_cut_in_two_costs_the_field_it_is_in_and_no_other(world):
-    """As a program that counts bytes shortens a text; and that is no edit of all the others."""
+def test_a_character_cut_in_two_costs_itself_and_nothing_else(world):
+    """As a program that counts bytes shortens a text."""
     whole = rss(item("1", "Grüße – “x”") + item("2", "Öl und Übermut"))
     world.serve(whole.replace("Ü".encode(), b"\xc3"))
     found = [document.content.decode() for document in documents(world.connector()).values()]
-    assert found[0] == "Grüße – “x”"
-    assert found[1] != "Öl und Übermut"
+    assert found == ["Grüße – “x”", "Öl und Ãbermut"]
+
+
+def test_an_entry_in_another_charset_than_its_feed_is_read_as_western(world):
+    """As one that collects other feeds takes them over."""
+    world.serve(rss(item("1", "Grüße – “x”" * 9), item("2", "CAFÉ")).replace("É".encode(), b"\xc9"))
+    assert [one.content.decode() for one in documents(world.connector()).values()] == ["Grüße – “x”" * 9, "CAFÉ"]
+
+
+def test_a_feed_of_broken_bytes_alone_takes_no_longer_than_another(world):
+    world.serve(rss(item("1", "x")).replace(b"x<", b"\xff\xc3\xa4" * 1_000_000 + b"<"))
+    began_s = time.process_time()
+    assert len(documents(world.connector())) == 1
+    assert time.process_time() - began_s < 5
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,11 @@ _ALIASES = {"x-sjis": "shift_jis"}
 _NO_CHARSETS = re.compile(r"idna|punycode|(?:raw-)?unicode-escape|undefined|utf-(?:7|16|32).*")
 """Codecs for Python's own purposes, some of which take the square of the length; and what the first bytes tell."""
 
+_WESTERN = "freshd-western"
+codecs.register_error(_WESTERN, lambda error: _as_western(error))
+_MOST_BAD_BYTES = 10_000
+"""That are looked at one by one."""
+
 # Nobody here asks who wrote an entry, and feedparser looks for a mail address there in the square of its length.
 feedparser.mixin._FeedParserMixin._sync_author_detail = lambda *_: None
 # Nor for places, licences and chapters: their elements are text as any other, while feedparser's own methods for them
@@ -182,7 +187,22 @@ def _text_of(body: FeedBody) -> str:
     for encoding in (*sniffed, *_codecs_of([body.encoding or "", *own]), "utf-8"):
         with contextlib.suppress(ValueError):  # bytes that are no text of it
             return content.decode(encoding)
-    return content.decode("latin-1")  # from which feedparser mends, field by field, what is UTF-8 but for a few bytes
+    return _mended(content)
+
+
+def _mended(content: bytes) -> str:
+    """Read bytes that are UTF-8 but for a few, such as a text shortened within a character, or else Western ones."""
+    as_utf_8 = content.decode("utf-8", "replace")
+    n_bad = as_utf_8.count("\N{REPLACEMENT CHARACTER}")
+    is_utf_8 = n_bad <= _MOST_BAD_BYTES and 2 * n_bad <= len(as_utf_8) - len(as_utf_8.encode("ascii", "ignore"))
+    return content.decode("utf-8", _WESTERN) if is_utf_8 else content.decode("latin-1")
+
+
+def _as_western(error: UnicodeError) -> tuple[str, int]:
+    """Give what is no UTF-8 as the letters that it is in Western Windows."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
 
 
 def _with_whole_characters(text: str) -> str:
