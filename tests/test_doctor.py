@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+from connectors.files import FilesConnector
 from freshd import state
 from freshd.cli import app
 from freshd.doctor import examine, machine, remembered
@@ -376,6 +377,16 @@ def test_what_cannot_be_looked_at_is_told_like_everything_else(root: Path, monke
 
     monkeypatch.setattr(StateDirectory, "free_bytes", refuse)
     assert wrong(root)["disk"]["got"] == "Permission denied"
+
+
+def test_a_fault_of_a_connector_is_told_and_the_other_checks_as_well(root: Path, monkeypatch: pytest.MonkeyPatch):
+    def stumbles(*_: object) -> None:
+        raise KeyError("field")
+
+    monkeypatch.setattr(FilesConnector, "list", stumbles)
+    found = wrong(root)
+    assert found.keys() == {"source docs"}
+    assert found["source docs"]["got"] == "KeyError ('field') from its connector"
 
 
 @pytest.mark.parametrize(("spoil", "code"), [(None, 0), (open_to_others, 0), (damaged_ledger, 1)])

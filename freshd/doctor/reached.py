@@ -8,7 +8,7 @@ from pathlib import Path
 from freshd.clock import SystemClock
 from freshd.config import Config, Secrets, SourceConfig, check_listen
 from freshd.doctor.findings import Finding, broken, warning
-from freshd.errors import SourceError
+from freshd.errors import FreshdError, SourceError
 from freshd.http.binding import bind
 from freshd.model import SourceName
 from freshd.ports import Connector, ConnectorContext, Fetcher
@@ -25,14 +25,20 @@ def source(configured: SourceConfig, config: Config) -> Iterator[Finding]:
         return HttpxFetcher(clock, allow_private_hosts, ca_file=ca_file)
 
     context = ConnectorContext(SourceName(configured.name), config.base, clock, fetcher)
-    connector: Connector = configured.connector(configured.options, context)
-    with closing(connector):
-        try:
+    try:
+        connector: Connector = configured.connector(configured.options, context)
+        with closing(connector):
             first = next(iter(connector.list()), None)
-        except SourceError as error:
-            hint = error.hint or "see that it is there, and that the user that runs freshd may read it"
-            yield broken(name, " ".join(str(error).split()), "an answer", hint)
-            return
+    except SourceError as error:
+        hint = error.hint or "see that it is there, and that the user that runs freshd may read it"
+        yield broken(name, " ".join(str(error).split()), "an answer", hint)
+        return
+    except FreshdError:
+        raise
+    except Exception as error:  # noqa: BLE001 - anybody may write a connector, and the other checks are worth as much
+        got = " ".join(f"{type(error).__name__} ({error}) from its connector".split())
+        yield broken(name, got, "an answer", "tell whoever made the connector")
+        return
     if first is None:
         yield warning(name, "answers, and shows nothing", "a document", "see that path and include name the documents")
     else:
