@@ -23,7 +23,7 @@ from connectors.feed.entries import document_id
 from freshd.errors import ConfigError, DocumentGone, DocumentUnreadable, SourceUnavailable
 from freshd.fetch import HttpxFetcher
 from freshd.model import Coverage, Document, DocumentRef, ListingReport, SourceName
-from freshd.parsers import LimitedPages
+from freshd.parsers import LimitedPages, Parsers
 from freshd.ports import ConnectorContext, ConnectorType
 from tests.scripted_server import Reply, Request, ScriptedServer
 
@@ -682,6 +682,19 @@ def test_what_stands_before_the_first_element_is_left_out(before, world):
     refs, report = listed(connector)
     assert [connector.read(ref).content.decode() for ref in refs] == ["Grüße – “x”"]
     assert report.is_complete
+
+
+@pytest.mark.parametrize("control", ["&#2;", "&#0;", "\x02", "\0"])
+def test_a_control_character_does_not_make_an_entry_binary(control, world):
+    """Pasted from a word processor, or left over by a program; nobody sees it."""
+    world.serve(rss(item("1", f"Hello {control}you", title=f"A{control} title")))
+    [document] = documents(world.connector()).values()
+    assert (document.title, document.content) == ("A title", b"Hello you")
+    assert Parsers().parse(document).text == "Hello you"
+    said = {"id": "1", "title": "A\0 title", "content_text": "Hello \2you"}
+    world.serve(json.dumps({"version": "https://jsonfeed.org/version/1.1", "items": [said]}).encode())
+    [document] = documents(world.restarted()).values()
+    assert (document.title, document.content) == ("A title", b"Hello you")
 
 
 def test_a_character_cut_in_two_costs_itself_and_nothing_else(world):

@@ -66,6 +66,8 @@ _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr":
 
 _REFERENCE = re.compile(r"&#(?:x0*+([0-9a-f]++)|0*+([0-9]++));", re.IGNORECASE)
 
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
+
 _ALIASES = {"x-sjis": "shift_jis"}
 _NO_CHARSETS = re.compile(r"idna|punycode|(?:raw-)?unicode-escape|undefined|utf-(?:7|16|32).*")
 """Codecs for Python's own purposes, some of which take the square of the length; and what the first bytes tell."""
@@ -306,7 +308,8 @@ def _text(value: object) -> str | None:
 
 
 def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "replace")  # JSON can spell half a surrogate pair
+    """Leave out what shows nothing: one such character in a short text, and it would be taken for no text at all."""
+    return _CONTROLS.sub("", text).encode("utf-8", "replace")  # JSON can spell half a surrogate pair
 
 
 def _link(value: object, base: str = "") -> str | None:
