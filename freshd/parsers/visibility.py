@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-VERSION = "visibility-2"
+VERSION = "visibility-3"
+
+_WHOLE_PAGE: Final = frozenset({"html", "body"})
+"""What hides all of itself waits for its script, which shows it once it is laid out, or not within another's frame."""
 
 _FAR_AWAY_PX: Final = 500
 _PX_PER_UNIT: Final = {"": 1.0, "px": 1.0, "pt": 4 / 3, "em": 16.0, "rem": 16.0, "%": 16.0, "vw": 16.0, "vh": 16.0}
@@ -176,6 +179,8 @@ def visibility_of(tag: str, attributes: Mapping[str, str], parent: Visibility, p
 
 def _is_gone(tag: str, attributes: Mapping[str, str], style: Mapping[str, str], page: PageStyle) -> bool:
     """Tell whether an element hides itself with everything in it."""
+    if tag in _WHOLE_PAGE:
+        return _is_off_screen(tag, style)
     if "hidden" in attributes or attributes.get("aria-hidden", "").strip().lower() == "true":
         return True
     if tag == "dialog" and "open" not in attributes:

@@ -192,6 +192,22 @@ def test_visible_text_is_kept(parse, markup):
     assert "seenbyall" in parse(sheet + markup.replace("X", "seenbyall"), HTML).text
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<style>body { display: none !important }</style><script>show()</script><body><p>words",
+        "<html class=no-script><style>.no-script { display: none }</style><p>words",
+        "<body style='opacity:0'><p>words",
+        "<html hidden><body><p>words",
+        "<body aria-hidden=true><p>words",
+    ],
+)
+def test_a_page_that_waits_for_its_script_to_show_it_is_read(parse, page):
+    """Against flicker, and against frames of others; who hides a text shows another one beside it."""
+    assert parse(page, HTML).text == "words"
+    assert parse("<body style='visibility:hidden'>X<p style='visibility:visible'>words", HTML).text == "words"
+
+
 def test_a_style_takes_as_long_as_it_is_long(parse):
     """400 KB of such numbers took eight seconds, and a megabyte all that a page is given."""
     number = f"<p style='overflow:hidden;width:9px;flex-grow:{'1' * 3_900}x'>words"
