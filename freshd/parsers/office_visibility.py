@@ -134,12 +134,13 @@ def _hides(name: str, said: Mapping[str, bool | None], bases: Mapping[str, str])
 
 def _drop_runs(root: Any, styles: frozenset[str]) -> None:
     """Remove the hidden runs of a part of Word."""
+    hiding: dict[Any, bool] = {}  # of each paragraph once: asked anew for each of its runs, it took the square of them
     for run in [element for element in root.iter() if _local(element) == "r"]:
-        if _is_hidden_run(run, styles):
+        if _is_hidden_run(run, styles, hiding):
             run.getparent().remove(run)
 
 
-def _is_hidden_run(run: Any, styles: frozenset[str]) -> bool:
+def _is_hidden_run(run: Any, styles: frozenset[str], hiding: dict[Any, bool]) -> bool:
     for properties in _children(run, "rPr"):
         said = _says_hidden(properties)
         if said is not None:
@@ -151,7 +152,10 @@ def _is_hidden_run(run: Any, styles: frozenset[str]) -> bool:
     paragraph = next((element for element in run.iterancestors() if _local(element) == "p"), None)
     if paragraph is None:
         return False
-    return any(_attribute(style, "val") in styles for style in _children(paragraph, "pPr", "pStyle"))
+    if paragraph not in hiding:
+        named = _children(paragraph, "pPr", "pStyle")
+        hiding[paragraph] = any(_attribute(style, "val") in styles for style in named)
+    return hiding[paragraph]
 
 
 def _drop_sheets(root: Any) -> None:
