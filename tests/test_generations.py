@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -392,6 +393,28 @@ def test_entries_that_rolled_off_their_feed_come_along(world: World):
             assert whole.generations.current.record.embedder == world.models[SECOND].identity
             found = {text for _, text in hits(whole, "all about animals")}
         assert {"All about elks.", "All about moose.", "All about hares."} <= found
+
+
+def test_a_headline_that_is_corrected_while_another_generation_fills_is_the_one_that_is_shown_then(world: World):
+    with ScriptedServer() as server:
+        news = f'[[sources]]\nname = "news"\ntype = "feed"\nurl = "{server.url("/feed")}"\n'
+        news += f'allow_private_hosts = ["{server.host}"]\n'
+        before = feed("elks", "moose")
+        server.on("/feed", before)
+        world.reindex(FIRST, extra=news)
+        with world.whole(SECOND, extra=news) as whole:
+            edit(whole)
+            while (seen := SqliteGenerations(whole.database).progress()).documents < seen.of:
+                whole.generations.advance(lambda: None)
+            corrected = before.body.replace(b"<title>elks<", b"<title>Elks of the north<")
+            server.on("/feed", replace(before, body=corrected))
+            edit(whole)
+            whole.generations.finish(lambda: None)
+            assert whole.generations.current.record.embedder == world.models[SECOND].identity
+            titles = {hit.citation.title for hit in whole.search.search("all about elks", 100).hits}
+            assert "Elks of the north" in titles
+            assert "elks" not in titles
+            assert not whole.verify().by_source
 
 
 def test_a_text_that_the_other_model_never_takes_keeps_nothing_back(world: World):

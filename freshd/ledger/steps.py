@@ -230,6 +230,8 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
     if item.outcome.kind is OutcomeKind.TOUCHED:
         return False
     is_same = row["is_applied"] and row["digest"] == item.digest
+    if is_same and not _is_as_held(tx, row, item):
+        _leave_behind(tx, doc)
     before = tx.execute("SELECT count(*) AS n FROM chunks WHERE doc = ?", (doc,)).fetchone()["n"]
     tx.execute(
         "UPDATE documents SET version = version + 1, is_applied = 1, digest = ?, recipe = ?, label = ? WHERE doc = ?",
@@ -244,6 +246,24 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
     )
     _tally(tx, change.source, 0 if row["is_applied"] else 1, len(item.chunks) - before)
     return not is_same
+
+
+def _is_as_held(tx: sqlite3.Connection, row: sqlite3.Row, item: Applied) -> bool:
+    """Tell whether all that the store shows of a document is what it showed."""
+    held = tx.execute("SELECT chunk_id, label FROM chunks WHERE doc = ? ORDER BY ordinal", (row["doc"],))
+    return row["label"] == item.label and list(map(rows.held_chunk, held)) == list(item.chunks)
+
+
+def _leave_behind(tx: sqlite3.Connection, doc: int) -> None:
+    """Have a document be behind in the generation beside, where its digest does not tell; see `beside`.
+
+    What is under way for it there was planned for another version.
+    """
+    tx.execute(
+        "INSERT INTO documents_beside SELECT ?, 1, '', '', '' FROM meta WHERE key = 'generation.beside'"
+        " ON CONFLICT (doc) DO UPDATE SET version = version + 1, digest = ''",
+        (doc,),
+    )
 
 
 def _commit_absence(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId, seq: int | None) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from freshd.ledger.beside import Behind
 from freshd.model import DocumentId, DocumentRef, HeldChunk, Pending, Revision
 from freshd.ports import Intent
@@ -48,6 +50,26 @@ def test_an_applied_document_is_behind_until_it_stands_beside_too(books: Books):
     assert books.names_behind() == ["b"]
     books.fill("b", 12, content="two")
     assert books.names_behind() == []
+
+
+@pytest.mark.parametrize("is_filled", [True, False], ids=["filled in", "under way"])
+def test_a_document_is_behind_again_when_more_than_its_digest_tells_changed(books: Books, is_filled: bool):
+    """A feed's headline; and what is under way for it beside, with the former one, is given up."""
+    books.generations.adopt(made("old"))
+    books.generations.begin(made("new"))
+    books.index("a", 1)
+    if is_filled:
+        books.fill("a", 11)
+    planned = beside(books, "a").version
+    books.ledger.record([change("a", MODIFIED, "2")], MINUTE)
+    books.ledger.commit([replace(applied(books.pending("a"), 1), label=digest("another headline"))])
+    assert not began(books, "a", planned, 11)
+    assert books.names_behind() == ["a"]
+    books.fill("a", 11)
+    assert books.names_behind() == []
+    books.ledger.invalidate(None, NOON, [SOURCE])
+    books.ledger.commit([replace(applied(books.pending("a"), 1), label=digest("another headline"))])
+    assert books.names_behind() == [], "it was only written anew"
 
 
 def test_what_is_behind_is_told_with_all_that_filling_needs(books: Books):
