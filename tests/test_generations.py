@@ -501,6 +501,26 @@ def test_entries_forgotten_while_they_are_read_ahead_leave_room_for_others(world
             assert not connector.is_full
 
 
+def test_a_book_that_is_edited_at_the_very_end_lets_edits_through(world: World):
+    world.reindex(FIRST)
+    with world.whole(SECOND) as whole:
+        edit(whole)
+        while (seen := SqliteGenerations(whole.database).progress()).documents < seen.of:
+            whole.generations.advance(lambda: None)
+        world.write("travel.md", "".join(f"# Part {n}\n\nTrain {n} is booked by the office.\n\n" for n in range(300)))
+        edit(whole)
+        n_let_through = 0
+
+        def between() -> None:
+            nonlocal n_let_through
+            n_let_through += 1
+
+        while whole.generations.is_under_way:
+            whole.generations.advance(between)
+        assert n_let_through >= 300
+        assert world.dump(whole) == world.scratch(SECOND)
+
+
 # Going back, going elsewhere, letting go
 
 

@@ -250,7 +250,7 @@ class Filler:
         if len(found) > LAST_LAP or not all(map(self._is_due, found)):
             return False
         if found:
-            self._fill(found, lambda: None, _LAST_CHUNKS)
+            self._fill(found, lambda: None, is_last=True)
         return not self._books.behind(identity, 0, last, 1)
 
     def close(self) -> None:
@@ -259,8 +259,9 @@ class Filler:
 
     # What is done to one document
 
-    def _fill(self, page: Sequence[Behind], between: Callable[[], None], max_chunks: int = MAX_BATCH_CHUNKS) -> int:
+    def _fill(self, page: Sequence[Behind], between: Callable[[], None], *, is_last: bool = False) -> int:
         """Fill in documents until one is slow, or there are chunks enough for one go; give how many were looked at."""
+        max_chunks = _LAST_CHUNKS if is_last else MAX_BATCH_CHUNKS
         plans: list[Plan] = []
         n_looked = 0
         for one in page:
@@ -273,6 +274,8 @@ class Filler:
                 break
             if plan is None:
                 self._waiting.add(one.doc)
+            elif is_last and len(plan.added) > max_chunks:
+                break  # the next pass fills it in, which lets others through
             else:
                 plans.append(plan)
             n_looked += 1
