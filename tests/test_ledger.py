@@ -989,6 +989,16 @@ def test_only_what_is_certain_must_be_in_the_store(books: Books):
     assert books.proofs.certain_chunks() == 2
 
 
+def test_what_a_source_corrects_around_a_text_is_a_change_of_it(books: Books):
+    """A feed's headline or link: whoever cites it has to hear of that."""
+    books.index("entry", 1)
+    last = books.history.last_seq()
+    books.ledger.record([change("entry", MODIFIED, "2")], MINUTE)
+    books.begin("entry", 1)
+    books.ledger.commit([replace(applied(books.pending("entry"), 1), label=digest("another headline"))])
+    assert books.history.last_seq() == last + 1
+
+
 def test_a_document_that_was_only_written_anew_is_no_change_of_its_source(books: Books):
     books.index("a", 1)
     last = books.history.last_seq()

@@ -230,7 +230,8 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
     if item.outcome.kind is OutcomeKind.TOUCHED:
         return False
     is_same = row["is_applied"] and row["digest"] == item.digest
-    if is_same and not _is_as_held(tx, row, item):
+    is_corrected = is_same and not _is_as_held(tx, row, item)
+    if is_corrected:
         _leave_behind(tx, doc)
     before = tx.execute("SELECT count(*) AS n FROM chunks WHERE doc = ?", (doc,)).fetchone()["n"]
     tx.execute(
@@ -245,7 +246,7 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
         [(doc, n, rows.pack_id(c.chunk_id), bytes.fromhex(c.label)) for n, c in enumerate(item.chunks)],
     )
     _tally(tx, change.source, 0 if row["is_applied"] else 1, len(item.chunks) - before)
-    return not is_same
+    return not is_same or (is_corrected and item.pending.target is not None)
 
 
 def _is_as_held(tx: sqlite3.Connection, row: sqlite3.Row, item: Applied) -> bool:
