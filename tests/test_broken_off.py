@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from freshd.errors import StoreUnavailable
 from freshd.ledger.forgetting import SqliteForgetting
-from freshd.model import ChangeKind, DocumentId, OutcomeKind
+from freshd.model import ChangeKind, Coverage, DocumentId, OutcomeKind
 from freshd.pipeline.removal import Removal
 from freshd.scheduler.indexer import Indexer
-from tests.scheduler.parts import SOURCE, Bench, down, eventually, store_down
+from tests.scheduler.parts import SOURCE, Bench, MemorySource, down, eventually, store_down
 
 NAMES = [f"{n:02}.md" for n in range(30)]
 EDITED = DocumentId(NAMES[7])
@@ -136,6 +138,51 @@ def test_what_is_forgotten_while_the_store_is_down_is_shown_no_more(broken: Brok
     assert EDITED not in broken.store.documents()
     assert broken.shown() == frozenset()
     assert broken.admission.is_settled
+
+
+def one_of_its_passages(source: MemorySource) -> None:
+    source.write(EDITED, "First text.\n\n# Two\n\nSecond text.\n")
+
+
+def what_it_is_called(source: MemorySource) -> None:
+    """As feeds do, which cite a headline; what is read of the text is the same."""
+    source.coverage, source.title = Coverage.WINDOW, "Another headline"
+    source.write(EDITED, source.documents[EDITED].text)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [("First text.\n\n# Two\n\nAnother part.\n", one_of_its_passages), ("Only text.\n", what_it_is_called)],
+    ids=["a passage", "a headline"],
+)
+def test_what_a_killed_process_said_of_a_document_is_taken_back_with_it(
+    tmp_path: Path, text: str, changes: Callable[[MemorySource], None]
+) -> None:
+    """Its passages that stay had been told already."""
+    with closing(Bench(tmp_path)) as killed:
+        killed.source.write(EDITED, text)
+        killed.index_all(NAMES[:5])
+        before = said_of(killed)
+        changes(killed.source)
+        killed.scan()
+        killed.store.fails["flush"] = store_down()
+        with pytest.raises(StoreUnavailable):
+            killed.apply()
+        assert said_of(killed) != before
+    with closing(Bench(tmp_path)) as bench:
+        bench.store.points, bench.source.documents = killed.store.points, killed.source.documents
+        bench.source.coverage, bench.source.versions = killed.source.coverage, killed.source.versions
+        bench.source.write(EDITED, text)
+        bench.clock.advance(timedelta(hours=1))
+        bench.scan()
+        bench.apply()
+        assert said_of(bench) == before
+
+
+def said_of(bench: Bench) -> set[tuple[str, str | None]]:
+    """What all passages of the document say of it alike."""
+    payloads = [point.payload for point in bench.store.points.values() if EDITED in point.payload["doc_id"]]
+    return {(payload["content_sha256"], payload["metadata"].get("title")) for payload in payloads}
 
 
 def test_a_deletion_that_was_broken_off_is_finished_although_the_document_is_back(tmp_path: Path) -> None:

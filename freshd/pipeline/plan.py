@@ -81,6 +81,11 @@ class Plan:
         """Whether the store shows all of it already."""
         return not self.delta.touched and self.fields is not None and self.fields.label() == self.revision.label
 
+    @property
+    def _is_described_anew(self) -> bool:
+        """Whether what all chunks share changed, or an attempt that broke off may have said something else."""
+        return self.fields is not None and (bool(self.revision.unknown) or self.fields.label() != self.revision.label)
+
     def intents(self, *, doubts_all: bool = False) -> list[Intent]:
         """Say what the attempt is about to touch, of each document it is about.
 
@@ -89,7 +94,9 @@ class Plan:
 
         """
         change = self.change
-        kept = frozenset(self.delta.keep) if doubts_all else frozenset()
+        # Where all it does is to say of those that stay what all share, one of them tells of the attempt.
+        n_kept = None if doubts_all else 1 if self._is_described_anew and not self.delta.touched else 0
+        kept = frozenset(self.delta.keep[:n_kept])
         intents = [Intent(change.source, change.document_id, self.revision.version, self.delta.touched | kept)]
         if self.previous is not None and change.previous_id is not None:
             left = frozenset(_all_ids(self.previous))
@@ -128,7 +135,7 @@ class Plan:
             if piece.chunk_id in relabelled:
                 yield from chunk_relabels(piece)
         standing = (*self.delta.keep, *self.delta.relabel)
-        if standing and self.fields and self.fields.label() != self.revision.label:
+        if standing and self.fields and self._is_described_anew:
             yield from document_relabels(self.fields, standing, now)
 
     def touched(self, now: datetime) -> Applied:

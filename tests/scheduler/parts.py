@@ -75,6 +75,7 @@ class MemorySource:
         before_listing: Called when a listing begins.
         before_read: Called with each ref before it is read.
         before_is_gone: Called before it is told whether a document is gone.
+        title: Of documents whose text has none.
 
     """
 
@@ -91,6 +92,7 @@ class MemorySource:
     reads: list[str] = field(default_factory=list)
     coverage: Coverage = Coverage.FULL
     versions: int = 0
+    title: str | None = None
 
     def write(self, name: str, text: str | None = None) -> None:
         self.versions += 1
@@ -134,7 +136,8 @@ class MemorySource:
         if ref.document_id not in self.documents:
             raise DocumentGone(f"{ref.document_id}: gone")
         text = self.documents[ref.document_id].text
-        return Document(self.ref(ref.document_id), f"memory:{ref.document_id}", text.encode(), "text/markdown")
+        uri = f"memory:{ref.document_id}"
+        return Document(self.ref(ref.document_id), uri, text.encode(), "text/markdown", title=self.title)
 
     def is_gone(self, document_id: DocumentId) -> bool:
         self.before_is_gone()
