@@ -173,6 +173,13 @@ def test_a_forgotten_document_is_back_once_that_is_undone(home: Home):
     assert f"docs/{SECRET}" in home.documents()
 
 
+def test_a_document_that_is_renamed_to_a_forgotten_one_is_found_under_neither_name(home: Home):
+    forget(home, (DOCS, SECRET))
+    (home.root / "docs/page0.md").rename(home.root / f"docs/{SECRET}")
+    home.reindex()
+    assert home.points() == {f"docs/page{n}.md" for n in range(1, 8)}
+
+
 def test_under_another_name_it_is_another_document(home: Home):
     forget(home, (DOCS, SECRET))
     (home.root / "docs" / SECRET).rename(home.root / "docs" / "renamed.md")

@@ -345,9 +345,11 @@ class Scanner:
             return None
 
     def _was_seen(self, recorded: Collection[DocumentId], seen: Sighting) -> bool:
-        """Tell whether the listing in hand showed a document of this identity under this name."""
+        """Tell whether the listing in hand showed this identity under this name, be it a forgotten one."""
+        if seen.document_id in recorded or not any(self._ledger.without_forgotten(self.target.name, [seen])):
+            return True
         holders = self._ledger.holders(self.target.name, seen.identity or "")
-        return seen.document_id in recorded or any(known.document_id == seen.document_id for known in holders)
+        return any(known.document_id == seen.document_id for known in holders)
 
     def _judge(self, lost: int, case: _Case, *, is_last: bool = False) -> Verdict:
         """Judge a loss, together with what hints deleted before: many small looks are one large loss.
