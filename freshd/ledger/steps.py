@@ -31,7 +31,11 @@ def has_unknown(tx: sqlite3.Connection, doc: int) -> bool:
 
 
 def forget(tx: sqlite3.Connection, doc: int) -> None:
-    """Remove every trace of a document but its history; while the generation beside holds it, its name stays."""
+    """Remove every trace of a document but its history.
+
+    Its name stays while the generation beside holds it, or while it is being forgotten, which goes by its number:
+    another document would be given that one.
+    """
     for table in ("pending", "unknown", "chunks"):
         tx.execute(f"DELETE FROM {table} WHERE doc = ?", (doc,))
     tx.execute(
@@ -46,7 +50,7 @@ def drop_names(tx: sqlite3.Connection, doc: int | None = None) -> None:
     """Remove documents of which nothing but the name is left, in any generation; all such for None."""
     is_named = "".join(
         f" AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.doc = documents.doc)"
-        for table in ("pending", "unknown", "documents_beside", "unknown_beside")
+        for table in ("pending", "unknown", "documents_beside", "unknown_beside", "forgetting")
     )
     which = "" if doc is None else " AND doc = ?"
     tx.execute(

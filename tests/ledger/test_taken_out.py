@@ -312,6 +312,23 @@ def test_of_dropped_documents_no_row_is_left(books: Books):
     assert books.forgetting.is_forgotten(SOURCE, A), "it stays out all the same"
 
 
+def test_a_document_that_is_deleted_while_it_is_being_forgotten_is_forgotten_and_no_other(books: Books):
+    """Who deletes a file may well forget it in the same moment: a new document would be given its number."""
+    three(books)
+    books.ledger.record([change("c", DELETED)], MINUTE)
+    deletion = books.pending("c")
+    books.forgetting.forget(SOURCE, [C])
+    books.begin("c", 4, 5, 6)
+    books.ledger.commit([applied(deletion)])
+    books.index("new", 9)
+    assert books.ledger.admitted(sorted(ids(9))) == ids(9)
+    leaving = books.forgetting.being_forgotten(10, 100)
+    books.forgetting.withdraw(leaving)
+    books.forgetting.drop(leaving)
+    assert books.rows("SELECT doc FROM forgetting") == []
+    assert set(books.known()) == {"a", "b", "new"}
+
+
 def test_what_was_under_way_tells_nothing_of_a_forgotten_document_once_it_is_dropped(books: Books):
     three(books)
     books.ledger.record([change("a", version="2"), change("b", version="2")], MINUTE)
