@@ -16,6 +16,12 @@ from freshd.ledger.forgetting import is_forgotten
 from freshd.model import Change, ChangeKind, ChunkId, DocumentId, OutcomeKind, SourceName
 from freshd.ports import Applied, Intent
 
+_FIRST_VERSION = "(SELECT coalesce(max(seq), 0) << 20 FROM sqlite_sequence WHERE name = 'pending')"
+"""Of a document: beyond all that a former one of its name ever had, of which a plan may still be under way.
+
+A version rises by a few for each recording, and between the two documents there was one at least.
+"""
+
 
 def find(tx: sqlite3.Connection, source: SourceName, document_id: DocumentId) -> sqlite3.Row | None:
     """Give a document's row; None for one that the ledger does not know."""
@@ -69,8 +75,9 @@ def record(tx: sqlite3.Connection, change: Change, target: timedelta | None, hel
     ref = rows.ref_columns(change.ref)
     tx.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (change.source,))
     tx.execute(
-        "INSERT INTO documents (source, document_id, fingerprint, identity, is_racy)"
-        " VALUES (:source, :document_id, :fingerprint, :identity, :is_racy) ON CONFLICT (source, document_id) DO"
+        "INSERT INTO documents (source, document_id, fingerprint, identity, is_racy, version)"
+        f" VALUES (:source, :document_id, :fingerprint, :identity, :is_racy, {_FIRST_VERSION})"
+        " ON CONFLICT (source, document_id) DO"
         " UPDATE SET fingerprint = excluded.fingerprint, is_racy = excluded.is_racy,"
         " is_kept = is_kept AND excluded.fingerprint IS NULL,"
         " identity = coalesce(excluded.identity, identity)",

@@ -124,6 +124,32 @@ def test_a_live_edit_of_a_document_in_the_batch_at_hand_wins(bench: Bench):
     assert texts == ["The newest text."]
 
 
+def test_what_was_planned_of_a_document_is_not_written_of_another_of_its_name(bench: Bench):
+    """It was deleted and made anew, and both were applied, while the model was at it."""
+    bench.index_all(["a.md", "b.md"])
+    edit(bench, "a.md", "# Old\n\nAs it was edited.\n")
+    batch = bench.ledger.take(bench.clock.now(), 64)
+    is_done = False
+
+    def between() -> None:
+        nonlocal is_done
+        if is_done or bench.source.reads[-1] != "a.md":
+            return
+        is_done = True
+        bench.source.delete("a.md")
+        for is_second in (False, True):
+            bench.scanner.look({"a.md": bench.clock.now()}, is_second=is_second)
+        bench.apply()
+        edit(bench, "a.md", "# New\n\nAs it was made anew.\n")
+        bench.apply()
+
+    bench.pipeline.run(batch, between)
+    bench.apply()
+    texts = {point.payload["page_content"] for point in bench.store.points.values()}
+    assert texts == {"As it was made anew.", "Text of b.md."}
+    assert bench.admission.admits(sorted(bench.store.points)) == set(bench.store.points)
+
+
 def test_an_edit_made_after_very_many_files_changed_at_once_does_not_wait_for_all_of_them(bench: Bench):
     """Somebody switches branches, and then saves a file."""
     names = [f"{n:03}.md" for n in range(300)]
