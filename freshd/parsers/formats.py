@@ -111,7 +111,7 @@ class Parsers:
         if proved is not None:
             return Recognised(proved)
         known = media.known_format(document.media_type, document_id)
-        _refuse_binary(document)
+        _refuse_binary(document, known)
         if known in _SIGNS:
             raise ParseError(
                 f"document {document_id!r}: got bytes that are not {known}, expected {_SIGNS[known]}",
@@ -155,11 +155,14 @@ def _parse(document: Document, recognised: Recognised) -> ParsedDocument:
     return _PARSE[recognised.format](decoded)
 
 
-def _refuse_binary(document: Document) -> None:
-    """Raise for bytes that are no text."""
+def _refuse_binary(document: Document, known: Format | None) -> None:
+    """Raise for bytes that are no text, nor what their name or their source calls them."""
     name = binary.name_of_binary(document.content, document.encoding)
-    if name is not None:
-        raise ParseError(
-            f"document {document.ref.document_id!r}: got {name}, expected text in one of {media.SUPPORTED}",
-            hint="leave it out with `exclude`; text in UTF-16 needs a byte order mark, or is best saved as UTF-8",
-        )
+    if name is None:
+        return
+    expected = f"text in one of {media.SUPPORTED}"
+    hint = "leave it out with `exclude`; text in UTF-16 needs a byte order mark, or is best saved as UTF-8"
+    if known in _SIGNS:
+        expected = _SIGNS[known]
+        hint = "save it anew, in the format of its name and without a password, or leave it out with `exclude`"
+    raise ParseError(f"document {document.ref.document_id!r}: got {name}, expected {expected}", hint=hint)

@@ -234,6 +234,7 @@ def test_a_bad_document_is_refused_with_a_reason_and_what_mends_it(parse, conten
         parse(content, document_id="bad.docx")
     assert str(refused.value).startswith("document 'bad.docx': ")
     assert refused.value.hint
+    assert "UTF-16" not in refused.value.hint
     assert not refused.value.retryable
 
 
