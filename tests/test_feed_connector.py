@@ -293,6 +293,8 @@ def test_encodings_are_found_and_a_wrong_label_is_still_a_whole_feed(body, heade
         ("9999-12-31T23:59:59Z", None),
         ("yesterday", None),
         ("Mon, 99 Mar 2026 10:00:00 GMT", None),
+        ("Mon, 2026/03/02 10:00:00 EST", datetime(2026, 3, 2, 15, tzinfo=UTC)),
+        ("Mon, 2026/23/02 10:00:00 EST", None),
     ],
 )
 def test_dates_become_instants_or_nothing(words, instant, world):

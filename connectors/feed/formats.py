@@ -6,7 +6,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -84,6 +84,20 @@ feedparser.mixin._FeedParserMixin._sync_author_detail = lambda *_: None
 for _namespace in (cc.Namespace, georss.Namespace, psc.Namespace):
     for _method in [name for name in vars(_namespace) if name.startswith(("_start_", "_end_"))]:
         delattr(_namespace, _method)
+
+
+def _or_none(read: Callable[[str], object]) -> Callable[[str], object]:
+    """Have what reads dates give None also for a month beyond the twelfth, of which one of them makes an IndexError."""
+
+    def read_or_none(words: str) -> object:
+        with contextlib.suppress(IndexError):
+            return read(words)
+        return None
+
+    return read_or_none
+
+
+feedparser.datetimes._date_handlers[:] = map(_or_none, feedparser.datetimes._date_handlers)
 
 _MAX_TAGS = 1_000_000
 """Beginnings and ends; 50,000 entries of five fields have 600,000. feedparser takes some 30 µs for each element:
