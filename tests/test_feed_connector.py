@@ -264,12 +264,14 @@ def test_relative_links_are_resolved_and_foreign_schemes_are_no_links(world):
         (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="utf-16"?>').encode(), RSS),
         (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="utf-16"?> ').encode(), RSS),
         (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="unicode_escape"?>').encode(), RSS),
+        (rss(item("1", "Grüße – “x”")).decode().replace("?>", ' encoding="hex"?>').encode(), RSS),
         (rss(item("1", "Grüße – “x”")) + bytes(512), RSS),
         (rss(item("1", "Grüße – “x”")).replace(b"<rss", b"<!DOCTYPE rss SYSTEM 'http://x.example/[a].dtd'><rss"), RSS),
     ],
     ids=[
         *("text/xml", "BOM", "declared 1252", "charset 1252", "UTF-16", "UTF-16BE", "UTF-32", "UTF-32LE"),
-        *("nonsense charset", "called UTF-16", "called UTF-16, one longer", "called escapes", "zeros", "brackets"),
+        *("nonsense charset", "called UTF-16", "called UTF-16, one longer", "called escapes", "called hex"),
+        *("zeros", "brackets"),
     ],
 )
 def test_encodings_are_found_and_a_wrong_label_is_still_a_whole_feed(body, headers, world):

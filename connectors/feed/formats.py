@@ -1,12 +1,9 @@
 """Bytes of a feed to entries, whatever the dialect. Pure but for feedparser; hostile bytes fail as one error."""
 
-import codecs
 import contextlib
-import io
 import json
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -14,9 +11,8 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 from xml.sax import SAXException
 
-import feedparser  # type: ignore[import-untyped] # ships no types
-from feedparser.namespaces import cc, georss, psc  # type: ignore[import-untyped]
-
+from connectors.feed import feedparser_library
+from connectors.feed.charsets import text_of, with_whole_characters
 from connectors.feed.entries import Entry
 from freshd.errors import SourceUnavailable
 
@@ -32,10 +28,6 @@ _END_OF_FEED = re.compile(rb"</\s*(?:[\w-]+:)?(?:rss|rdf|feed)\s*>(?:\s++|<!--.*
 _TAIL_BYTES = 4_096
 _CUT_HINT = "if the next looks get no more of it, tell whoever runs the feed that its answers are cut"
 
-# feedparser resolves guids too, and ids would change when the feed moves; nothing is resolved against a URN.
-# With no base at all, one entry's xml:base would hold for all that follow.
-_NO_BASE = "urn:feed"
-
 # xml.sax looks attributes up one by one: 15,000 on one element took 29 s, and 10 MiB of them would take days.
 _TOO_MANY_ATTRIBUTES = re.compile(rb"""<[^\s<>/]++(?:\s++[^\s=<>"']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')){100}""")
 
@@ -48,56 +40,7 @@ _PROLOG = re.compile(
         | <!DOCTYPE (?:[^\[<>"']++|"[^"]*+"|'[^']*+')*+ (?:\[(?>.*?\]\s*+>|.*))?+ | <(?![a-z_]) )*+"""
 )
 
-_ENCODING = re.compile(rb"""\A\s*+<\?xml\s[^<>]*?\sencoding\s*+=\s*+["']([\w.:-]+)""")
-_ENCODING_BYTES = 1_024
-_FIRST_BYTES = {
-    codecs.BOM_UTF32_LE: "utf-32",  # before the mark of UTF-16, with which it begins
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-    codecs.BOM_UTF8: "utf-8-sig",
-    b"<\0\0\0": "utf-32-le",
-    b"\0\0\0<": "utf-32-be",
-    b"<\0": "utf-16-le",
-    b"\0<": "utf-16-be",
-}
-_WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949"}
-"""What feeds of these charsets are written in, by the names of Python's codecs."""
-
-_REFERENCE = re.compile(r"&#(?:x0*+([0-9a-f]++)|0*+([0-9]++));", re.IGNORECASE)
-
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
-
-_ALIASES = {"x-sjis": "shift_jis"}
-_NO_CHARSETS = re.compile(r"idna|punycode|(?:raw-)?unicode-escape|undefined|utf-(?:7|16|32).*")
-"""Codecs for Python's own purposes, some of which take the square of the length; and what the first bytes tell."""
-
-_WESTERN = "freshd-western"
-codecs.register_error(_WESTERN, lambda error: _as_western(error))
-_MOST_BAD_BYTES = 10_000
-"""That are looked at one by one."""
-
-# Nobody here asks who wrote an entry, and feedparser looks for a mail address there in the square of its length.
-feedparser.mixin._FeedParserMixin._sync_author_detail = lambda *_: None
-# Nor for places, licences and chapters: their elements are text as any other, while feedparser's own methods for them
-# raise on one that is not in the place it should, or lacks an attribute, and the whole feed would be lost for it.
-for _namespace in (cc.Namespace, georss.Namespace, psc.Namespace):
-    for _method in [name for name in vars(_namespace) if name.startswith(("_start_", "_end_"))]:
-        delattr(_namespace, _method)
-
-
-def _or_none(read: Callable[[str], object]) -> Callable[[str], object]:
-    """Have what reads dates give None also for a month beyond the twelfth, of which one of them makes an IndexError."""
-
-    def read_or_none(words: str) -> object:
-        with contextlib.suppress(IndexError):
-            return read(words)
-        return None
-
-    return read_or_none
-
-
-feedparser.datetimes._date_handlers[:] = map(_or_none, feedparser.datetimes._date_handlers)
 
 _MAX_TAGS = 1_000_000
 """Beginnings and ends; 50,000 entries of five fields have 600,000. feedparser takes some 30 µs for each element:
@@ -171,21 +114,13 @@ def shown_url(url: str) -> str:
 
 
 def _parse_xml(body: FeedBody) -> ParsedFeed:
-    content = _with_whole_characters(_text_of(body)).encode("utf-8", "replace")
+    content = with_whole_characters(text_of(body.content, body.encoding)).encode("utf-8", "replace")
     if _TOO_MANY_ATTRIBUTES.search(content):
         raise NotAFeed(body, "has an element with 100 attributes or more")
     if content.count(b"<") > _MAX_TAGS:
         raise NotAFeed(body, f"has more than {_MAX_TAGS:,} tags")
     content = _PROLOG.sub(b"", content, count=1)
-    declared = f"{body.media_type or 'application/xml'}; charset=utf-8"
-    # A stream, for feedparser opens bytes and str as a file name first.
-    # Markup stays as it is: parsers drop what is hidden, and need the attributes to see that it is.
-    feed = feedparser.parse(
-        io.BytesIO(content),
-        response_headers={"content-type": declared, "content-location": _NO_BASE},
-        resolve_relative_uris=False,
-        sanitize_html=False,
-    )
+    feed = feedparser_library.parse(content, body.media_type or "application/xml")
     if not feed.get("version"):
         raise NotAFeed(body, "is not a feed")
     flaw = None if _is_whole(feed, content) else _cut(body, feed["version"])
@@ -193,58 +128,6 @@ def _parse_xml(body: FeedBody) -> ParsedFeed:
     raw = feed["entries"][:-1] if flaw else feed["entries"]
     entries, ttl_s = tuple(_xml_entry(entry, body.url) for entry in raw), _ttl_s(feed["feed"].get("ttl"))
     return ParsedFeed(entries, flaw, _CUT_HINT if flaw else "", ttl_s)
-
-
-def _text_of(body: FeedBody) -> str:
-    """Decode by the first bytes, else by the server's word, else by the feed's own, else as what most are."""
-    content = body.content
-    sniffed = [encoding for first, encoding in _FIRST_BYTES.items() if content.startswith(first)]
-    own = [label.decode() for label in _ENCODING.findall(content[:_ENCODING_BYTES])]
-    for encoding in (*sniffed, *_codecs_of([body.encoding or "", *own]), "utf-8"):
-        with contextlib.suppress(ValueError):  # bytes that are no text of it
-            return content.decode(encoding)
-    return _mended(content)
-
-
-def _mended(content: bytes) -> str:
-    """Read bytes that are UTF-8 but for a few, such as a text shortened within a character, or else Western ones."""
-    as_utf_8 = content.decode("utf-8", "replace")
-    n_bad = as_utf_8.count("\N{REPLACEMENT CHARACTER}")
-    is_utf_8 = n_bad <= _MOST_BAD_BYTES and 2 * n_bad <= len(as_utf_8) - len(as_utf_8.encode("ascii", "ignore"))
-    return content.decode("utf-8", _WESTERN) if is_utf_8 else content.decode("latin-1")
-
-
-def _as_western(error: UnicodeError) -> tuple[str, int]:
-    """Give what is no UTF-8 as the letters that it is in Western Windows."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
-
-
-def _with_whole_characters(text: str) -> str:
-    """Put one character for two references to its halves, as what counts in UTF-16 writes an emoji.
-
-    XML has no such references, nor any beyond Unicode, and the parser that feedparser falls back to raises on them.
-    """
-    named = _REFERENCE.sub(_character, text)
-    return text if named == text else named.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _character(found: re.Match[str]) -> str:
-    digits, base = (found[1], 16) if found[1] else (found[2], 10)
-    code = int(digits, base) if len(digits) <= len(str(sys.maxunicode)) else sys.maxunicode + 1
-    if code > sys.maxunicode:
-        return "\N{REPLACEMENT CHARACTER}"
-    return chr(code) if 0xD800 <= code <= 0xDFFF else found[0]
-
-
-def _codecs_of(labels: Iterable[str]) -> Iterator[str]:
-    """Yield the codecs that labels mean, but for those that no text is written in."""
-    for label in labels:
-        with contextlib.suppress(LookupError, ValueError):
-            name = codecs.lookup(_ALIASES.get(label.lower(), label)).name
-            if not _NO_CHARSETS.fullmatch(name):
-                yield _WIDER.get(name, name)
 
 
 def _cut(body: FeedBody, version: str) -> str:
