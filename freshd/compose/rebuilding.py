@@ -110,9 +110,8 @@ def rebuild_ledger(
         def prepare(database: Database) -> None:
             records = SqliteGenerations(database)
             records.adopt(live)
-            for name in former.others:
-                if name != live.name:
-                    records.doom(name)
+            for name in {*former.others} - {live.name}:
+                records.doom(name)
 
         survey = stack.enter_context(closing(Survey(index.store, MOST_TOKENS)))
         rebuilt, aside = rebuild(place, index.owner, prepare, survey, clock, on_progress=on_progress)
