@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshd.errors import FreshdError, SourceError
+from freshd.errors import FreshdError
 from freshd.model import DocumentId
 from freshd.ports import Clock, Writable
 
@@ -103,13 +103,14 @@ class Canary:
         error: str | None = None
         try:
             self._steps(times)
-        except (FreshdError, _Late) as failure:
-            error = str(failure)
+        except Exception as failure:  # noqa: BLE001 - anybody may write a connector, and a canary must outlive it
+            error = _told(failure)
         finally:
             try:
                 self._source.delete(self._document_id)
-            except SourceError as failure:
-                error = str(failure) if error in (None, str(failure)) else f"{error}; {failure}"
+            except Exception as failure:  # noqa: BLE001 - as above
+                told = _told(failure)
+                error = told if error in (None, told) else f"{error}; {told}"
         return Round(self._document_id, checked_at, **times, error=error)
 
     def _steps(self, times: dict[str, float]) -> None:
@@ -141,6 +142,12 @@ class Canary:
 
     def _is_shown(self, token: str) -> bool:
         return any(token in text for text in self._texts(token))
+
+
+def _told(failure: Exception) -> str:
+    if isinstance(failure, FreshdError | _Late):
+        return str(failure)
+    return " ".join(f"got {type(failure).__name__} ({failure}), expected no error of a connector".split())
 
 
 def next_round_at(ended_at: datetime, target: timedelta) -> datetime:

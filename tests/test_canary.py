@@ -214,6 +214,11 @@ def test_a_document_that_cannot_be_taken_away_is_told(world: World, error: Excep
     assert seen.error == f"written, but search did not follow within 600 s; {error}"
 
 
+def test_a_fault_of_a_connector_is_told_and_ends_no_thread(world: World):
+    seen = world.run(Stubborn(KeyError("no such field")))
+    assert str(seen.error).endswith("; got KeyError ('no such field'), expected no error of a connector")
+
+
 # What users of search see of it
 
 

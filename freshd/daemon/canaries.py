@@ -3,10 +3,13 @@
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+from freshd import faults
 from freshd.canary import Canary, Round, next_round_at
 from freshd.compose import Whole
 from freshd.config import SourceConfig
+from freshd.daemon.watched import Watched
 from freshd.errors import StoreUnavailable
 from freshd.logs import Event, get_logger
 from freshd.model import DocumentId, SearchFilter, SourceName
@@ -37,9 +40,8 @@ class Canaries:
         for source, target in zip(whole.config.sources, whole.targets, strict=True):
             if source.canary_path is not None and isinstance(target.connector, Writable):
                 self._seen[source.name] = _unseen(DocumentId(source.canary_path))
-                arguments = (source, target.connector, DocumentId(source.canary_path))
-                name = f"canary-{source.name}"
-                self._threads.append(threading.Thread(target=self._run, args=arguments, name=name, daemon=True))
+                work = partial(self._run, source, target.connector, DocumentId(source.canary_path))
+                self._threads.append(Watched(f"canary-{source.name}", work))
 
     @property
     def seen(self) -> Mapping[str, CanaryStatus]:
@@ -51,6 +53,10 @@ class Canaries:
         for thread in self._threads:
             thread.start()
 
+    def are_alive(self) -> bool:
+        """Tell whether each of them still goes its rounds."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def stop(self) -> None:
         """End; a round under way takes its document away first."""
         self._stopping.set()
@@ -60,7 +66,7 @@ class Canaries:
 
     def _run(self, source: SourceConfig, connector: Writable, document_id: DocumentId) -> None:
         name = SourceName(source.name)
-        while self._whole.sources.state(name).last_complete_scan_at is None:
+        while not self._was_listed(name):
             if self._stopping.wait(_FIRST_LOOK_S):
                 return
         canary = Canary(
@@ -72,12 +78,19 @@ class Canaries:
             wait=self._wait,
         )
         while not self._stopping.is_set():
+            faults.hit("mid_canary")
             seen = canary.run()
             if self._stopping.is_set():
                 return
             self._remember(name, seen)
             now = self._clock.now()
             self._stopping.wait((next_round_at(now, source.freshness_target) - now).total_seconds())
+
+    def _was_listed(self, name: SourceName) -> bool:
+        try:
+            return self._whole.sources.state(name).last_complete_scan_at is not None
+        except sqlite3.Error:  # locked, or failing, which others tell
+            return False
 
     def _texts(self, name: SourceName, document_id: DocumentId, query: str) -> Sequence[str]:
         try:

@@ -111,7 +111,7 @@ class Live:
     def tick(self) -> bool:
         """Look after what runs, every second or so; tell whether all of it still does."""
         self._scheduler.tick()
-        is_alive = self._scheduler.is_alive() and self._removing.is_alive()
+        is_alive = self._scheduler.is_alive() and self._are_alive
         stalled = {pulse.name for pulse in self._pulses if pulse.is_late}
         for name in sorted(stalled - self._stalled):
             self.reporter.stalled(name)
@@ -123,6 +123,10 @@ class Live:
             with suppress(sqlite3.OperationalError):  # locked, or no room: there is a next time
                 self._history.forget(self._clock.now() - self.config.history.keep_for)
         return is_alive
+
+    @property
+    def _are_alive(self) -> bool:
+        return self._removing.is_alive() and self._verifying.is_alive() and self._canaries.are_alive()
 
     @property
     def is_turning(self) -> bool:

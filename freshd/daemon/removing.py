@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from freshd import faults
 from freshd.compose import Whole
 from freshd.daemon.jobs import Progress, Work
+from freshd.daemon.watched import Watched
 from freshd.errors import FreshdError
 from freshd.logs import Event, get_logger
 from freshd.model import SourceName
@@ -29,7 +30,7 @@ class Removing:
         self._remover = whole.remover(scheduler.between_batches)
         self._log = get_logger()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="removing", daemon=True)
+        self._thread = Watched("removing", self._run)
 
     def start(self) -> None:
         """Begin to look for what is due."""
@@ -78,13 +79,10 @@ class Removing:
         return work
 
     def _run(self) -> None:
-        try:
-            self._scrub()  # what a former process left to be done does not wait
-            while not self._stopping.wait(_EVERY_S):
-                self._scrub()
-                self._prune_due()
-        except BaseException as error:  # noqa: BLE001 - told; who looks after the threads ends the process
-            self._log.error(Event.THREAD_DIED, thread=self._thread.name, exc_info=error)
+        self._scrub()  # what a former process left to be done does not wait
+        while not self._stopping.wait(_EVERY_S):
+            self._scrub()
+            self._prune_due()
 
     def _scrub(self) -> None:
         faults.hit("mid_removing")

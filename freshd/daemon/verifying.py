@@ -5,9 +5,11 @@ import threading
 from collections.abc import Mapping
 from datetime import timedelta
 
+from freshd import faults
 from freshd.compose import Whole
 from freshd.compose.verifying import Manner
 from freshd.daemon.jobs import Progress, Work
+from freshd.daemon.watched import Watched
 from freshd.errors import FreshdError, StoreUnavailable
 from freshd.logs import Event, get_logger
 from freshd.report import recall_verify, remember_verify
@@ -29,7 +31,7 @@ class Verifying:
         self._clock = whole.clock
         self._log = get_logger()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="verify", daemon=True)
+        self._thread = Watched("verify", self._run)
 
     def start(self) -> None:
         """Begin; the first run comes when the last one, maybe of another process, is old enough."""
@@ -40,6 +42,10 @@ class Verifying:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_S)
+
+    def is_alive(self) -> bool:
+        """Tell whether it still verifies on schedule."""
+        return self._thread.is_alive()
 
     def order(self, *, is_deep: bool, is_to_repair: bool, is_guarded: bool) -> Work:
         """Verify now, as fast as the store answers, and mend what differs if asked to.
@@ -58,6 +64,7 @@ class Verifying:
         return work
 
     def _run(self) -> None:
+        faults.hit("mid_verify")
         wait = self._first_wait()
         while not self._stopping.wait(wait.total_seconds()):
             began_s, is_finished = self._clock.monotonic(), False
@@ -73,8 +80,12 @@ class Verifying:
             wait = next_verify_at(now, took, is_finished=is_finished) - now
 
     def _first_wait(self) -> timedelta:
-        last, now = recall_verify(self._whole.database), self._clock.now()
+        now = self._clock.now()
         soon = next_verify_at(now, timedelta(0), is_finished=False) - now
+        try:
+            last = recall_verify(self._whole.database)
+        except sqlite3.Error:  # locked, or failing: the run will tell
+            return soon
         if last.checked_at is None or last.checked_at > now:
             return soon
         took = timedelta(seconds=last.report["elapsed_seconds"])

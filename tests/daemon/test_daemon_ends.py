@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from freshd.daemon.manager import tell
-from tests.daemon.instance import Instance, eventually, instance
+from tests.daemon.instance import FILES, Instance, eventually, instance
 
 TICK_S = 1.0
 """A daemon that turns says so as often."""
@@ -90,9 +90,12 @@ def test_a_disk_that_fails_under_the_vector_cache_costs_vectors_and_is_told(one:
         ("lookout", "mid_lookout"),
         ("freshd-http", "mid_endpoint"),
         ("removing", "mid_removing"),
+        ("verify", "mid_verify"),
+        ("canary-handbook", "mid_canary"),
     ],
 )
 def test_a_thread_that_dies_ends_the_daemon_which_says_which(one: Instance, thread: str, point: str):
+    one.configure(f'{FILES}canary_path = "canary.md"\n')
     one.launch(FRESHD_FAULTS=f"{point}:raise")
     assert one.ended(30) == 1
     (died,) = one.events("thread_died")
