@@ -350,7 +350,8 @@ class Change:
         changed_at: Change instant, already clamped to what freshd itself can vouch for.
         first_seen_at: When freshd first knew, by its own clock.
         is_clamped: The source's own instant was not believable.
-        is_doubted: It looks as it is known, which was seen too soon after a change to prove anything.
+        is_doubted: Nobody saw it change: it looks as it is known, which was seen too soon after a change
+            to prove anything, or the store was found not to hold what it should of it.
 
     """
 

@@ -118,6 +118,7 @@ def pending(row: sqlite3.Row) -> Pending:
         changed_at=instant(row["changed_at"]),
         first_seen_at=instant(row["first_seen_at"]),
         is_clamped=bool(row["is_clamped"]),
+        is_doubted=bool(row["is_doubted"]),
     )
     target = None if row["target_us"] is None else timedelta(microseconds=row["target_us"])
     return Pending(row["seq"], change, target, row["attempts"])

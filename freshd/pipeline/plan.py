@@ -83,8 +83,12 @@ class Plan:
 
     @property
     def _is_described_anew(self) -> bool:
-        """Whether what all chunks share changed, or an attempt that broke off may have said something else."""
-        return self.fields is not None and (bool(self.revision.unknown) or self.fields.label() != self.revision.label)
+        """Whether what all chunks share changed, or an attempt that broke off may have said something else.
+
+        Chunks that are only doubted were attempted by nobody.
+        """
+        was_attempted = bool(self.revision.unknown) and not self.change.is_doubted
+        return self.fields is not None and (was_attempted or self.fields.label() != self.revision.label)
 
     def intents(self, *, doubts_all: bool = False) -> list[Intent]:
         """Say what the attempt is about to touch, of each document it is about.
