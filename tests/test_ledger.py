@@ -28,6 +28,7 @@ from freshd.ports import Intent, SourceState
 from tests.ledger.books import (
     ADDED,
     DELETED,
+    LATER,
     MINUTE,
     MODIFIED,
     NOON,
@@ -75,6 +76,13 @@ def test_what_changed_last_is_given_source_by_source_deletions_and_backfill_left
     assert latest(SOURCE, OTHER) == ["a3", "b", "a2"]
     assert latest(SOURCE, skip=[a3]) == ["a2", "a1"]
     assert latest(OTHER) == ["b"]
+
+
+def test_what_is_only_doubted_is_not_what_changed_last(books: Books):
+    """Each scan doubts the young files that are indexed already; an edit that it finds is of before it began."""
+    books.ledger.record([change("edited", at=NOON)], MINUTE)
+    books.ledger.record([replace(change("doubted", at=NOON + MINUTE), is_doubted=True)], MINUTE)
+    assert [p.change.document_id for p in books.ledger.latest(LATER, 2, sources=[SOURCE])] == ["edited"]
 
 
 def test_taking_leaves_out_other_sources_and_what_is_being_worked_on(books: Books):

@@ -72,7 +72,8 @@ class PendingChanges:
     ) -> list[Pending]:
         """Read what changed last and is due, backfill and deletions left out: the last of each source, and so on.
 
-        A deletion waits for its deadline, so that what its document moved to is seen before it.
+        A deletion waits for its deadline, so that what its document moved to is seen before it;
+        a doubt for its own, as it is no change: each scan of many young files has more of them than anybody edits.
 
         Args:
             now: Changes put off until later are left out.
@@ -81,7 +82,8 @@ class PendingChanges:
             skip: Sequence numbers to leave out.
 
         """
-        where = "p.source = :source AND p.is_quarantined = 0 AND p.target_us IS NOT NULL AND p.kind != 'deleted'"
+        where = "p.source = :source AND p.is_quarantined = 0 AND p.is_doubted = 0 AND p.target_us IS NOT NULL"
+        where += " AND p.kind != 'deleted'"
         values = {"now": to_us(now), "sources": None, "skip": json.dumps([*skip, *self._spared(now)])}
         found = [
             (place, pending)
