@@ -72,6 +72,20 @@ def test_a_document_is_behind_again_when_more_than_its_digest_tells_changed(book
     assert books.names_behind() == [], "it was only written anew"
 
 
+def test_a_document_whose_text_is_again_the_one_that_was_filled_in_is_behind_for_what_else_changed(books: Books):
+    """An entry that a feed edited, and took back under another headline, while the other generation fills."""
+    books.generations.adopt(made("old"))
+    books.generations.begin(made("new"))
+    books.index("a", 1, content="one")
+    books.fill("a", 11, content="one")
+    for version, content, headline in (("2", "two", LABEL), ("3", "one", digest("another headline"))):
+        books.ledger.record([change("a", MODIFIED, version)], MINUTE)
+        books.ledger.commit([replace(applied(books.pending("a"), 1, content=content), label=headline)])
+    assert books.names_behind() == ["a"]
+    books.fill("a", 11, content="one")
+    assert books.names_behind() == []
+
+
 def test_what_is_behind_is_told_with_all_that_filling_needs(books: Books):
     seen = DocumentRef(A, "1", NOON, "inode 7", is_racy=True)
     books.ledger.record([replace(change("a"), ref=seen)], None)
