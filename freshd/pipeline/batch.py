@@ -25,6 +25,7 @@ from freshd.model import (
 from freshd.pipeline.asking import connector_faults_told
 from freshd.pipeline.plan import Plan, failed, plan_of
 from freshd.pipeline.recipe import Recipe
+from freshd.pipeline.room import Room, ends_at
 from freshd.pipeline.writing import Writer
 from freshd.ports import Clock, Connector, Ledger, Store, VectorCache
 from freshd.ports.proof import Proof
@@ -145,18 +146,13 @@ class Pipeline:
         busy: list[tuple[Pending, datetime]] = []
         away: set[SourceName] = set()
         ends_s = self._clock.monotonic() + _LONGEST_PLANNING_S
-        # What finds no room ends the batch for all that is due after it; what goes last would wait for ever otherwise.
-        end = len(batch)
+        room = Room(max_chunks, len(batch))
         # Deletions last, so that one whose content arrived elsewhere is recognised as a move;
         # before them what has failed already, which may take as long again as a parser is given;
         # first what was left because it is large: it is not left twice.
         for place, pending in sorted(enumerate(batch), key=lambda one: self._place(one[1])):
-            if end == len(batch) and sum(len(p.delta.add) for p in plans) >= max_chunks:
-                end = place
-            is_deletion = pending.change.ref is None
-            if (plans or outcomes) and not is_deletion and self._clock.monotonic() > ends_s:
-                end = min(end, place)
-            if place >= end or (end < len(batch) and is_deletion and _ends_at(pending) > self._clock.now()):
+            is_late = bool(plans or outcomes) and self._clock.monotonic() > ends_s
+            if not room.has(place, pending, plans, is_late=is_late, now=self._clock.now()):
                 continue
             moved_away = {(p.change.source, p.change.previous_id) for p in plans if p.previous}
             key = pending.change.source, pending.change.document_id
@@ -184,7 +180,7 @@ class Pipeline:
                 continue
             if isinstance(result, Plan):
                 if self._is_left(result, plans, max_chunks):
-                    end = min(end, place)
+                    room.leave(place, pending)
                     continue
                 plans.append(result)
                 if result.change.previous_id is not None:
@@ -229,13 +225,13 @@ class Pipeline:
         until = self._stay.get(name)
         if until is not None and until > now:
             return until
-        ends_at = _ends_at(pending)
-        if now >= ends_at:
+        ends = ends_at(pending)
+        if now >= ends:
             return None
         planned = {plan.key for plan in plans}
         unread = self._ledger.new_names(change.source, change.document_id)
         is_awaited = any((change.source, one) not in planned for one in unread)
-        return min(now + _TURN_RETRY, ends_at) if is_awaited else None
+        return min(now + _TURN_RETRY, ends) if is_awaited else None
 
     def _try_plan(self, pending: Pending, between: Callable[[], None]) -> Plan | Outcome:
         """Plan, or say why not.
@@ -338,11 +334,6 @@ class Pipeline:
 
 class _NotAsRecorded(Exception):
     """The source shows the document otherwise: the recording bounds the watermark until a look replaces it."""
-
-
-def _ends_at(deletion: Pending) -> datetime:
-    """Give the instant until when a deletion may wait for the document to turn up under another name."""
-    return deletion.change.first_seen_at + (deletion.target or timedelta(0))
 
 
 def _is_book(plan: Plan) -> bool:

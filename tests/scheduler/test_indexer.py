@@ -209,6 +209,57 @@ def test_what_failed_once_does_not_wait_for_all_that_changed_after_it(bench: Ben
     assert finished(bench).index("first.md") < 64
 
 
+@pytest.mark.parametrize("does", ["is deleted", "failed once"])
+def test_a_file_that_fills_each_batch_alone_keeps_back_nothing_that_is_due_before_it(bench: Bench, does: str):
+    """An export that is written anew again and again, each time before the last one is through."""
+    bench.index_all(["first.md", "export.md", *(f"{n:02}.md" for n in range(30))])
+    if does == "is deleted":
+        bench.source.delete("first.md")
+        for is_second in (False, True):
+            bench.scanner.look({"first.md": bench.clock.now()}, is_second=is_second)
+    else:
+        edit(bench, "first.md")
+        (first,) = bench.ledger.take(bench.clock.now(), 1)
+        bench.ledger.defer(first, "changed", bench.clock.now(), quarantine=False)
+    bench.clock.advance(timedelta(seconds=1))
+    edit(bench, "export.md", CHAPTER)
+    bench.clock.advance(TARGET)
+    outcomes = bench.pipeline.run(bench.ledger.take(bench.clock.now(), 64), max_chunks=64)
+    assert {outcome.change.document_id for outcome in outcomes} == {"first.md", "export.md"}
+
+
+def test_an_edit_is_not_bound_to_one_of_two_books_that_were_left_for_others(bench: Bench):
+    """It would be searchable when all of that book is."""
+    bench.index_all(["a.md", "b.md", "y.md", "z.md"])
+    edit(bench, "b.md")
+    bench.clock.advance(timedelta(seconds=1))
+    for name in ("a.md", "y.md", "z.md"):
+        edit(bench, name, "# New\n\nNew text.\n" if name == "a.md" else f"{BOOK}\n\n{name}\n")
+    waiting = {one.change.document_id: one for one in bench.ledger.take(bench.clock.now(), 64)}
+
+    def between() -> None:
+        for name in ("y.md", "z.md"):
+            bench.pipeline.run([waiting[name]], max_chunks=64)
+
+    bench.pipeline.run([waiting["a.md"]], between, max_chunks=64)
+    (book,) = bench.pipeline.run(bench.ledger.take(bench.clock.now(), 64), max_chunks=64)
+    assert book.change.document_id == "y.md"
+
+
+def test_a_batch_of_what_failed_before_takes_no_more_than_another(bench: Bench):
+    """A disk that failed for a moment costs many documents an attempt, some of them two."""
+    names = [f"{n:02}.md" for n in range(20)]
+    for name in names:
+        bench.source.write(name, book(name, 200))
+    bench.ledger.record(_added(bench, names), None)
+    for failed in (names, names[:10]):
+        for pending in bench.ledger.take(bench.clock.now(), 64):
+            if pending.change.document_id in failed:
+                bench.ledger.defer(pending, "input/output error", bench.clock.now(), quarantine=False)
+    outcomes = bench.pipeline.run(bench.ledger.take(bench.clock.now(), 64))
+    assert sum(outcome.fates.embedded for outcome in outcomes) < 3 * MAX_BATCH_CHUNKS
+
+
 def test_the_first_of_many_urgent_changes_does_not_wait_for_the_last(bench: Bench):
     """Each adds as many chunks as an urgent batch may have."""
     bench.index_all(["a.md"])
