@@ -14,16 +14,24 @@ def connector_faults_told(document_id: DocumentId) -> Iterator[None]:
     """Have a fault of a connector cost the document, not the thread that writes.
 
     Raises:
-        DocumentUnreadable: It raised what no connector should.
+        DocumentUnreadable: It raised what no connector should, or memory does not suffice.
 
     """
     try:
         yield
-    except (FreshdError, MemoryError):
+    except FreshdError:
         raise
+    except MemoryError as error:
+        raise lacks_memory(document_id) from error
     except Exception as error:
         said = " ".join(str(error).split())[:_MOST_CHARACTERS]
         raise DocumentUnreadable(
             f"{document_id}: got {type(error).__name__} ({said}) from its connector, expected a document",
             hint="tell whoever made the connector, or leave the document out",
         ) from error
+
+
+def lacks_memory(document_id: DocumentId) -> DocumentUnreadable:
+    """Say that memory does not suffice for a document; it may another time."""
+    message = f"{document_id}: got a need for more memory than there is, expected a smaller document"
+    return DocumentUnreadable(message, hint="give the process more memory, or split the document")

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from freshd.chunker import ChunkLimits, chunk
-from freshd.errors import DocumentUnreadable, ParseError
+from freshd.errors import ParseError
 from freshd.model import Chunk, Digest, Document, DocumentId, SourceName
 from freshd.payload import DocumentFields
 from freshd.pipeline.aside import Aside
+from freshd.pipeline.asking import lacks_memory
 from freshd.ports import Embedder, Parser
 
 MAX_DOCUMENT_CHUNKS = 20_000
@@ -61,8 +62,7 @@ class Recipe:
                 count_tokens=self.embedder.count_tokens,
             )
         except MemoryError as error:
-            message = f"{document_id}: got a need for more memory than there is, expected a smaller document"
-            raise DocumentUnreadable(message, hint="give the process more memory, or split the document") from error
+            raise lacks_memory(document_id) from error
         if len(chunks) > MAX_DOCUMENT_CHUNKS:
             raise ParseError(
                 f"{document_id}: got {len(chunks):,} chunks, expected at most {MAX_DOCUMENT_CHUNKS:,} of one document",

@@ -593,6 +593,21 @@ def test_a_fault_of_a_connector_costs_the_document_it_was_asked_about(bench: Ben
     assert bench.store.documents() == {"a.md", "b.md", "c.md"}
 
 
+def test_a_document_for_which_memory_does_not_suffice_while_it_is_read_costs_itself_alone(bench: Bench):
+    def fills_memory(ref: DocumentRef) -> None:
+        if ref.document_id == "b.md":
+            raise MemoryError
+
+    for name in ("a.md", "b.md", "c.md"):
+        bench.source.write(name)
+    bench.scan()
+    bench.source.before_read = fills_memory
+    bench.apply()
+    assert bench.store.documents() == {"a.md", "c.md"}
+    (failed,) = [outcome for outcome, _ in bench.outcomes if outcome.kind is OutcomeKind.FAILED]
+    assert failed.error == "b.md: got a need for more memory than there is, expected a smaller document"
+
+
 def test_a_connector_that_cannot_tell_whether_a_document_is_gone_keeps_it(bench: Bench):
     def stumbles() -> None:
         raise KeyError("field")
