@@ -330,7 +330,8 @@ class Indexer:
                 self.wake()  # for what is due after these
         read = [one.pending for one in self._reading.values() if one.reader.is_read(one.ref)]
         at_hand = [one for one in read if (one.target is not None) == is_urgent and one.seq not in in_hand]
-        self._is_turn_of_read = not self._is_turn_of_read
+        if not self._is_turn_of_latest:  # else what changed last would meet the same turn each time
+            self._is_turn_of_read = not self._is_turn_of_read
         halves = (at_hand, batch) if self._is_turn_of_read else (batch, at_hand)
         return [one for pair in zip_longest(*halves) for one in pair if one]  # neither waits for all of the other
 

@@ -775,6 +775,23 @@ def test_a_file_does_not_wait_for_all_that_many_feeds_brought_overnight(bench: B
     assert finished(bench).index("live.md") < 100
 
 
+def test_an_edit_among_very_many_does_not_wait_for_all_long_entries_that_were_read_ahead(bench: Bench):
+    """Somebody switches branches, and then saves a file, while a feed brings pages that fill a batch each."""
+    names = [f"{n:03}.md" for n in range(300)]
+    bench.index_all([*names, "live.md"])
+    add_feed(bench, 40, parts=70, is_known=True)
+    for name in names:
+        bench.source.write(name, book(name, 5))
+    bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
+    with bench.running(readers=readers(bench)):
+        eventually(lambda: any(name.startswith("entry") for name in finished(bench)))
+        bench.clock.advance(timedelta(seconds=1))
+        edit(bench, "live.md")
+        n_before = len(bench.outcomes)
+        eventually(lambda: "live.md" in finished(bench), within_s=60)
+    assert finished(bench).index("live.md") - n_before < 20
+
+
 def test_entries_that_change_while_they_are_read_are_indexed_as_they_ended(bench: Bench):
     """Every entry is edited again and again under a slow server; none may be forgotten, and the rest goes on."""
     feed = add_feed(bench, 20)
