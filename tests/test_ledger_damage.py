@@ -20,6 +20,7 @@ from freshd.cli import app
 from freshd.compose.recovering import open_ledger
 from freshd.daemon.live import Live
 from freshd.errors import FreshdError, StateInUse, StateUnusable, StoreError, StoreUnavailable
+from freshd.ledger import seal
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.history import SqliteHistory
 from freshd.ledger.troubles import LedgerLocked, LedgerNotWritable
@@ -459,6 +460,25 @@ def test_ledger_and_index_that_stayed_together_are_believed_without_a_look(home:
     monkeypatch.setattr("freshd.compose.recovering.Survey", lambda *_: pytest.fail("every point is read"))
     home.reindex()
     home.restart()
+
+
+def test_a_seal_that_is_renewed_while_another_program_holds_the_ledger_stays_as_it_is(tmp_path: Path):
+    """Else the next start would take the two for strangers, read every point, and tell of a gap."""
+    seal_path = tmp_path / "index" / "seal"
+    with (
+        closing(Database(tmp_path / "ledger.db", busy_timeout_s=0.05)) as ledger,
+        closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other,
+    ):
+        seal.renew(ledger, seal_path)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerLocked):
+            seal.renew(ledger, seal_path)
+        assert seal.fits(ledger, seal_path)
+        other.execute("ROLLBACK")
+        before = seal_path.read_bytes()
+        seal.renew(ledger, seal_path)
+        assert seal.fits(ledger, seal_path)
+        assert seal_path.read_bytes() != before
 
 
 def test_a_ledger_copied_while_a_daemon_ran_believes_the_index_although_that_daemon_was_killed(

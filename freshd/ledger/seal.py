@@ -35,8 +35,9 @@ def renew(database: Database, path: Path) -> None:
         file.write(seal)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(path)
-    database.remember(_KEY, seal)
+    with database.write() as tx:  # begun first: a ledger that another program holds would not fit any more
+        tx.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_KEY, seal))
+        draft.replace(path)
 
 
 def part(database: Database) -> None:
