@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from freshd import faults
 from freshd.chunker import chunk_id, proved_text, text_digest
-from freshd.errors import CollectionMismatch, StateUnusable
+from freshd.errors import CollectionMismatch, StateError, StateUnusable
 from freshd.ledger import history, seal
 from freshd.ledger.database import Database
 from freshd.ledger.forgetting import owe
@@ -239,13 +239,25 @@ class Place:
         """Where it is built."""
         return self.ledger.with_name(f"{self.ledger.name}.new")
 
-    def take_up(self) -> None:
-        """Where a rebuild was cut off that had set the former ledger aside, have its draft stand for that.
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether a rebuild was cut off that had set the former ledger aside, with which nothing else knows.
 
-        It was whole by then, and knows what nothing else does: what was forgotten, and which generation was live.
+        Its draft was whole by then, and sealed; one that is not was cut off before, and knows nothing.
         """
-        if not self.ledger.exists() and self.draft.exists():
+        if self.ledger.exists() or not self.draft.exists():
+            return False
+        with suppress(StateError), closing(Database(self.draft, may_create=False)) as draft:
+            return self.seal.exists() and seal.fits(draft, self.seal)
+        return False
+
+    def take_up(self, now: datetime) -> None:
+        """Have the draft of a rebuild that was cut off so stand for the former ledger: it knows what was forgotten."""
+        if self.was_cut_off:
+            _set_aside(self.ledger, now)  # its log, which SQLite would take for the draft's
             self.draft.replace(self.ledger)
+        elif not self.ledger.exists():
+            _discard(self.draft)
 
 
 def rebuild(

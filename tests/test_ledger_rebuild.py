@@ -21,7 +21,7 @@ from freshd.compose.rebuilding import present_ledger, rebuild_ledger
 from freshd.config import Secrets, load
 from freshd.errors import CollectionMismatch, ConfigError, FreshdError, StateInUse, StateUnusable
 from freshd.ledger.database import Database
-from freshd.ledger.forgetting import SqliteForgetting
+from freshd.ledger.forgetting import SqliteForgetting, tombstone
 from freshd.ledger.generations import SqliteGenerations
 from freshd.ledger.history import SqliteHistory
 from freshd.ledger.troubles import LedgerLocked
@@ -338,6 +338,44 @@ def test_on_a_server_no_ledger_is_begun_where_a_rebuild_was_killed_that_had_set_
         assert rebuild(home)["forgotten"] == 1
         home.reindex()
         assert home.documents() == {"docs/0.md", "docs/2.md"}
+        home.close()
+
+
+def test_the_log_of_a_ledger_that_was_set_aside_is_not_taken_for_that_of_the_new_one(home: Home):
+    """Killed between the two: SQLite asks a log only whether it is whole, not whose it is."""
+    SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId("03.md")])
+    home.close()
+    ledger, log = home.state / "ledger.db", home.state / "ledger.db-wal"
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as held:
+        held.execute("PRAGMA wal_autocheckpoint = 0")
+        held.execute("DELETE FROM forgotten")
+        held.execute("UPDATE meta SET value = 'another' WHERE key = 'instance'")
+        kept = log.read_bytes()
+        held.execute("INSERT INTO forgotten VALUES (?)", (tombstone(DOCS, DocumentId("03.md")),))
+    faults.arm("mid_rebuild_swap:raise")
+    with pytest.raises(StateUnusable, match="cannot be written"):
+        rebuild(home)
+    faults.arm("")
+    log.write_bytes(kept)
+    assert rebuild(home)["forgotten"] == 1
+
+
+def test_a_rebuild_that_a_server_breaks_off_twice_leaves_no_ledger_that_knows_nothing(tmp_path: Path):
+    """It would be taken for the one that made the collection, and whatever was deleted since would be nobody's."""
+    with serving() as standin:
+        home = Home(tmp_path / "home", f'[store]\nurl = "{standin.url}"\n' + files("docs", "docs"))
+        home.write("docs/1.md")
+        home.reindex()
+        home.close()
+        shutil.rmtree(home.state)
+        for _ in range(2):
+            faults.arm("mid_rebuild:raise")
+            with pytest.raises(StateUnusable, match="cannot be written"):
+                rebuild(home)
+            faults.arm("")
+            assert not (home.state / "ledger.db").exists()
+        assert rebuild(home)["documents"] == 1
+        assert home.documents() == {"docs/1.md"}
         home.close()
 
 

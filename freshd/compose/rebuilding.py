@@ -96,7 +96,7 @@ def rebuild_ledger(
         began_s = clock.monotonic()
         confirm(present_ledger(state))
         place = Place(state.ledger_path, state.seal_path)
-        place.take_up()
+        place.take_up(clock.now())
         former = _Former.read(state)
         embedder = open_embedder(config.embedding.model, state.models_dir, config.base)
         index = _index(config, secrets, state, former, generation, embedder)

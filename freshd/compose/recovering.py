@@ -107,7 +107,7 @@ def open_ledger(state: StateDirectory) -> Iterator[Database]:
         StateUnusable: It is damaged, anywhere, or lost beside an index; it is left as it was.
 
     """
-    was_cut_off = Place(state.ledger_path, state.seal_path).draft.exists()  # a rebuild; on a server nothing else tells
+    was_cut_off = Place(state.ledger_path, state.seal_path).was_cut_off  # a rebuild; on a server nothing else tells
     with closing(Database(state.ledger_path, may_create=not (state.holds_index or was_cut_off))) as database:
         database.expect_whole()
         try:
