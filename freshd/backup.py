@@ -182,8 +182,8 @@ class _Copying:
     def run(self, clock: Clock, hold: Hold, flush: Callable[[], None]) -> BackupReport:
         """Copy all of it, make it durable, and say what it is."""
         state, began_s = self._original.state, clock.monotonic()
-        with suppress(FileNotFoundError), closing(_opened(state.vectors_path)) as cache:
-            self._copy_cache(cache)
+        with suppress(FileNotFoundError):
+            self._copy_cache(state.vectors_path)
         faults.hit("mid_backup")
         with closing(_opened(state.ledger_path)) as ledger:
 
@@ -213,14 +213,15 @@ class _Copying:
         self._on_progress(self._total, self._total)
         return report
 
-    def _copy_cache(self, cache: sqlite3.Connection) -> None:
+    def _copy_cache(self, path: Path) -> None:
         """Copy the cache, or leave it out where it cannot be read: it is a cache."""
         into = StateDirectory(self._partial).vectors_path
         try:
-            cache.execute("BEGIN")
-            cache.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            self._copy_database(cache, into)
-        except sqlite3.DatabaseError:  # damaged, or another program's alone; what cannot be written is told otherwise
+            with closing(_opened(path)) as cache:
+                cache.execute("BEGIN")
+                cache.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                self._copy_database(cache, into)
+        except sqlite3.DatabaseError:  # damaged, or another's alone; what cannot be written is told otherwise
             into.unlink(missing_ok=True)
 
     def _copy_database(self, original: sqlite3.Connection, into: Path) -> None:

@@ -371,6 +371,16 @@ def test_a_damaged_cache_is_left_out(home: Home, tmp_path: Path):
     assert not (tmp_path / "copy" / "vectors.db").exists()
 
 
+def test_a_cache_that_cannot_even_be_opened_is_left_out(home: Home, tmp_path: Path):
+    """As one that another user owns; it was told as a ledger to be rebuilt."""
+    home.close()
+    (home.state / "vectors.db").unlink()
+    (home.state / "vectors.db").mkdir()
+    back_up(original(home), tmp_path / "copy", clock=SystemClock(), hold=lambda work: work())
+    assert (tmp_path / "copy" / "ledger.db").exists()
+    assert not (tmp_path / "copy" / "vectors.db").exists()
+
+
 def test_a_cache_that_another_program_keeps_to_itself_is_left_out(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
