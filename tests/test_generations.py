@@ -25,6 +25,7 @@ from freshd.compose.recovering import GenerationReplaced
 from freshd.config import Secrets, load
 from freshd.daemon.live import Live
 from freshd.errors import CollectionMismatch, DocumentBusy, StateUnusable, StoreUnavailable
+from freshd.generations import succession
 from freshd.http.page.summary import facts
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.generations import SqliteGenerations
@@ -881,6 +882,23 @@ def test_a_store_that_is_only_kept_and_died_keeps_nobody_from_ending(world: Worl
         kept.remove([ChunkId("00000000-0000-0000-0000-000000000007")])
         os.kill(kept.child_pid, signal.SIGKILL)
     assert kept.child_pid is None
+
+
+def test_a_store_that_is_only_kept_is_opened_once_for_all_that_is_taken_out_of_it(world: World):
+    """Piece by piece, between which all else goes on: to start its process for each took longer than the piece."""
+    world.reindex(FIRST)
+    world.reindex(SECOND)
+    with world.whole(SECOND) as whole:
+        _, kept = whole.generations.stores()
+        assert isinstance(kept, EdgeStore)
+        pid = kept.child_pid
+        assert pid is not None
+        whole.generations.advance(lambda: None)
+        assert whole.generations.stores()[1] is kept
+        assert kept.child_pid == pid
+        with mock.patch.object(succession, "_IDLE_S", 0.0):
+            whole.generations.advance(lambda: None)
+        assert kept.child_pid is None
 
 
 def test_a_generation_that_is_only_kept_and_damaged_keeps_nobody_from_the_live_one(world: World):

@@ -19,6 +19,9 @@ from freshd.ports import Clock, Store
 _PAGE = 256
 """Points asked for at once."""
 
+_IDLE_S = 5.0
+"""A generation that is only kept is closed once nothing was taken out of it for so long."""
+
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 
@@ -70,6 +73,7 @@ class Generations(Generic[G]):
         self._filler: Fills | None = None
         self._former: list[G] = []
         self._aside: tuple[str, Store] | None = None
+        self._aside_used_s = 0.0
         self._is_expunging = False
         self._is_cleared = False
         self._is_published = True
@@ -112,6 +116,7 @@ class Generations(Generic[G]):
         if self._aside is None:
             self._aside = (beside.name, self._means.store(beside))
         self._aside[1].open(self._instance)
+        self._aside_used_s = self._clock.monotonic()
         return [self._live.store, self._aside[1]]
 
     def expunge(self, occasion: str) -> int:
@@ -188,7 +193,8 @@ class Generations(Generic[G]):
         if not self._is_published:
             self._publish()
         doomed, beside = self._records.doomed, self._records.beside
-        if doomed or beside is None or beside.role is Role.FILLING or not self._is_expunging:
+        is_wanted = self._is_expunging or self._clock.monotonic() - self._aside_used_s < _IDLE_S
+        if doomed or beside is None or beside.role is Role.FILLING or not is_wanted:
             self._close_aside()  # whoever works on it next opens it for themselves
         if doomed:
             self._discard(doomed[0])
