@@ -238,6 +238,32 @@ def test_a_daemon_that_waits_for_room_takes_up_a_config_that_reserves_less(insta
     assert instance.stop() == 0
 
 
+def test_a_bad_config_that_is_read_twice_while_there_is_no_room_falls_back_on_the_one_before(
+    instance: Instance, tmp_path: Path
+):
+    """Whoever sees nothing come of a signal sends another one."""
+    instance.start()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.take_all()
+    process = instance.launch()
+    eventually(lambda: "0 MiB free" in instance.log_text())
+    instance.configure(FILES, f'{SETTINGS}[embedding]\nmodel = "no-such-model"\n')
+    for n in (1, 2):
+        instance.signal(signal.SIGHUP)
+        eventually(lambda n=n: len(instance.events("config_reloaded")) == n)
+    ballast.give_back()
+    eventually(lambda: process.poll() is not None or instance.state.read_daemon())
+    assert process.poll() is None
+    instance.record = instance.state.read_daemon()
+    eventually(lambda: holds(instance, "kettle"))
+    (refused,) = instance.events("config_refused")
+    assert "no-such-model" in refused["error"]
+    assert instance.stop() == 0
+
+
 def test_a_daemon_that_waits_for_room_can_be_told_to_end(instance: Instance, tmp_path: Path):
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)

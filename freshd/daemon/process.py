@@ -285,7 +285,7 @@ class _Daemon:
             self._refuse(error)
             manager.tell("READY=1")
             return False
-        self._config, self._former = config, self._config
+        self._config, self._former = config, self._former or self._config  # the last one that ran, if any did
         logs.configure(config.log.format, config.log.level, never_waits=True)
         self._log.info(Event.CONFIG_RELOADED)
         return True
