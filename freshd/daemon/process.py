@@ -285,10 +285,21 @@ class _Daemon:
             self._refuse(error)
             manager.tell("READY=1")
             return False
+        if live is not None and (trouble := cannot_open(config)):
+            self._put_off(live, trouble)
+            return False
         self._config, self._former = config, self._former or self._config  # the last one that ran, if any did
         logs.configure(config.log.format, config.log.level, never_waits=True)
         self._log.info(Event.CONFIG_RELOADED)
         return True
+
+    def _put_off(self, live: Live, trouble: FreshdError) -> None:
+        """Read the config once more at the next tick; what runs could not be opened anew either, and goes on."""
+        self._signals.reload = True
+        if live.config_error != str(trouble):
+            live.config_error = str(trouble)
+            self._refuse(trouble)
+        manager.tell("READY=1")
 
     def _refuse(self, error: FreshdError) -> None:
         self._log.error(Event.CONFIG_REFUSED, error=str(error), hint=error.hint or None)
