@@ -88,7 +88,7 @@ def test_a_config_is_read_again_once_another_program_lets_go_of_the_ledger(one: 
     with closing(sqlite3.connect(one.state.ledger_path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         one.signal(signal.SIGHUP)
-        eventually(lambda: "nobody but freshd works with it" in one.get("/readyz").text)
+        eventually(lambda: "nobody but freshd works with it" in one.get("/readyz").text, 40)
         assert one.get("/healthz").is_success
         other.execute("ROLLBACK")
     eventually(lambda: one.get("/readyz").is_success, 30)
