@@ -117,10 +117,15 @@ def test_an_edit_at_every_fill_level_is_applied_or_waits_and_nothing_dies(instan
     assert instance.stop() == 0
 
 
-def test_a_disk_that_is_full_at_the_start_leaves_freshd_up_and_waiting(instance: Instance, tmp_path: Path):
+def indexed(instance: Instance) -> None:
+    """Have it index its document, and end."""
     instance.start()
     eventually(lambda: holds(instance, "kettle"))
     assert instance.stop() == 0
+
+
+def test_a_disk_that_is_full_at_the_start_leaves_freshd_up_and_waiting(instance: Instance, tmp_path: Path):
+    indexed(instance)
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(92)
     instance.write("second.md", "# Second\n\nThe samovar is green.\n")
@@ -138,9 +143,7 @@ def test_a_disk_that_is_full_at_the_start_leaves_freshd_up_and_waiting(instance:
 
 
 def test_a_disk_without_a_single_free_byte_at_the_start_is_waited_for(instance: Instance, tmp_path: Path):
-    instance.start()
-    eventually(lambda: holds(instance, "kettle"))
-    assert instance.stop() == 0
+    indexed(instance)
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)
     ballast.take_all()
@@ -167,9 +170,7 @@ def test_a_first_start_waits_for_the_room_that_the_model_takes(instance: Instanc
 def test_a_disk_that_is_full_at_the_start_is_waited_for_although_none_of_it_is_reserved(
     instance: Instance, tmp_path: Path
 ):
-    instance.start()
-    eventually(lambda: holds(instance, "kettle"))
-    assert instance.stop() == 0
+    indexed(instance)
     instance.configure(FILES, "[disk]\nreserve_bytes = 0\n")
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)
@@ -224,9 +225,7 @@ def test_a_config_that_takes_more_room_than_there_is_waits_for_it_under_the_old_
 
 def test_a_daemon_that_waits_for_room_takes_up_a_config_that_reserves_less(instance: Instance, tmp_path: Path):
     """As the reason that it tells says."""
-    instance.start()
-    eventually(lambda: holds(instance, "kettle"))
-    assert instance.stop() == 0
+    indexed(instance)
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)
     ballast.leave(4 * 2**20)
@@ -247,9 +246,7 @@ def test_a_bad_config_that_is_read_twice_while_there_is_no_room_falls_back_on_th
     instance: Instance, tmp_path: Path
 ):
     """Whoever sees nothing come of a signal sends another one."""
-    instance.start()
-    eventually(lambda: holds(instance, "kettle"))
-    assert instance.stop() == 0
+    indexed(instance)
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)
     ballast.take_all()
@@ -281,9 +278,7 @@ def test_a_daemon_that_waits_for_room_can_be_told_to_end(instance: Instance, tmp
 @pytest.mark.parametrize("left_bytes", [0, 16 << 10, 32 << 10, 64 << 10, 512 << 10])
 def test_a_command_on_a_full_disk_says_that_it_is_full(instance: Instance, tmp_path: Path, left_bytes: int):
     """Each of the three files, ledger, vector cache and index, is the first one that finds no room."""
-    instance.start()
-    eventually(lambda: holds(instance, "kettle"))
-    assert instance.stop() == 0
+    indexed(instance)
     ballast = Ballast(tmp_path / ".freshd")
     ballast.fill_to(100)
     ballast.take_all()

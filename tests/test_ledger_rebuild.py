@@ -319,13 +319,19 @@ def test_what_was_forgotten_stays_out_where_a_rebuild_was_killed_that_had_set_it
     assert not list(home.state.glob("*.new*"))
 
 
+def on_server(standin: Standin, tmp_path: Path) -> Home:
+    """Index three documents into its collection."""
+    home = Home(tmp_path / "home", f'[store]\nurl = "{standin.url}"\n' + files("docs", "docs"))
+    for n in range(3):
+        home.write(f"docs/{n}.md")
+    home.reindex()
+    return home
+
+
 def test_on_a_server_no_ledger_is_begun_where_a_rebuild_was_killed_that_had_set_its_own_aside(tmp_path: Path):
     """It would be another instance's, and know of nothing that was forgotten."""
     with serving() as standin:
-        home = Home(tmp_path / "home", f'[store]\nurl = "{standin.url}"\n' + files("docs", "docs"))
-        for n in range(3):
-            home.write(f"docs/{n}.md")
-        home.reindex()
+        home = on_server(standin, tmp_path)
         SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId("1.md")])
         faults.arm("mid_rebuild_swap:raise")
         with pytest.raises(StateUnusable, match="cannot be written"):
@@ -456,10 +462,7 @@ def test_without_an_index_there_is_nothing_to_make_one_from(home: Home):
 
 def test_a_servers_collection_is_taken_over_with_its_instance(tmp_path: Path):
     with serving() as standin:
-        home = Home(tmp_path / "home", f'[store]\nurl = "{standin.url}"\n' + files("docs", "docs"))
-        for n in range(3):
-            home.write(f"docs/{n}.md")
-        home.reindex()
+        home = on_server(standin, tmp_path)
         instance, collection = home.whole.ledger.instance, _collection(standin)
         lose_ledger(home)
         report = rebuild(home)

@@ -572,21 +572,27 @@ def test_a_source_that_stops_answering_keeps_its_changes_pending(bench: Bench):
     assert (state.pending, state.quarantined) == (1, 0)
 
 
-def test_a_fault_of_a_connector_costs_the_document_it_was_asked_about(bench: Bench):
-    """Anybody may write one, and what it raises must not end the thread that writes."""
+def why_one_of_three_failed(bench: Bench, error: Exception) -> str | None:
+    """Have the read of one raise, see the other two indexed, and give what is told of it."""
 
-    def stumbles(ref: DocumentRef) -> None:
+    def raises(ref: DocumentRef) -> None:
         if ref.document_id == "b.md":
-            raise KeyError("field")
+            raise error
 
     for name in ("a.md", "b.md", "c.md"):
         bench.source.write(name)
     bench.scan()
-    bench.source.before_read = stumbles
+    bench.source.before_read = raises
     bench.apply()
     assert bench.store.documents() == {"a.md", "c.md"}
     (failed,) = [outcome for outcome, _ in bench.outcomes if outcome.kind is OutcomeKind.FAILED]
-    assert failed.error == "b.md: got KeyError ('field') from its connector, expected a document"
+    return failed.error
+
+
+def test_a_fault_of_a_connector_costs_the_document_it_was_asked_about(bench: Bench):
+    """Anybody may write one, and what it raises must not end the thread that writes."""
+    told = why_one_of_three_failed(bench, KeyError("field"))
+    assert told == "b.md: got KeyError ('field') from its connector, expected a document"
     bench.source.before_read = lambda _: None
     bench.clock.advance(timedelta(hours=1))
     bench.apply()
@@ -594,18 +600,8 @@ def test_a_fault_of_a_connector_costs_the_document_it_was_asked_about(bench: Ben
 
 
 def test_a_document_for_which_memory_does_not_suffice_while_it_is_read_costs_itself_alone(bench: Bench):
-    def fills_memory(ref: DocumentRef) -> None:
-        if ref.document_id == "b.md":
-            raise MemoryError
-
-    for name in ("a.md", "b.md", "c.md"):
-        bench.source.write(name)
-    bench.scan()
-    bench.source.before_read = fills_memory
-    bench.apply()
-    assert bench.store.documents() == {"a.md", "c.md"}
-    (failed,) = [outcome for outcome, _ in bench.outcomes if outcome.kind is OutcomeKind.FAILED]
-    assert failed.error == "b.md: got a need for more memory than there is, expected a smaller document"
+    told = why_one_of_three_failed(bench, MemoryError())
+    assert told == "b.md: got a need for more memory than there is, expected a smaller document"
 
 
 def test_a_connector_that_cannot_tell_whether_a_document_is_gone_keeps_it(bench: Bench):
