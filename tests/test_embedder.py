@@ -264,6 +264,29 @@ def test_the_libraries_write_nothing_to_our_output(models_dir):
     assert (ran.stdout, ran.stderr) == ("EmbedderUnavailable\n", "")
 
 
+WHAT_IS_KEPT = """
+from pathlib import Path
+from freshd.embedder.bundled import open_bundled
+from freshd.embedder.dense import load_model
+from freshd.memory import give_back_memory
+
+def resident_mib():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 // 2**20
+
+model = load_model(open_bundled(Path({models_dir!r})))
+loaded = resident_mib()
+give_back_memory()
+print(loaded - resident_mib())
+"""
+
+
+def test_what_loading_a_model_took_beside_the_model_is_given_back(models_dir):
+    """Some 60 MiB of the bundled one, which the C library would keep for as long as the process lives."""
+    ran = run_python(WHAT_IS_KEPT.format(models_dir=str(models_dir)))
+    assert int(ran.stdout) < 10
+
+
 def test_threads_are_no_more_than_the_cores_this_process_may_use():
     code = "import os; os.sched_setaffinity(0, {0}); from freshd.embedder.dense import count_threads as c; print(c())"
     if hasattr(sys.modules["os"], "sched_setaffinity"):

@@ -32,6 +32,7 @@ from qdrant_edge import (
 from freshd import faults
 from freshd.children import serving
 from freshd.children.frames import unpack
+from freshd.memory import give_back_memory
 from freshd.stores import edge_compaction
 from freshd.stores.edge_compaction import Compaction
 from freshd.stores.edge_files import DENSE, SPARSE, EdgeFiles, Refusal, delete_tree
@@ -153,7 +154,7 @@ class Shard:
             self._shard = self._compaction.fresh
         if not left:
             self._compaction = None
-            edge_compaction.give_back_memory()
+            give_back_memory()
         return left
 
     def abandon(self) -> None:

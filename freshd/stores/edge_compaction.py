@@ -11,7 +11,6 @@ whatever a crash leaves of the other, the next opening deletes.
 Loaded by the child process only, like the engine itself.
 """
 
-import ctypes
 import os
 from collections.abc import Generator, Iterator
 
@@ -104,13 +103,6 @@ def missing_bytes(place: str, reserve_bytes: int) -> int:
 def count(shard: EdgeShard) -> int:
     """Count its points exactly."""
     return shard.count(CountRequest(exact=True))
-
-
-def give_back_memory() -> None:
-    """Have the C library hand freed memory to the system, which it otherwise keeps for the next one."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _segments(place: str) -> Iterator[str]:
