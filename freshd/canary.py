@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from freshd.errors import FreshdError
 from freshd.model import DocumentId
 from freshd.ports import Clock, Writable
+from freshd.wording import unforeseen
 
 PATIENCE = 10
 """A round is given up after so many times the source's freshness target."""
@@ -147,7 +148,7 @@ class Canary:
 def _told(failure: Exception) -> str:
     if isinstance(failure, FreshdError | _Late):
         return str(failure)
-    return " ".join(f"got {type(failure).__name__} ({failure}), expected no error of a connector".split())
+    return f"got {unforeseen(failure)}, expected no error of a connector"
 
 
 def next_round_at(ended_at: datetime, target: timedelta) -> datetime:

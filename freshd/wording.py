@@ -1,6 +1,7 @@
-"""Says numbers as people do, in one way for terminal and page. Pure."""
+"""Says things as people do, in one way wherever they are said. Pure."""
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_MOST_SAID = 200
 
 
 def duration(seconds: float | None) -> str:
@@ -19,6 +20,12 @@ def setting(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:,.0f} {unit}"
     return duration(seconds)
+
+
+def unforeseen(error: Exception) -> str:
+    """Write an error that nobody foresaw in one line: its type, and the first 200 characters of what it said."""
+    said = " ".join(str(error).split())[:_MOST_SAID]
+    return f"{type(error).__name__} ({said})" if said else type(error).__name__
 
 
 def _short(amount: float) -> str:

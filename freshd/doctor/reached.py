@@ -13,6 +13,7 @@ from freshd.http.binding import bind
 from freshd.model import SourceName
 from freshd.ports import Connector, ConnectorContext, Fetcher
 from freshd.state import StateDirectory
+from freshd.wording import unforeseen
 
 
 def source(configured: SourceConfig, config: Config) -> Iterator[Finding]:
@@ -36,8 +37,7 @@ def source(configured: SourceConfig, config: Config) -> Iterator[Finding]:
     except FreshdError:
         raise
     except Exception as error:  # noqa: BLE001 - anybody may write a connector, and the other checks are worth as much
-        got = " ".join(f"{type(error).__name__} ({error}) from its connector".split())
-        yield broken(name, got, "an answer", "tell whoever made the connector")
+        yield broken(name, f"{unforeseen(error)} from its connector", "an answer", "tell whoever made the connector")
         return
     if first is None:
         yield warning(name, "answers, and shows nothing", "a document", "see that path and include name the documents")

@@ -16,6 +16,7 @@ from typing import Any, Final
 from freshd.children import serving
 from freshd.errors import ParseError
 from freshd.model import Document, DocumentId, DocumentRef, ParsedDocument
+from freshd.wording import unforeseen
 
 MEMORY_BYTES: Final = 1 << 30
 CPU_S: Final = 30
@@ -78,7 +79,7 @@ def answer(parse: Parse, request: list[Any]) -> list[Any]:
     except MemoryError:
         said, expected = "a need for more memory", f"at most {MEMORY_BYTES >> 20} MiB"
     except Exception as error:  # noqa: BLE001 - libraries have a type for every cause, without a common root
-        said, expected = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})", "what can be taken apart"
+        said, expected = unforeseen(error), "what can be taken apart"
     return [
         "refused",
         f"document {document_id!r}: got {said} while parsing it, expected {expected}",

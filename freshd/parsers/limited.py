@@ -19,6 +19,7 @@ from freshd.errors import ParseError, ParserDied
 from freshd.model import Block, BlockKind, Document, ParsedDocument
 from freshd.parsers.formats import Parsers, Recognised
 from freshd.parsers.media import Format
+from freshd.wording import unforeseen
 
 DEADLINE_S: Final = 30.0
 """For one document, the start of the child included."""
@@ -174,7 +175,7 @@ def _faults_told(document: Document) -> Iterator[None]:
         raise
     except Exception as error:
         raise ParseError(
-            f"document {document.ref.document_id!r}: got {type(error).__name__} ({error}) while parsing it,"
+            f"document {document.ref.document_id!r}: got {unforeseen(error)} while parsing it,"
             " expected what can be taken apart",
             hint=_LEAVE_OUT,
         ) from error

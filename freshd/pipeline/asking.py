@@ -5,8 +5,7 @@ from contextlib import contextmanager
 
 from freshd.errors import DocumentUnreadable, FreshdError
 from freshd.model import DocumentId
-
-_MOST_CHARACTERS = 200
+from freshd.wording import unforeseen
 
 
 @contextmanager
@@ -24,9 +23,8 @@ def connector_faults_told(document_id: DocumentId) -> Iterator[None]:
     except MemoryError as error:
         raise lacks_memory(document_id) from error
     except Exception as error:
-        said = " ".join(str(error).split())[:_MOST_CHARACTERS]
         raise DocumentUnreadable(
-            f"{document_id}: got {type(error).__name__} ({said}) from its connector, expected a document",
+            f"{document_id}: got {unforeseen(error)} from its connector, expected a document",
             hint="tell whoever made the connector, or leave the document out",
         ) from error
 

@@ -18,6 +18,7 @@ from freshd.ports import Clock
 from freshd.scheduler.indexer import Applies
 from freshd.scheduler.scanner import Scan, Scanner
 from freshd.scheduler.tally import Failure, Tally
+from freshd.wording import unforeseen
 
 _BATCH_DOCUMENTS = 64
 
@@ -134,8 +135,8 @@ def _scanned(scanner: Scanner, *, is_last: bool = False) -> Scan:
     except (FreshdError, sqlite3.Error, MemoryError):
         raise
     except Exception as error:
-        what = f"got {type(error).__name__} ({error}) while it was listed, expected documents"
-        raise SourceUnavailable(" ".join(what.split()), hint="tell whoever made its connector") from error
+        what = f"got {unforeseen(error)} while it was listed, expected documents"
+        raise SourceUnavailable(what, hint="tell whoever made its connector") from error
 
 
 def _troubles(name: SourceName, report: ListingReport) -> Iterator[Failure]:
