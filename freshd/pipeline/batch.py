@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -77,9 +77,8 @@ class Pipeline:
         self._clock = clock
         # Former names of documents that moved, whose new ones are on their way, perhaps in another batch.
         self._stay: dict[tuple[SourceName, DocumentId], datetime] = {}
-        # What the runs under way work on, each but the first nested in the one before it; and what they planned of it.
-        self._runs: list[Sequence[Pending]] = []
-        self._planned: list[list[Plan]] = []
+        # Those under way, each but the first nested in the one before it.
+        self._runs: list[_Run] = []
         # Plans that were left to a run of their own.
         self._large: dict[tuple[SourceName, DocumentId], Plan] = {}
         self._writer = Writer(
@@ -96,7 +95,8 @@ class Pipeline:
     @property
     def in_hand(self) -> list[Pending]:
         """What a nested run must leave alone: worked on by one under way, or a book, which none could interrupt."""
-        return [*chain(*self._runs), *(plan.pending for plan in self._large.values() if _is_book(plan))]
+        taken = chain.from_iterable(run.taken for run in self._runs)
+        return [*taken, *(plan.pending for plan in self._large.values() if _is_book(plan))]
 
     def run(
         self,
@@ -126,16 +126,14 @@ class Pipeline:
             return finished
         self._stay = {name: until for name, until in self._stay.items() if until > self._clock.now()}
         self._large = {name: plan for name, plan in self._large.items() if self._ledger.waits(plan.pending)}
-        plans: list[Plan] = []
-        self._runs.append(batch)
-        self._planned.append(plans)
+        run = _Run(batch)
+        self._runs.append(run)
         try:
-            outcomes = self._plan_all(batch, plans, between, max_chunks)
-            self._runs[-1] = [plan.pending for plan in plans]
-            return [*outcomes, *self._writer.write(plans, between)]
+            outcomes = self._plan_all(batch, run.plans, between, max_chunks)
+            run.taken = [plan.pending for plan in run.plans]
+            return [*outcomes, *self._writer.write(run.plans, between)]
         finally:
             self._runs.pop()
-            self._planned.pop()
 
     # Plan
 
@@ -219,7 +217,7 @@ class Pipeline:
         if change.ref is not None:
             return None
         name = change.source, change.document_id
-        moving = chain(self._large.values(), *self._planned)
+        moving = chain(self._large.values(), *(run.plans for run in self._runs))
         if any((plan.change.source, plan.change.previous_id) == name for plan in moving):
             return now + _TURN_RETRY
         until = self._stay.get(name)
@@ -330,6 +328,14 @@ class Pipeline:
     def _is_gone(connector: Connector, document_id: DocumentId) -> bool:
         with connector_faults_told(document_id):
             return connector.is_gone(document_id)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one run works on, and what it planned of that."""
+
+    taken: Sequence[Pending]
+    plans: list[Plan] = field(default_factory=list)
 
 
 class _NotAsRecorded(Exception):
