@@ -19,7 +19,7 @@ from typing import Any
 from freshd.errors import StateError, StateUnusable
 from freshd.ledger.troubles import DAMAGED, DENIED, DISK_FAILED, TOLD, LedgerDiskFailed, code_of, lost, unusable
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _MAKE_ANEW = "it is from before the first release: move the state directory away and index again"
 
@@ -31,7 +31,7 @@ CREATE TABLE sources (
     last_scan_at INTEGER, last_complete_scan_at INTEGER, cursor TEXT,
     last_error TEXT, failing_since INTEGER, scan_us INTEGER,
     documents INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0,
-    removed_at INTEGER, wants_everything INTEGER NOT NULL DEFAULT 0
+    removed_at INTEGER, wants_everything INTEGER NOT NULL DEFAULT 0, away_until INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE documents (
     doc INTEGER PRIMARY KEY,
@@ -67,8 +67,8 @@ CREATE TABLE pending (
     is_held INTEGER NOT NULL DEFAULT 0, is_quarantined INTEGER NOT NULL DEFAULT 0,
     is_migration INTEGER NOT NULL DEFAULT 0, is_doubted INTEGER NOT NULL DEFAULT 0, error TEXT
 );
-CREATE INDEX pending_urgent ON pending (deadline, seq) WHERE deadline IS NOT NULL AND is_held = 0;
-CREATE INDEX pending_backfill ON pending (seq) WHERE deadline IS NULL AND is_held = 0;
+CREATE INDEX pending_urgent ON pending (source, deadline, seq) WHERE deadline IS NOT NULL AND is_held = 0;
+CREATE INDEX pending_backfill ON pending (source, seq) WHERE deadline IS NULL AND is_held = 0;
 CREATE INDEX pending_by_source ON pending (source, is_held, is_quarantined, is_migration, changed_at);
 CREATE INDEX pending_with_target ON pending (source, changed_at, target_us)
     WHERE target_us IS NOT NULL AND is_held = 0 AND is_quarantined = 0;

@@ -186,10 +186,13 @@ class SqliteLedger(PendingChanges):
             tx.executemany("UPDATE pending SET due_at = ? WHERE seq = ?", due)
 
     def put_off_source(self, asked: Pending, error: str, until: datetime) -> None:
-        """Leave all changes of a source alone until an instant at least."""
+        """Leave all changes of a source alone until an instant, or until a further one of it is seen.
+
+        It is the source that is put off: a million changes of it that wait are neither written nor looked at.
+        """
         values = (to_us(until), asked.change.source)
         with self._database.write() as tx:
-            tx.execute("UPDATE pending SET due_at = ?1 WHERE source = ?2 AND due_at < ?1", values)
+            tx.execute("UPDATE sources SET away_until = ? WHERE name = ?", values)
             tx.execute("UPDATE pending SET error = ? WHERE seq = ? AND NOT is_quarantined", (error, asked.seq))
 
     def drop(self, pending: Pending) -> None:
@@ -274,6 +277,7 @@ class SqliteLedger(PendingChanges):
         """
         with self._database.write() as tx:
             tx.execute("UPDATE pending SET due_at = 0 WHERE due_at > 0 AND (?1 IS NULL OR source = ?1)", (source,))
+            tx.execute("UPDATE sources SET away_until = NULL WHERE ?1 IS NULL OR name = ?1", (source,))
 
     def commit(self, applied: Sequence[Applied]) -> None:
         """Make what the store holds certain, and remember it in the history."""

@@ -60,7 +60,7 @@ class Proofs:
 
     def put_off_among(self, chunk_ids: Sequence[ChunkId], now: datetime) -> set[ChunkId]:
         """Give those of whose document no change is due, so that nobody works on it now."""
-        idle = "doc NOT IN (SELECT doc FROM pending WHERE NOT is_held AND due_at <= :now)"
+        idle = f"doc NOT IN (SELECT doc FROM pending WHERE {rows.DUE})"
         found = self._found(f"SELECT chunk_id FROM chunks WHERE {idle} AND", chunk_ids, now=to_us(now))
         return {rows.unpack_id(row["chunk_id"]) for row in found}
 
@@ -68,19 +68,23 @@ class Proofs:
         """Count the applied chunks that are unknown and not put off: of those nothing can be said."""
         sql = (
             "SELECT count(*) AS n FROM chunks WHERE chunk_id IN (SELECT chunk_id FROM unknown)"
-            " AND doc IN (SELECT doc FROM pending WHERE NOT is_held AND due_at <= ?)"
+            f" AND doc IN (SELECT doc FROM pending WHERE {rows.DUE})"
         )
-        return int(self._database.read(sql, (to_us(now),))[0]["n"])
+        return int(self._database.read(sql, {"now": to_us(now)})[0]["n"])
 
     def in_hand_among(
         self, documents: Sequence[tuple[SourceName, DocumentId]], now: datetime
     ) -> set[tuple[SourceName, DocumentId]]:
         """Give those of which a change is due."""
         sql = (
-            "SELECT 1 FROM pending JOIN documents USING (doc) WHERE documents.source = ? AND document_id = ?"
-            " AND NOT is_held AND due_at <= ?"
+            "SELECT 1 FROM pending JOIN documents USING (doc)"
+            f" WHERE documents.source = :source AND document_id = :document_id AND {rows.DUE}"
         )
-        return {document for document in documents if self._database.read(sql, (*document, to_us(now)))}
+        return {
+            (source, document_id)
+            for source, document_id in documents
+            if self._database.read(sql, {"source": source, "document_id": document_id, "now": to_us(now)})
+        }
 
     def errors_of(self, chunk_ids: Sequence[ChunkId]) -> dict[ChunkId, str]:
         """Say why the documents of some chunks could not be written whole; without those that did not fail."""

@@ -37,6 +37,13 @@ AMONG = among(16)
 """Chunk ids bound as one value, see `pack_ids`."""
 
 
+DUE = (
+    "NOT pending.is_held AND pending.due_at <= :now"
+    " AND pending.source NOT IN (SELECT name FROM sources WHERE away_until > :now)"
+)
+"""What of `pending` somebody works on now, or would if there were time."""
+
+
 def pack_id(chunk_id: ChunkId) -> bytes:
     """Pack a chunk id into its 16 bytes."""
     packed = bytes.fromhex(chunk_id.replace("-", ""))

@@ -32,7 +32,11 @@ _MOVED = {
 }
 """Instants that freshd took itself and still counts from; those of a source are its own affair."""
 
-_BESIDE = {"pending": ("deadline",), "history": ("changed_at", "searchable_at", "durable_at")}
+_BESIDE = {
+    "sources": ("away_until",),
+    "pending": ("deadline",),
+    "history": ("changed_at", "searchable_at", "durable_at"),
+}
 """Instants that follow from those."""
 
 _TRAIL = timedelta(hours=6)

@@ -1,13 +1,15 @@
 """What waits to be applied, and what of it is due: the questions, which change nothing.
 
-pending ─▶ due? ─▶ not held, not put off, nobody still writes it ─▶ first by deadline, then backfill
-                                                                 └▶ or what changed last
+pending ─▶ its source answers ─▶ due ─▶ not held, not put off, nobody still writes it ─▶ by deadline, then backfill
+                                                                                      └▶ or what changed last
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, zip_longest
 from operator import itemgetter
 
 from freshd.ledger import rows
@@ -16,8 +18,15 @@ from freshd.model import DocumentId, Pending, SourceName
 
 _PENDING = (
     "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc)"
-    " WHERE p.is_held = 0 AND p.due_at <= :now AND {where} AND p.seq NOT IN (SELECT value FROM json_each(:skip))"
-    " AND (:sources IS NULL OR p.source IN (SELECT value FROM json_each(:sources))) ORDER BY {order} LIMIT :limit"
+    " WHERE p.source = :source AND p.is_held = 0 AND p.due_at <= :now AND {where}"
+    " AND p.seq NOT IN (SELECT value FROM json_each(:skip)) ORDER BY {order} LIMIT :limit"
+)
+"""Of one source: between those of another, of which a million may be put off, it would have to be searched for."""
+
+_AT_WORK = (
+    "SELECT DISTINCT source FROM pending_counts WHERE NOT is_held AND n > 0"
+    " AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))"
+    " AND source NOT IN (SELECT name FROM sources WHERE away_until > :now)"
 )
 
 
@@ -57,15 +66,16 @@ class PendingChanges:
         skip: Collection[int] = (),
     ) -> list[Pending]:
         """Read what is due: first by deadline, then backfill in the order it was found."""
-        values = {
-            "now": to_us(now),
-            "sources": None if sources is None else json.dumps(sources),
-            "skip": json.dumps([*skip, *self._spared(now)]),
-        }
-        taken = self._taken("p.deadline IS NOT NULL", "p.deadline, p.seq", values, limit)
-        if not urgent and len(taken) < limit:
-            taken += self._taken("p.deadline IS NULL", "p.seq", values, limit - len(taken))
-        return taken
+        at_work, skipped = self._at_work(now, sources), [*skip, *self._spared(now)]
+
+        def first(where: str, *order: str) -> list[sqlite3.Row]:
+            of_each = self._of_each(at_work, now, skipped, where, ", ".join(order), limit)
+            return sorted(chain(*of_each), key=itemgetter(*order))
+
+        found = first("deadline IS NOT NULL", "deadline", "seq")[:limit]
+        if not urgent and len(found) < limit:
+            found += first("deadline IS NULL", "seq")[: limit - len(found)]
+        return [rows.pending(row) for row in found]
 
     def latest(
         self, now: datetime, limit: int, *, sources: Sequence[SourceName], skip: Collection[int] = ()
@@ -82,21 +92,22 @@ class PendingChanges:
             skip: Sequence numbers to leave out.
 
         """
-        where = "p.source = :source AND p.is_quarantined = 0 AND p.is_doubted = 0 AND p.target_us IS NOT NULL"
-        where += " AND p.kind != 'deleted'"
-        values = {"now": to_us(now), "sources": None, "skip": json.dumps([*skip, *self._spared(now)])}
-        found = [
-            (place, pending)
-            for source in sources
-            for place, pending in enumerate(
-                self._taken(where, "p.changed_at DESC", {**values, "source": source}, limit)
-            )
-        ]
-        return [pending for _, pending in sorted(found, key=itemgetter(0))]
+        where = "is_quarantined = 0 AND is_doubted = 0 AND target_us IS NOT NULL AND kind != 'deleted'"
+        at_work, skipped = self._at_work(now, sources), [*skip, *self._spared(now)]
+        of_each = self._of_each(at_work, now, skipped, where, "changed_at DESC", limit)
+        return [rows.pending(row) for place in zip_longest(*of_each) for row in place if row is not None]
 
-    def _taken(self, where: str, order: str, values: Mapping[str, object], limit: int) -> list[Pending]:
-        found = self._database.read(_PENDING.format(where=where, order=order), {**values, "limit": limit})
-        return [rows.pending(row) for row in found]
+    def _at_work(self, now: datetime, sources: Sequence[SourceName] | None) -> list[SourceName]:
+        """Give those of some sources, or of all for None, of which something is pending, and which answer."""
+        values = {"now": to_us(now), "sources": None if sources is None else json.dumps(sources)}
+        return [SourceName(row["source"]) for row in self._database.read(_AT_WORK, values)]
+
+    def _of_each(
+        self, sources: Sequence[SourceName], now: datetime, skip: Collection[int], where: str, order: str, limit: int
+    ) -> list[list[sqlite3.Row]]:
+        values = {"now": to_us(now), "skip": json.dumps([*skip]), "limit": limit}
+        sql = _PENDING.format(where=where, order=order)
+        return [self._database.read(sql, {**values, "source": source}) for source in sources]
 
     def spare(self, being_written: Callable[[], Iterable[tuple[SourceName, str]]], longest: timedelta) -> None:
         """From now on give out no change of a document that somebody is still writing.
@@ -139,10 +150,10 @@ class PendingChanges:
         """
         spared = json.dumps(self._spared(due_by) if due_by else [])
         found = self._database.read(
-            "SELECT 1 FROM pending WHERE source = ?1 AND is_held = 0 AND seq <= ?2"
-            " AND (due_at <= ?3 OR (?3 IS NULL AND is_quarantined = 0))"
-            " AND (?4 OR NOT is_migration) AND seq NOT IN (SELECT value FROM json_each(?5)) LIMIT 1",
-            (source, seq, to_us(due_by), with_migration, spared),
+            "SELECT 1 FROM pending WHERE source = :source AND is_held = 0 AND seq <= :seq"
+            f" AND (({rows.DUE}) OR (:now IS NULL AND is_quarantined = 0))"
+            " AND (:migration OR NOT is_migration) AND seq NOT IN (SELECT value FROM json_each(:spared)) LIMIT 1",
+            {"source": source, "seq": seq, "now": to_us(due_by), "migration": with_migration, "spared": spared},
         )
         return not found
 

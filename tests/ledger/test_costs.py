@@ -11,10 +11,18 @@ from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.sources import SqliteSources
-from freshd.model import DocumentId
-from tests.ledger.books import MINUTE, NOON, OTHER, SOURCE, Books, change
+from freshd.model import DocumentId, Pending
+from tests.ledger.books import LATER, MINUTE, NOON, OTHER, SOURCE, Books, change
 
 A = DocumentId("a")
+
+
+def away(ledger: SqliteLedger) -> list[Pending]:
+    """Put a source off; it is another one's turn, though all of the first came before."""
+    asked = ledger.take(LATER, 1, sources=[SOURCE])
+    ledger.put_off_source(asked[0], "unmounted", NOON + MINUTE)
+    return ledger.take(NOON, 1)
+
 
 QUESTIONS: dict[str, Callable[[Database], object]] = {
     "what stands at a place": lambda database: list(SqliteLedger(database).known(SOURCE, A)),
@@ -26,6 +34,8 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "where a document may have moved": lambda database: SqliteLedger(database).new_names(SOURCE, A),
     "which deletions wait": lambda database: SqliteLedger(database).leaving(SOURCE, NOON),
     "what goes next": lambda database: SqliteLedger(database).take(NOON, 1, sources=[SOURCE]),
+    "what goes next of any source": lambda database: SqliteLedger(database).take(NOON, 1),
+    "that a source does not answer, and what goes next": lambda database: away(SqliteLedger(database)),
     "how many wait, and how many there are": lambda database: SqliteSources(database).state(SOURCE),
     "whether a document is known": lambda database: SqliteForgetting(database).is_known(SOURCE, A),
     "whether one is that nobody knows": lambda database: SqliteForgetting(database).is_known(SOURCE, DocumentId("zz")),

@@ -209,12 +209,15 @@ def full(books: Books) -> Books:
     books.ledger.note_absence(SOURCE, [DocumentId("old")], NOON + 5 * MINUTE)
     books.ledger.record([change("due", at=NOON + 6 * MINUTE), change("put off", at=NOON + 7 * MINUTE)], MINUTE)
     books.ledger.defer(books.pending("put off"), "store down", NOON + 9 * MINUTE, quarantine=False)
+    books.ledger.record([change("away", source=OTHER)], MINUTE)
+    books.ledger.put_off_source(books.pending("away", OTHER), "unmounted", NOON + 10 * MINUTE)
     return books
 
 
 def instants(books: Books) -> dict[str, list[tuple[object, ...]]]:
     columns = {
-        "sources": "name, listed_through, watermark, last_scan_at, last_complete_scan_at, failing_since, removed_at",
+        "sources": "name, listed_through, watermark, last_scan_at, last_complete_scan_at, failing_since, removed_at,"
+        " away_until",
         "documents": "document_id, absent_since",
         "pending": "seq, changed_at, first_seen_at, deadline, due_at",
         "history": "document_id, changed_at, searchable_at, durable_at",
@@ -257,7 +260,7 @@ def test_what_lies_ahead_is_disbelieved_and_what_does_not_is_left(books: Books):
     assert due.changed_at == due.first_seen_at == now
     books.ledger.record([change("rival", at=now + SECOND)], MINUTE)
     books.ledger.hurry()
-    assert books.taken() == ["due", "put off", "rival"]
+    assert books.taken() == ["due", "put off", "away", "rival"]
 
 
 def test_what_a_clock_may_be_off_by_is_believed_and_no_more(books: Books):

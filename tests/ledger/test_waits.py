@@ -201,6 +201,39 @@ def test_what_was_put_off_is_due_at_once_when_somebody_asks(books: Books):
     assert books.taken(NOON) == ["a", "b"]
 
 
+def test_a_source_that_does_not_answer_waits_alone_and_nothing_of_it_failed(books: Books):
+    books.ledger.record([change("a"), change("b"), change("c", source=OTHER)], MINUTE)
+    books.ledger.record([change("d"), change("e", source=OTHER)], None)
+    books.ledger.put_off_source(books.pending("a"), "unmounted", NOON + MINUTE)
+    assert books.taken(NOON) == books.taken(NOON + MINUTE - SECOND) == ["c", "e"]
+    assert books.ledger.latest(NOON, 9, sources=[SOURCE]) == []
+    assert books.ledger.is_through(SOURCE, 9, due_by=NOON)
+    assert not books.ledger.is_through(SOURCE, 9)
+    assert not books.ledger.awaits_a_look(SOURCE, NOON)
+    assert books.taken(NOON + MINUTE) == ["a", "b", "c", "d", "e"]
+    assert not books.ledger.is_through(SOURCE, 9, due_by=NOON + MINUTE)
+    assert [left.error for left in books.ledger.left(SOURCE)] == ["unmounted", None, None]
+    assert books.pending("a").attempts == 0
+
+
+def test_a_change_that_is_seen_shows_that_its_source_answers_again(books: Books):
+    books.ledger.record([change("a"), change("b", source=OTHER)], MINUTE)
+    for source, name in ((SOURCE, "a"), (OTHER, "b")):
+        books.ledger.put_off_source(books.pending(name, source), "unmounted", NOON + MINUTE)
+    books.ledger.record([change("c")], MINUTE)
+    assert books.taken(NOON) == ["a", "c"]
+
+
+def test_a_source_that_does_not_answer_is_asked_at_once_when_somebody_asks(books: Books):
+    books.ledger.record([change("a"), change("b", source=OTHER)], MINUTE)
+    for source, name in ((SOURCE, "a"), (OTHER, "b")):
+        books.ledger.put_off_source(books.pending(name, source), "unmounted", NOON + MINUTE)
+    books.ledger.hurry(SOURCE)
+    assert books.taken(NOON) == ["a"]
+    books.ledger.hurry()
+    assert books.taken(NOON) == ["a", "b"]
+
+
 def test_failures_are_counted_and_the_newest_reason_stands(books: Books):
     books.ledger.record([change("a"), change("b")], MINUTE)
     for reason in ("store down", "no text"):
