@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,8 +232,9 @@ def test_an_interrupted_run_says_so_and_the_next_goes_on_where_it_ended(
         assert (process.wait(60), forked.text_of(out)) == (code, "")
         assert forked.text_of(err).splitlines()[-1] == "interrupted; run it again to go on"
     code, source = world.reindex()
-    assert code == 0
-    assert source["documents"] == {"added": 36, "touched": 64} or source["documents"] == {"added": 36, "unchanged": 64}
+    fates = Counter(source["documents"])
+    assert (code, fates.pop("added"), fates.total()) == (0, 36, 64)
+    assert fates.keys() <= {"touched", "unchanged"}  # by how young they are
 
 
 # What may not be written
