@@ -20,6 +20,9 @@ from freshd.redaction import printable
 LOCK_PATIENCE_S = 0.5
 """A look by `read_daemon` holds the lock for an instant; longer than this, it is somebody's who works there."""
 
+RESERVED_FILES = 100
+"""Without room for so many more nothing is written: a batch makes a handful, a new collection some fifty."""
+
 NETWORK_FILE_SYSTEMS = frozenset({"afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
 """Where a lock of one machine need not keep out another, and a map of a file may show what is old."""
 

@@ -315,9 +315,15 @@ def test_folders_that_cannot_all_be_watched_are_told(
         assert hint in found["watches"]["try"]
 
 
-def test_no_inodes_left_is_told(root: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(StateDirectory, "free_inodes", lambda self: 3)
-    assert set(wrong(root)) == {"inodes"}
+@pytest.mark.parametrize(
+    ("n", "status"), [(99, "error"), (100, "warn"), (999, "warn"), (1_000, "pass"), (None, "pass")]
+)
+def test_that_inodes_run_out_is_told_and_how_badly(
+    root: Path, monkeypatch: pytest.MonkeyPatch, n: int | None, status: str
+):
+    """It is an error once freshd writes nothing any more."""
+    monkeypatch.setattr(StateDirectory, "free_inodes", lambda self: n)
+    assert look(root)["inodes"]["status"] == status
 
 
 @pytest.fixture

@@ -43,16 +43,13 @@ from freshd.scheduler import (
 )
 from freshd.scheduler.hints import LONGEST_S
 from freshd.search import SearchProof
-from freshd.state import StateDirectory
+from freshd.state import RESERVED_FILES, StateDirectory
 from freshd.verify import PointsLost, Surroundings, Verified, expect_points
 
 T = TypeVar("T")
 
 _PAGE = 256
 """Points asked for at once."""
-
-_RESERVED_FILES = 100
-"""Files that must still be creatable: a batch makes a handful, a new collection some fifty."""
 
 _FREE_SOME = "free some disk space"
 
@@ -364,9 +361,9 @@ def disk_shortage(config: Config) -> StoreUnavailable | None:
     if free < reserve:
         got, hint = f"{free >> 20} MiB free", f"{_FREE_SOME}, or lower [disk] reserve_bytes"
         expected = f"at least the reserve of {reserve >> 20} MiB"
-    elif free_files is not None and free_files < _RESERVED_FILES:
+    elif free_files is not None and free_files < RESERVED_FILES:
         got, hint = f"room for {free_files} more files", "delete some files on that disk, or move state_dir"
-        expected = f"room for {_RESERVED_FILES}"
+        expected = f"room for {RESERVED_FILES}"
     else:
         return None
     return StoreUnavailable(f"{_place(config)}: {got}, expected {expected}", hint=hint)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from freshd.config import Config, SourceConfig
 from freshd.doctor.findings import Finding, broken, warning
-from freshd.state import StateDirectory
+from freshd.state import RESERVED_FILES, StateDirectory
 
 BUILT = datetime(2026, 11, 1, tzinfo=UTC)
 """A clock that tells an earlier day than this was never set."""
@@ -43,11 +43,13 @@ def disk(config: Config) -> Iterator[Finding]:
     else:
         yield Finding("disk", f"{got}, reserve {reserve >> 20:,} MiB")
     files = state.free_inodes()
-    if files is not None and files < _FEW_INODES:
-        hint = "delete some files on that disk, or move state_dir"
-        yield broken("inodes", f"{files:,} free", f"{_FEW_INODES:,} at least", hint)
+    got, hint = "no limit" if files is None else f"{files:,} free", "delete some files on that disk, or move state_dir"
+    if files is not None and files < RESERVED_FILES:
+        yield broken("inodes", got, f"{RESERVED_FILES} at least, below which nothing is written", hint)
+    elif files is not None and files < _FEW_INODES:
+        yield warning("inodes", got, f"well above {RESERVED_FILES}, below which nothing is written", hint)
     else:
-        yield Finding("inodes", "no limit" if files is None else f"{files:,} free")
+        yield Finding("inodes", got)
 
 
 def open_files() -> Iterator[Finding]:
