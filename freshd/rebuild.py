@@ -39,6 +39,7 @@ _SAME_DIRECTION = 0.99
 """Least cosine of two vectors of one text by one model, on whatever processors."""
 
 _DOCUMENTS_AT_ONCE = 500
+_TOMBSTONES_AT_ONCE = 10_000
 _SHA256_HEX = 64
 
 _SCRATCH = """
@@ -328,15 +329,26 @@ def _keep_out(damaged: Path, database: Database) -> None:
     """Save from a damaged ledger what nothing else knows: which documents somebody had forgotten.
 
     Whether they have left the store's files it does not say any more.
-    What is left of the file may be anything; what cannot be read of it is lost.
     """
+    for page in _tombstones(damaged):
+        with database.write() as tx:
+            tx.executemany("INSERT OR IGNORE INTO forgotten VALUES (?)", page)
+            owe(tx)
+
+
+def _tombstones(damaged: Path) -> Iterator[list[tuple[bytes]]]:
+    """Read the tombstones of a ledger, of which anything may be left; what cannot be read of it is lost."""
     if not damaged.exists():
         return
+    page: list[tuple[bytes]] = []
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{damaged.resolve().as_uri()}?mode=ro", uri=True)) as old:
-        for (tombstone,) in old.execute("SELECT tombstone FROM forgotten"):
-            with database.write() as tx:
-                tx.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (tombstone,))
-                owe(tx)
+        for row in old.execute("SELECT tombstone FROM forgotten"):  # one by one: those before a damaged page are read
+            page.append(row)
+            if len(page) == _TOMBSTONES_AT_ONCE:
+                yield page
+                page = []
+    if page:
+        yield page
 
 
 def _set_aside(ledger: Path, now: datetime) -> Path | None:

@@ -305,6 +305,52 @@ def test_what_was_forgotten_stays_out_as_far_as_the_damaged_ledger_can_still_be_
         assert database.execute("SELECT count(*) FROM forgotten").fetchone() == (1,)
 
 
+def test_what_was_forgotten_is_taken_over_in_one_go_however_much_it_is(home: Home, monkeypatch: pytest.MonkeyPatch):
+    """A source of a million documents was forgotten: a sync of the disk for each would take an hour."""
+    connect, begun = sqlite3.connect, list[str]()
+
+    def traced(*arguments: Any, **how: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **how)
+        connection.set_trace_callback(lambda said: begun.append(said) if said.startswith("BEGIN") else None)
+        return connection
+
+    def transactions(n: int) -> int:
+        SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId(f"gone/{m}") for m in range(n)])
+        home.close()
+        begun.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr("freshd.ledger.database.sqlite3.connect", traced)
+            rebuild(home)
+        return len(begun)
+
+    few, many = transactions(10), transactions(100)
+    assert 0 < many <= few
+    with closing(sqlite3.connect(home.state / "ledger.db")) as database:
+        assert database.execute("SELECT count(*) FROM forgotten").fetchone() == (100,)
+
+
+def test_a_rebuild_that_has_no_room_for_what_was_forgotten_leaves_the_former_ledger(home: Home):
+    """Some of it would be let in again, although room was made meanwhile."""
+    SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId(f"gone/{n}") for n in range(2000)])
+    home.close()
+    connect, connections = sqlite3.connect, list[sqlite3.Connection]()
+
+    def cramped(path: str | Path, **how: Any) -> sqlite3.Connection:
+        connection = connect(path, **how)
+        if Path(path).name == "ledger.db.new":
+            connection.execute("PRAGMA max_page_count = 48")
+            connections.append(connection)
+        return connection
+
+    def make_room(*_: int) -> None:
+        for connection in connections:
+            connection.execute("PRAGMA max_page_count = 10000")
+
+    with mock.patch("freshd.ledger.database.sqlite3.connect", cramped), pytest.raises(StateUnusable, match="full"):
+        rebuild(home, on_progress=make_room)
+    assert SqliteForgetting(home.whole.database).is_forgotten(DOCS, DocumentId("gone/1999"))
+
+
 def test_what_was_forgotten_stays_out_where_a_rebuild_was_killed_that_had_set_its_ledger_aside(home: Home):
     SqliteForgetting(home.whole.database).forget(DOCS, [DocumentId("03.md")])
     faults.arm("mid_rebuild_swap:raise")
