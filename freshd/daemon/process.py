@@ -145,14 +145,14 @@ class _Daemon:
         """Run under the present config, or under the former one if it turns out that this one cannot be opened.
 
         What another program keeps for itself is waited for: it is no fault of the config, and no reason to end.
-        But where another freshd was there first, this one is one too many.
+        But where another freshd was there first, this one is one too many; what comes while it stands by is a command.
         """
         config_error: str | None = None
         while True:
             try:
                 return self._serve(server, config_error=config_error)
             except StateInUse as error:
-                if is_first and not isinstance(error, LedgerLocked):
+                if is_first and not self._control.waits_for and not isinstance(error, LedgerLocked):
                     raise
                 if not self._stand_by(server, error):
                     return 0

@@ -7,12 +7,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import httpx
 import pytest
 
+from freshd.errors import StateInUse
 from tests import qdrant_standin
 from tests.daemon.instance import FILES, Instance, eventually, instance
 from tests.scripted_server import Reply, Request, ScriptedServer
@@ -47,6 +49,14 @@ def rss(*words: str) -> bytes:
 
 
 RSS = {"Content-Type": "application/rss+xml"}
+
+
+def locked(one: Instance) -> ExitStack | None:
+    """Take the state directory, as a command does that works there; None while somebody else has it."""
+    with ExitStack() as stack, suppress(StateInUse):
+        stack.enter_context(one.state.lock())
+        return stack.pop_all()
+    return None
 
 
 # The store
@@ -299,6 +309,28 @@ def test_a_ledger_that_another_program_holds_at_the_start_is_waited_for(one: Ins
         eventually(lambda: process.poll() is not None or one.events("store_lost"), 20)
         assert process.poll() is None
         holder.execute("ROLLBACK")
+    one.record = eventually(one.state.read_daemon, 30)
+    eventually(lambda: one.places("firstword") == {"a.md"})
+    assert one.stop() == 0
+
+
+def test_a_command_that_works_in_the_state_while_the_daemon_stands_by_is_waited_for_too(one: Instance):
+    """Somebody who was told that the ledger is held runs a command meanwhile; the daemon was there first."""
+    one.start()
+    one.settled()
+    assert one.stop() == 0
+    address, config = f"127.0.0.1:{closed_port()}", one.root / "freshd.toml"
+    config.write_text(config.read_text().replace("127.0.0.1:0", address))
+    readyz = f"http://{address}/readyz"
+    with closing(sqlite3.connect(one.state.ledger_path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        process = one.launch()
+        eventually(lambda: process.poll() is not None or one.events("store_lost"), 20)
+        with eventually(lambda: locked(one), 20):
+            holder.execute("ROLLBACK")
+            told = f"in use by process {os.getpid()}"
+            eventually(lambda: process.poll() is not None or told in httpx.get(readyz, trust_env=False).text)
+            assert process.poll() is None
     one.record = eventually(one.state.read_daemon, 30)
     eventually(lambda: one.places("firstword") == {"a.md"})
     assert one.stop() == 0
