@@ -153,7 +153,7 @@ class SqliteGenerations:
     def progress(self) -> Progress:
         """Count what stands beside, and what the live generation holds."""
         row = self._database.read(
-            "SELECT (SELECT count(*) FROM documents_beside) AS beside,"
+            "SELECT (SELECT count(*) FROM documents_beside WHERE digest != '') AS beside,"
             " coalesce(sum(documents), 0) AS live, coalesce(sum(chunks), 0) AS chunks FROM sources"
         )[0]
         return Progress(min(row["beside"], row["live"]), row["live"], row["chunks"])

@@ -246,10 +246,8 @@ def commit(tx: sqlite3.Connection, item: Applied) -> bool:
         return False
     is_same = row["is_applied"] and row["digest"] == item.digest
     is_corrected = is_same and not _is_as_held(tx, row, item)
-    if is_corrected:
+    if is_corrected or not is_same:  # the text may come to be again the one that was planned or stands beside
         _leave_behind(tx, doc)
-    elif not is_same:  # the text may come to be again the one that stands beside, under another headline
-        tx.execute("UPDATE documents_beside SET version = version + 1, digest = '' WHERE doc = ?", (doc,))
     before = tx.execute("SELECT count(*) AS n FROM chunks WHERE doc = ?", (doc,)).fetchone()["n"]
     tx.execute(
         "UPDATE documents SET version = version + 1, is_applied = 1, digest = ?, recipe = ?, label = ? WHERE doc = ?",

@@ -72,18 +72,31 @@ def test_a_document_is_behind_again_when_more_than_its_digest_tells_changed(book
     assert books.names_behind() == [], "it was only written anew"
 
 
-def test_a_document_whose_text_is_again_the_one_that_was_filled_in_is_behind_for_what_else_changed(books: Books):
+@pytest.mark.parametrize("is_filled", [True, False], ids=["filled in", "under way"])
+def test_a_document_whose_text_is_again_what_it_was_is_behind_for_what_else_changed(books: Books, is_filled: bool):
     """An entry that a feed edited, and took back under another headline, while the other generation fills."""
     books.generations.adopt(made("old"))
     books.generations.begin(made("new"))
     books.index("a", 1, content="one")
-    books.fill("a", 11, content="one")
+    if is_filled:
+        books.fill("a", 11, content="one")
+    planned = beside(books, "a").version
     for version, content, headline in (("2", "two", LABEL), ("3", "one", digest("another headline"))):
         books.ledger.record([change("a", MODIFIED, version)], MINUTE)
         books.ledger.commit([replace(applied(books.pending("a"), 1, content=content), label=headline)])
+    assert not began(books, "a", planned, 11), "with the former headline, while a book was embedded"
     assert books.names_behind() == ["a"]
     books.fill("a", 11, content="one")
     assert books.names_behind() == []
+
+
+def test_a_document_that_was_left_behind_before_it_stood_beside_does_not_count_as_standing_there(books: Books):
+    books.generations.adopt(made("old"))
+    books.generations.begin(made("new"))
+    books.index("a", 1)
+    books.index("b", 2)
+    books.fill("b", 12)
+    assert books.generations.progress()[:2] == (1, 2)
 
 
 def test_what_is_behind_is_told_with_all_that_filling_needs(books: Books):
