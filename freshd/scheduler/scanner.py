@@ -33,6 +33,7 @@ from freshd.model import (
     Sighting,
     SourceName,
 )
+from freshd.pipeline.asking import connector_faults_told
 from freshd.ports import Clock, SourceState
 from freshd.scheduler.second_look import Absent, lacking
 from freshd.scheduler.tally import Target
@@ -340,7 +341,8 @@ class Scanner:
     def _digest_of(self, ref: DocumentRef) -> str | None:
         self._go_on()
         try:
-            return hashlib.sha256(self.target.connector.read(ref).content).hexdigest()
+            with connector_faults_told(ref.document_id):
+                return hashlib.sha256(self.target.connector.read(ref).content).hexdigest()
         except SourceError:
             return None
 

@@ -621,11 +621,19 @@ def test_a_document_that_cannot_be_read_makes_no_deletion_wait_for_ever(bench: B
     assert bench.store.documents() == {*HUNDRED}
 
 
-def test_what_is_renamed_over_others_and_cannot_be_read_is_not_lost(bench: Bench):
+@pytest.mark.parametrize("fault", [None, MemoryError(), ValueError("no number")], ids=["refused", "memory", "a fault"])
+def test_what_is_renamed_over_others_and_cannot_be_read_is_not_lost(bench: Bench, fault: Exception | None):
+    """Nor does it cost the look at all others, whatever its connector raises."""
+
+    def fail(ref: DocumentRef) -> None:
+        if fault is not None:
+            raise fault
+        refuse(ref)
+
     bench.index_all(HUNDRED)
     for n in range(30):
         bench.source.rename(HUNDRED[n], HUNDRED[n + 50])
-    bench.source.before_read = refuse
+    bench.source.before_read = fail
     look_twice(bench, *HUNDRED)
     bench.apply()
     assert bench.ledger.held(SOURCE) == HUNDRED[:30]
