@@ -7,6 +7,7 @@ So what is tested is that it never comes so far; the state directory lies on a f
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -154,6 +155,37 @@ def test_a_disk_without_a_single_free_byte_at_the_start_is_waited_for(instance: 
     instance.record = eventually(instance.state.read_daemon)
     eventually(lambda: holds(instance, "kettle"))
     assert "Traceback" not in instance.log_text()
+
+
+def put_off(instance: Instance, n_documents: int) -> None:
+    """Have its ledger remember what waits for a source that does not answer."""
+    with closing(sqlite3.connect(instance.state.ledger_path)) as ledger, ledger:
+        ledger.execute("INSERT INTO sources (name) VALUES ('away')")
+        ledger.executemany(
+            "INSERT INTO documents (doc, source, document_id, fingerprint) VALUES (?, 'away', ?, '1')",
+            ((1_000 + n, f"{n}.md") for n in range(n_documents)),
+        )
+        ledger.execute(
+            "INSERT INTO pending (doc, source, kind, fingerprint, changed_at, first_seen_at, is_clamped, due_at)"
+            " SELECT doc, source, 'added', '1', 1, 1, 0, 1 FROM documents WHERE source = 'away'"
+        )
+
+
+def test_a_start_that_takes_more_room_than_was_asked_for_before_waits_for_it(instance: Instance, tmp_path: Path):
+    """All that was put off is made due, which the ledger's log has to hold."""
+    indexed(instance)
+    put_off(instance, 300_000)
+    ballast = Ballast(tmp_path / ".freshd")
+    ballast.fill_to(100)
+    ballast.leave(9 * 2**20)
+    process = instance.launch()
+    eventually(lambda: process.poll() is not None or "disk is full" in instance.log_text(), 30)
+    ballast.give_back()
+    eventually(lambda: process.poll() is not None or instance.state.read_daemon(), 30)
+    assert process.poll() is None
+    instance.record = instance.state.read_daemon()
+    eventually(lambda: holds(instance, "kettle"))
+    assert instance.stop() == 0
 
 
 def test_a_first_start_waits_for_the_room_that_the_model_takes(instance: Instance, tmp_path: Path):

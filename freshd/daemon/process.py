@@ -26,7 +26,7 @@ from freshd.daemon.control import LiveControl
 from freshd.daemon.live import Live
 from freshd.errors import ConfigError, FreshdError, StateInUse
 from freshd.http.binding import bind
-from freshd.ledger.troubles import LedgerLocked
+from freshd.ledger.troubles import LedgerDiskFull, LedgerLocked
 from freshd.logs import Event, get_logger
 from freshd.state import StateDirectory
 
@@ -144,15 +144,17 @@ class _Daemon:
     def _serve_patiently(self, server: "Server", *, is_first: bool = False) -> int | None:
         """Run under the present config, or under the former one if it turns out that this one cannot be opened.
 
-        What another program keeps for itself is waited for: it is no fault of the config, and no reason to end.
+        What another program keeps for itself is waited for, and room that it took more of than was asked for before:
+        neither is a fault of the config, nor a reason to end.
         But where another freshd was there first, this one is one too many; what comes while it stands by is a command.
         """
         config_error: str | None = None
         while True:
             try:
                 return self._serve(server, config_error=config_error)
-            except StateInUse as error:
-                if is_first and not self._control.waits_for and not isinstance(error, LedgerLocked):
+            except (StateInUse, LedgerDiskFull) as error:
+                is_held_by_freshd = not isinstance(error, LedgerLocked | LedgerDiskFull)
+                if is_held_by_freshd and is_first and not self._control.waits_for:
                     raise
                 if not self._stand_by(server, error):
                     return 0
