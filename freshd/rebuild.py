@@ -26,6 +26,7 @@ from freshd.errors import CollectionMismatch, StateError, StateUnusable
 from freshd.ledger import history, seal
 from freshd.ledger.database import Database
 from freshd.ledger.forgetting import owe
+from freshd.ledger.scratch import open_scratch, scratch_told
 from freshd.ledger.takeover import Found, Taken, count_anew, take_over
 from freshd.model import ChunkId, Digest, DocumentId, HeldChunk, SourceName, Vector
 from freshd.payload import stated
@@ -83,18 +84,19 @@ class Rebuilt:
 class Survey:
     """Reads every point of a store once and tells what it holds of each document. Used from one thread; close it."""
 
-    def __init__(self, store: Store, max_tokens: int) -> None:
+    def __init__(self, store: Store, max_tokens: int, folder: Path) -> None:
         """Prepare.
 
         Args:
             store: Open.
             max_tokens: Of the limits that chunks were cut with.
+            folder: Has room for some 350 bytes of each point, or StoreUnavailable is raised; nothing stays there.
 
         """
         self._store = store
         self._max_tokens = max_tokens
-        self._scratch = sqlite3.connect("")  # a file of its own that goes with it, once memory does not hold it
-        self._scratch.execute(_SCRATCH)
+        self._folder = folder
+        self._scratch = open_scratch(folder, _SCRATCH)
         self.points = 0
         self.nameless = 0
 
@@ -103,7 +105,7 @@ class Survey:
         last, total = None, self._store.count()
         while page := self._store.scroll(last, PAGE):
             rows = [row for point in page if (row := _row(point, self._max_tokens)) is not None]
-            with self._scratch:
+            with scratch_told(self._folder), self._scratch:
                 self._scratch.executemany("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self.points += len(page)
             self.nameless += len(page) - len(rows)
@@ -112,10 +114,11 @@ class Survey:
 
     def documents(self) -> Iterator[Found]:
         """Give what the store holds of each document, in order of source and id."""
-        found = self._scratch.execute("SELECT * FROM points ORDER BY source, document_id, ordinal, chunk_id")
-        rows = map(_Row._make, found)
-        for (source, document_id), group in groupby(rows, key=lambda row: (row.source, row.document_id)):
-            yield _found(SourceName(source), DocumentId(document_id), list(group))
+        with scratch_told(self._folder):
+            found = self._scratch.execute("SELECT * FROM points ORDER BY source, document_id, ordinal, chunk_id")
+            rows = map(_Row._make, found)
+            for (source, document_id), group in groupby(rows, key=lambda row: (row.source, row.document_id)):
+                yield _found(SourceName(source), DocumentId(document_id), list(group))
 
     def close(self) -> None:
         """Let go of the scratch table."""

@@ -10,12 +10,18 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from freshd.dryrun import NullStore
+from freshd.errors import StoreUnavailable
 from freshd.ledger.database import Database
+from freshd.model import ChunkId
+from freshd.ports import StoredPoint
+from freshd.rebuild import Survey
 from tests.daemon.instance import FILES, Instance, eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
@@ -360,6 +366,49 @@ def test_a_ledger_is_not_scrubbed_where_that_would_fill_the_disk(tmp_path: Path)
         assert os.statvfs(disk).f_bavail == before
         ballast.give_back()
         assert ledger.scrub() is True
+
+
+class Large(NullStore):
+    """A store that others filled with more points than fit into SQLite's memory."""
+
+    def scroll(self, after: ChunkId | None, limit: int, *, with_vectors: bool = False) -> list[StoredPoint]:
+        first = 0 if after is None else UUID(after).int + 1
+        return [self._point(n) for n in range(first, min(first + limit, 40_000))]
+
+    def _point(self, n: int) -> StoredPoint:
+        own = {"document_id": f"{n}.md", "ordinal": 0}
+        return StoredPoint(ChunkId(str(UUID(int=n))), {"source": NAME, "freshd": own})
+
+
+def test_an_index_is_read_for_its_ledger_where_temporary_files_have_no_room(tmp_path: Path):
+    """As in a container whose /tmp is small, and in memory; beside the ledger is room."""
+    opened: set[str] = set()
+
+    def look(*_: int) -> None:
+        with suppress(FileNotFoundError):  # closed meanwhile
+            opened.update(os.readlink(link) for link in Path("/proc/self/fd").iterdir())
+
+    with closing(Survey(Large(), 256, tmp_path)) as survey:
+        survey.read(look)
+        assert sum(1 for _ in survey.documents()) == 40_000
+    assert not [name for name in opened if "etilqs_" in name], "as SQLite calls its own temporary files"
+    assert not list(tmp_path.iterdir())
+
+
+def read_all(folder: Path) -> None:
+    with closing(Survey(Large(), 256, folder)) as survey:
+        survey.read()
+
+
+def test_an_index_that_cannot_be_read_for_its_ledger_for_want_of_room_says_so(tmp_path: Path):
+    with file_system(tmp_path / "full") as full:
+        ballast = Ballast(full)
+        ballast.fill_to(100)
+        for left_bytes in (0, 2**20):
+            ballast.leave(left_bytes)
+            with pytest.raises(StoreUnavailable, match=r"full|No space") as told:
+                read_all(full)
+            assert "free some disk space" in told.value.hint
 
 
 def test_a_disk_without_room_for_more_files_is_waited_for_like_a_full_one(tmp_path: Path):

@@ -113,7 +113,7 @@ def rebuild_ledger(
             for name in {*former.others} - {live.name}:
                 records.doom(name)
 
-        survey = stack.enter_context(closing(Survey(index.store, MOST_TOKENS)))
+        survey = stack.enter_context(closing(Survey(index.store, MOST_TOKENS, state.path)))
         rebuilt, aside = rebuild(place, index.owner, prepare, survey, clock, on_progress=on_progress)
         return {
             "instance": index.owner,

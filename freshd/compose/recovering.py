@@ -58,7 +58,8 @@ def caught_up(parts: Parts) -> bool:
     """
     is_one = are_one(parts)
     if not is_one:
-        with closing(Survey(parts.store, parts.recipe.limits.max_tokens)) as survey:
+        folder = StateDirectory(parts.config.state_dir).path
+        with closing(Survey(parts.store, parts.recipe.limits.max_tokens, folder)) as survey:
             survey.read()
             believed = believe(parts.database, survey, parts.clock.now())
         get_logger().warning(
