@@ -29,7 +29,7 @@ from freshd.generations import succession
 from freshd.http.page.summary import facts
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.generations import SqliteGenerations
-from freshd.model import ChunkId, Document, DocumentId, ParsedDocument, Point, SearchFilter, SourceName
+from freshd.model import ChunkId, Document, DocumentId, DocumentRef, ParsedDocument, Point, SearchFilter, SourceName
 from freshd.parsers import Parsers
 from freshd.report import stored_status
 from freshd.scheduler import Observer, Tally
@@ -489,17 +489,35 @@ def test_a_store_beside_that_is_down_while_entries_are_read_ahead_leaves_room_fo
             assert world.dump(whole) == world.scratch(SECOND, extra=news)
 
 
+def known(whole: Whole) -> list[DocumentRef]:
+    """What the ledger knows of the feed's entries."""
+    return [DocumentRef(one.document_id, one.fingerprint or "") for one in whole.ledger.known(NEWS)]
+
+
 def test_entries_forgotten_while_they_are_read_ahead_leave_room_for_others(world: World):
     with feed_of(16) as news:
         world.reindex(FIRST, extra=news)
         with world.whole(SECOND, extra=news) as whole:
             generations, connector = whole.generations, whole.targets[1].connector
             whole.news.on_ready = lambda: None
-            eventually(lambda: generations.advance(lambda: None) and connector.is_full)
+            refs = known(whole)
+            eventually(lambda: generations.advance(lambda: None) and any(map(connector.is_begun, refs)))
             SqliteForgetting(whole.database).forget(NEWS, [DocumentId(f"animal{n}") for n in range(16)])
             whole.removal.finish()
             eventually(lambda: not (generations.advance(lambda: None) or generations.is_under_way), 30)
-            assert not connector.is_full
+            assert not any(map(connector.is_begun, refs))
+
+
+def test_entries_that_are_read_for_another_generation_leave_room_for_what_their_feed_brings_meanwhile(world: World):
+    """They are used while nothing is due, which a backlog of other files may put off for hours."""
+    with feed_of(40) as news:
+        world.reindex(FIRST, extra=news)
+        with world.whole(SECOND, extra=news) as whole:
+            connector = whole.targets[1].connector
+            whole.news.on_ready = lambda: None
+            refs = known(whole)
+            eventually(lambda: whole.generations.advance(lambda: None) and any(map(connector.is_begun, refs)))
+            assert connector.begin(DocumentRef(DocumentId("animal40"), "new"), lambda: None)
 
 
 def test_a_book_that_is_edited_at_the_very_end_lets_edits_through(world: World):

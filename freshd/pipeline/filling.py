@@ -61,6 +61,9 @@ _LAST_CHUNKS = 64
 _RANGE = 20_000
 """Documents looked through at once for those that are behind: some 20 ms."""
 
+_READS = 8
+"""Begun early, of one source: what it brings meanwhile finds room beside them, which may not be used for long."""
+
 _ATTEMPTS = 3
 """So often it is waited for what may mend itself."""
 
@@ -336,9 +339,10 @@ class Filler:
 
     def _is_at_hand(self, doc: int, ref: DocumentRef, connector: ReadsAhead) -> bool:
         is_read = connector.is_read(ref)
+        others = sum(one is connector for other, (one, _) in self._reading.items() if other != doc)
         if is_read:
             self._reading.pop(doc, None)
-        elif connector.begin(ref, self._was_read):
+        elif others < _READS and connector.begin(ref, self._was_read):
             self._reading[doc] = connector, ref
         return is_read
 
