@@ -560,3 +560,28 @@ def test_points_of_somebody_else_that_bear_numbers_are_walked_past(tmp_path: Pat
         assert (verified.checked, verified.foreign, verified.examples) == (8, 5, ())
         assert {point.id for point in server.client.scroll("knowledge")[0]} == {*ours, *range(5)}
         index.close()
+
+
+LEFT = {
+    "no vector": {},
+    "the dense one": {"": [1.0] + [0.0] * 31},
+    "the terms": {"bm25": models.SparseVector(indices=[7], values=[1.0])},
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_a_point_that_has_not_all_its_vectors_is_looked_at_as_any_other(left: str, tmp_path: Path):
+    """A server takes points so, and takes vectors away from others, whoever asks it to."""
+    docs, clock, embedder = tmp_path / "docs", ShiftedClock(), HashEmbedder()
+    docs.mkdir()
+    (docs / "a.md").write_text("Some text.\n")
+    with qdrant_standin.serving() as server:
+        store = ServerStore(server.url, "knowledge", embedder.dimension)
+        index = Index(Settings(docs, clock, embedder), tmp_path / "state", store)
+        index.reindex()
+        (ours,) = server.client.scroll("knowledge")[0]
+        for id_, payload in ((7, {"text": "theirs"}), (ours.id, ours.payload)):
+            server.client.upsert("knowledge", [models.PointStruct(id=id_, vector=LEFT[left], payload=payload)])
+        found = Verifier(proofs=index.proofs, store=store, making=index.making, clock=clock, is_deep=True).run()
+        assert (found.checked, found.foreign, found.divergent[Kind.DAMAGED]) == (2, 1, 1)
+        index.close()

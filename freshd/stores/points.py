@@ -59,6 +59,7 @@ def as_stored(record: models.Record) -> StoredPoint:
         return StoredPoint(chunk_id, payload)
     if not isinstance(vectors, dict):  # a server may leave the names away where there is but one vector
         vectors = {"": vectors}
-    sparse = vectors.get(SPARSE)
+    dense, sparse = vectors.get(""), vectors.get(SPARSE)
     terms = SparseVector() if sparse is None else SparseVector(tuple(sparse.indices), tuple(sparse.values))
-    return StoredPoint(chunk_id, payload, Vector(pack_dense(vectors[""])), terms)
+    # A server takes points without some of the vectors, and takes vectors away: others may do both.
+    return StoredPoint(chunk_id, payload, None if dense is None else Vector(pack_dense(dense)), terms)
