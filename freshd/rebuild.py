@@ -186,11 +186,7 @@ def check_model(
         CollectionMismatch: Of a few points, most have other vectors.
 
     """
-    held = {}
-    for point in store.scroll(None, _SAMPLE, with_vectors=True):
-        text = _text(point, max_tokens)
-        if text is not None and point.dense is not None:
-            held[text] = point.dense
+    held = _sample(store, max_tokens)
     digests = {text_digest(text): text for text in held}
     made = {digests[digest]: vector for digest, vector in cached(embedder.identity, digests).items()}
     missing = [text for text in held if text not in made]
@@ -204,6 +200,19 @@ def check_model(
             f"index: of {len(held)} vectors {n_same} are those of the model that the config names, expected most",
             hint="name in [embedding] model the one that the index was made with, then: freshd ledger rebuild",
         )
+
+
+def _sample(store: Store, max_tokens: int) -> dict[str, Vector]:
+    """Give vectors of a few texts; others' points, of which many may come first on a server, are walked past."""
+    held: dict[str, Vector] = {}
+    last = None
+    while len(held) < _SAMPLE and (page := store.scroll(last, PAGE, with_vectors=True)):
+        for point in page:
+            text = _text(point, max_tokens)
+            if text is not None and point.dense is not None:
+                held[text] = point.dense
+        last = page[-1].chunk_id
+    return dict(islice(held.items(), _SAMPLE))
 
 
 def _text(point: StoredPoint, max_tokens: int) -> str | None:

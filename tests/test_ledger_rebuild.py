@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from qdrant_client import models
 
 from freshd import faults
 from freshd.cli import app
@@ -441,6 +442,20 @@ def test_vectors_of_another_model_are_not_taken_for_the_configs(home: Home):
         rebuild(home, NamedModel(MODEL))
     assert "[embedding] model" in refused.value.hint
     assert not (home.state / "ledger.db").exists()
+
+
+def test_points_of_somebody_else_that_come_first_do_not_hide_whose_model_it_was(tmp_path: Path):
+    """On a server numbers come before all ids of freshd's, and nothing of theirs tells the model."""
+    with serving() as standin:
+        home = on_server(standin, tmp_path)
+        lose_ledger(home)
+        vector = {"": [1.0] * home.embedder.dimension}
+        theirs = [models.PointStruct(id=n, vector=vector, payload={"text": "theirs"}) for n in range(64)]
+        standin.client.upsert(_collection(standin), theirs)
+        with pytest.raises(CollectionMismatch, match="of the model that the config names"):
+            rebuild(home, NamedModel(MODEL))
+        assert not (home.state / "ledger.db").exists()
+        home.close()
 
 
 def test_a_ledger_that_still_says_which_model_it_was_is_believed(home: Home):
