@@ -37,6 +37,7 @@ class Standin:
     """The server's state; tests read `requests` and append to `failures`."""
 
     url: str = ""
+    version: str = "1.19.0"
     api_key: str | None = None
     client: QdrantClient = field(default_factory=lambda: QdrantClient(":memory:"))
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -78,6 +79,9 @@ class Standin:
             sparse_vectors_config=wanted.sparse_vectors,
             metadata=wanted.metadata,
         )
+
+    def tell_version(self, _: Any) -> Any:
+        return {"title": "qdrant - vector search engine", "version": self.version}
 
     def list_aliases(self, _: Any) -> Any:
         return self.client.get_aliases()
@@ -144,6 +148,7 @@ WRITES: dict[tuple[str, str], Callable[[Standin, str, Any], Any]] = {
     ("POST", "points/delete"): Standin.delete,
 }
 ROUTES_OF_ALL: dict[tuple[str, str], Callable[[Standin, Any], Any]] = {
+    ("GET", "/"): Standin.tell_version,
     ("GET", "/aliases"): Standin.list_aliases,
     ("GET", "/collections"): Standin.list_collections,
     ("POST", "/collections/aliases"): Standin.change_aliases,
@@ -189,7 +194,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = handle_request  # noqa: N815 - the names http.server looks for
 
     def respond(self, path: str, query: str, body: Any) -> tuple[int, Any]:
-        if self.headers.get("api-key") != self.standin.api_key:
+        if path != "/" and self.headers.get("api-key") != self.standin.api_key:
             return 401, {"status": {"error": "Must provide an API key"}}
         try:
             with warnings.catch_warnings():
@@ -199,7 +204,8 @@ class Handler(BaseHTTPRequestHandler):
             return 404, {"status": {"error": str(error)}, "time": 0.0}
         except ValueError as error:
             return 400, {"status": {"error": str(error)}, "time": 0.0}
-        return 200, {"result": plain(result), "status": "ok", "time": 0.0}
+        # That one answer stands alone.
+        return 200, result if path == "/" else {"result": plain(result), "status": "ok", "time": 0.0}
 
     def send(self, status: int, body: bytes, retry_after: str | None = None) -> None:
         self.send_response(status)

@@ -64,6 +64,28 @@ def test_opening_that_was_cut_off_is_finished_by_the_next(server: Standin):
     store.close()
 
 
+@pytest.mark.parametrize("version", ["1.18.4", "1.9.7", "0.11.0"])
+def test_on_a_server_that_is_too_old_nothing_is_made_until_it_is_new_enough(server: Standin, version: str):
+    """It would pass over what says whose a collection is, which nobody would own from then on."""
+    server.version = version
+    store = store_at(server)
+    with pytest.raises(StoreUnavailable, match=rf"got Qdrant {version[:-2]}, expected 1\.19 or newer") as refused:
+        store.open("owner")
+    assert refused.value.hint.startswith("run Qdrant 1.19 or newer")
+    assert server.client.get_collections().collections == []
+    server.version = "1.20.0"
+    store.open("owner")
+    store.close()
+
+
+@pytest.mark.parametrize("version", ["1.19.0", "2.0.1", "1.100.0", "1.19.1-dev", "dev", ""])
+def test_on_a_server_that_is_new_enough_or_does_not_say_a_collection_is_made(server: Standin, version: str):
+    server.version = version
+    store = store_at(server)
+    store.open("owner")
+    store.close()
+
+
 def test_server_that_is_down_is_unavailable_with_a_hint():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -1,6 +1,5 @@
 """The store on a Qdrant server or cluster, over its HTTP interface.
 
-Needs Qdrant 1.19: keyword prefixes came with it, collection metadata with 1.16.
 Every write waits until it is applied; what the server has acknowledged is in its write-ahead log.
 """
 
@@ -19,7 +18,7 @@ from freshd.errors import CollectionMismatch, StoreError, StoreUnavailable
 from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVector, Vector
 from freshd.ports import StoredPoint
 from freshd.redaction import printable, without_url_secrets
-from freshd.stores import aliases, intake
+from freshd.stores import aliases, intake, versions
 from freshd.stores.pause import Pause
 from freshd.stores.points import SPARSE, as_filter, as_point, as_stored, json_bytes
 from freshd.stores.wire import unpack_dense
@@ -247,6 +246,7 @@ class ServerStore:
     def _create(self, instance: str) -> None:
         from qdrant_client import models
 
+        versions.expect_new(self._client, self._where)
         self._client.create_collection(
             self._collection,
             vectors_config=models.VectorParams(size=self._dimension, distance=models.Distance.COSINE),
