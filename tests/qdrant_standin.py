@@ -34,11 +34,13 @@ class Failure:
 
 @dataclass
 class Standin:
-    """The server's state; tests read `requests` and append to `failures`."""
+    """The server's state; tests read `requests` and `refused`, those too large, and append to `failures`."""
 
     url: str = ""
     version: str = "1.19.0"
     api_key: str | None = None
+    most_bytes: int = 32 << 20
+    refused: int = 0
     client: QdrantClient = field(default_factory=lambda: QdrantClient(":memory:"))
     requests: list[tuple[str, str]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -177,7 +179,12 @@ class Handler(BaseHTTPRequestHandler):
     standin: Standin
 
     def handle_request(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null")
+        n_bytes = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(n_bytes) or b"null")
+        if n_bytes > self.standin.most_bytes:
+            self.standin.refused += 1
+            self.send(413, b"<html>Request Entity Too Large</html>")
+            return
         address = urlsplit(self.path)
         with self.standin.lock:
             self.standin.requests.append((self.command, address.path))

@@ -4,11 +4,12 @@ import socket
 import uuid
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from freshd.errors import CollectionMismatch, StoreUnavailable
-from freshd.model import ChunkId, Point, SearchFilter, SparseVector, Vector
+from freshd.model import ChunkId, Point, Relabel, SearchFilter, SparseVector, Vector
 from freshd.stores.server import ServerStore
 from freshd.stores.wire import pack_dense
 from tests.qdrant_standin import Failure, Standin, serving
@@ -111,6 +112,31 @@ def test_reply_lost_after_the_write_was_applied_leaves_it_unknown_and_harmless_t
     server.failures = [Failure(applies=True)]
     with pytest.raises(StoreUnavailable):
         store.upsert([point(1), point(2)])
+    store.upsert([point(1), point(2)])
+    assert store.count() == 2
+
+
+def test_what_stands_before_a_server_and_takes_little_at_a_time_is_given_little(server: Standin, store: ServerStore):
+    """Nginx takes 1 MiB unless told otherwise; what it refused once is not tried as large again."""
+    points = [replace(point(n), payload={**point(n).payload, "page_content": "x" * 1_000}) for n in range(600)]
+    server.most_bytes = 50_000
+    store.upsert(points)
+    assert store.count() == 600
+    assert 0 < server.refused < 6
+    refused = server.refused
+    store.upsert(points)
+    labels = [Relabel(tuple(one.chunk_id for one in points), {"title": f"{n}" * 100}) for n in range(10)]
+    store.relabel(labels)
+    assert server.refused == refused
+    assert {one.payload["title"] for one in store.retrieve([one.chunk_id for one in points])} == {"9" * 100}
+
+
+def test_a_request_of_one_point_that_is_refused_for_its_size_tells_what_mends_it(server: Standin, store: ServerStore):
+    server.most_bytes = 100
+    with pytest.raises(StoreUnavailable, match="413") as refused:
+        store.upsert([point(1), point(2)])
+    assert "client_max_body_size" in refused.value.hint
+    server.most_bytes = 10_000
     store.upsert([point(1), point(2)])
     assert store.count() == 2
 

@@ -23,6 +23,9 @@ INDEXES = tuple((key, key == DOCUMENT_ID_KEY) for key in KEYWORD_KEYS)
 Condition = tuple[str, Literal["any", "prefix"], Any]
 """Payload key, how it is matched, and what with: a list of values, or a prefix."""
 
+Label = tuple[list[str], dict[str, Any], str | None]
+"""Ids, plain payload, and key under which it is set."""
+
 _T = TypeVar("_T")
 _MAX_DEPTH = 64
 _FLOAT_BYTES = 4
@@ -144,7 +147,7 @@ def _text(text: str, place: str) -> str:
     return text
 
 
-def check_labels(labels: Sequence[Relabel], at_most: int) -> list[tuple[list[str], dict[str, Any], str | None]]:
+def check_labels(labels: Sequence[Relabel], at_most: int) -> list[Label]:
     """Give (ids, plain payload, key) of each relabelling, cut so that none names more ids than `at_most`.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from freshd.model import ChunkId, SparseVector, Vector
 from freshd.ports import StoredPoint
 from freshd.stores import intake
-from freshd.stores.intake import Admitted
+from freshd.stores.intake import Admitted, Label
 from freshd.stores.wire import pack_dense, unpack_dense
 
 if TYPE_CHECKING:
@@ -18,12 +18,19 @@ SPARSE = "bm25"
 """Name of the vector of terms."""
 
 _JSON_NUMBER_BYTES = 22
+_JSON_ID_BYTES = 40
 
 
 def json_bytes(point: Admitted) -> int:
     """Estimate what a point takes in a request."""
     n_numbers = len(point.dense) // 4 + 2 * len(point.indices)
     return n_numbers * _JSON_NUMBER_BYTES + len(json.dumps(point.payload))
+
+
+def label_bytes(label: Label) -> int:
+    """Estimate what a relabelling takes in a request."""
+    ids, payload, _ = label
+    return len(ids) * _JSON_ID_BYTES + len(json.dumps(payload))
 
 
 def as_point(point: Admitted) -> models.PointStruct:
@@ -33,6 +40,14 @@ def as_point(point: Admitted) -> models.PointStruct:
     sparse = models.SparseVector(indices=point.indices, values=point.values)
     vector: Any = {"": unpack_dense(point.dense).tolist(), SPARSE: sparse}
     return models.PointStruct(id=point.chunk_id, vector=vector, payload=point.payload)
+
+
+def as_operation(label: Label) -> models.SetPayloadOperation:
+    """Give a relabelling as it is written."""
+    from qdrant_client import models
+
+    ids, payload, key = label
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, points=list(ids), key=key))
 
 
 def as_filter(conditions: list[intake.Condition]) -> models.Filter | None:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,8 @@ from freshd.ports import StoredPoint
 from freshd.redaction import printable, without_url_secrets
 from freshd.stores import aliases, intake, versions
 from freshd.stores.pause import Pause
-from freshd.stores.points import SPARSE, as_filter, as_point, as_stored, json_bytes
+from freshd.stores.points import SPARSE, as_filter, as_operation, as_point, as_stored, json_bytes, label_bytes
+from freshd.stores.requests import MOST_ITEMS, Portions, TooLarge
 from freshd.stores.wire import unpack_dense
 
 if TYPE_CHECKING:
@@ -30,10 +32,6 @@ _LONG_S = 0.5
 """What fails sooner holds up nobody, and may be asked again at once."""
 
 _PUT_BACK = "freshd reindex   (vectors come from the cache)"
-
-_CALL_POINTS = 256
-_CALL_BYTES = 8 << 20
-"""A quarter of what a server takes by default (32 MB), since sizes are estimated."""
 
 
 class ServerStore:
@@ -70,6 +68,7 @@ class ServerStore:
         self._dimension = dimension
         self._instance = ""
         self._client = client or _connect(url, api_key, timeout_s)
+        self._portions = Portions()
         self._silence = Pause(monotonic, trial_s=timeout_s)
 
     @property
@@ -148,23 +147,21 @@ class ServerStore:
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points whole, in portions a server takes."""
-        for portion in intake.portions(intake.admit(points, self._dimension), json_bytes, _CALL_POINTS, _CALL_BYTES):
+
+        def write(portion: list[intake.Admitted]) -> None:
             with self._guarded():
                 self._client.upsert(self._collection, [as_point(point) for point in portion], wait=True)
 
+        self._portions.send(intake.admit(points, self._dimension), json_bytes, write)
+
     def relabel(self, labels: Sequence[Relabel]) -> None:
         """Set payload fields of points that certainly exist."""
-        from qdrant_client import models
 
-        checked = intake.check_labels(labels, _CALL_POINTS)
-        operations = [
-            models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, points=list(ids), key=key))
-            for ids, payload, key in checked
-        ]
-        for start in range(0, len(operations), _CALL_POINTS):
+        def write(portion: list[intake.Label]) -> None:
             with self._guarded():
-                portion = operations[start : start + _CALL_POINTS]
-                self._client.batch_update_points(self._collection, portion, wait=True)
+                self._client.batch_update_points(self._collection, list(map(as_operation, portion)), wait=True)
+
+        self._portions.send(intake.check_labels(labels, MOST_ITEMS), label_bytes, write)
 
     def remove(self, chunk_ids: Sequence[ChunkId]) -> None:
         """Delete points by id; absent ones are no error.
@@ -174,7 +171,7 @@ class ServerStore:
         from qdrant_client import models
 
         intake.check_ids(chunk_ids)
-        for ids in intake.in_runs(chunk_ids, _CALL_POINTS):
+        for ids in intake.in_runs(chunk_ids, MOST_ITEMS):
             with self._guarded():
                 self._client.delete(self._collection, models.PointIdsList(points=list(ids)), wait=True)
 
@@ -213,7 +210,7 @@ class ServerStore:
         """Read points by id; absent ones are left out."""
         intake.check_ids(chunk_ids)
         found: list[StoredPoint] = []
-        for ids in intake.in_runs(chunk_ids, _CALL_POINTS):
+        for ids in intake.in_runs(chunk_ids, MOST_ITEMS):
             self._silence.check()
             with self._guarded():
                 found += map(as_stored, self._client.retrieve(self._collection, ids, True, with_vectors))
@@ -341,6 +338,9 @@ class ServerStore:
         if status in (401, 403):
             hint = "set FRESHD_QDRANT_API_KEY to a key that may write"
             return StoreUnavailable(f"{self._where}: {said}", hint=hint)
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            hint = "have what stands before the server take larger requests, nginx by client_max_body_size 8m"
+            return TooLarge(f"{self._where}: {said}", hint=hint)
         # A point that is not there is answered with 404 as well.
         if status in (404, None) and not self._is_there():
             hint = f"restore a snapshot of it; or stop freshd, then: {_PUT_BACK}"
