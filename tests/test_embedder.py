@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,6 +203,17 @@ def test_identifiers_are_found_whole_and_by_their_parts(embedder):
 
 def test_inflections_and_accents_are_no_difference(embedder):
     assert embedder.sparse_query("indexing cafés") == embedder.sparse_query("Indexes cafe")
+
+
+@pytest.mark.parametrize("words", ["Müller", "한국어 문서", "Ёлка", "ガイド", "ångström"])
+def test_a_query_whose_accents_are_characters_of_their_own_finds_its_words_either_way(embedder, words):
+    """Names of files on a Mac are written so, and whatever is copied from them."""
+    composed, decomposed = unicodedata.normalize("NFC", words), unicodedata.normalize("NFD", words)
+    asked = set(embedder.sparse_query(decomposed).indices)
+    assert set(embedder.sparse_passage(composed).indices) <= asked
+    assert set(embedder.sparse_passage(decomposed).indices) <= asked
+    assert embedder.embed_query(decomposed) == embedder.embed_query(composed)
+    assert set(embedder.sparse_query(composed).values) == {1.0}
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "the of and", "!?"])

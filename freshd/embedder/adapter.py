@@ -1,5 +1,6 @@
 """The contract `Embedder`, put together from the model's files, its tokenizer, its session and BM25."""
 
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
 from freshd.embedder.batches import plan_batches
@@ -76,8 +77,9 @@ class FastembedEmbedder:
             yield from zip(batch, vectors, strict=True)
 
     def embed_query(self, text: str) -> Vector:
-        """Embed one query; the longest start that fits the model is what counts."""
-        return self._model().embed_query(self._tokens().cut(_printable(text), self.max_tokens))
+        """Embed one query, its letters in one piece; the longest start that fits the model is what counts."""
+        text = unicodedata.normalize("NFC", _printable(text))
+        return self._model().embed_query(self._tokens().cut(text, self.max_tokens))
 
     def sparse_passage(self, text: str) -> SparseVector:
         """Give BM25 term weights of one passage; empty when it has no terms."""

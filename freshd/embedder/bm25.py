@@ -1,5 +1,6 @@
 """Term weights for BM25, made here for both stores, so that points arrive at a store complete."""
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 from freshd.model import SparseVector
@@ -29,8 +30,16 @@ class Bm25Terms:
         return _sorted(self._bm25.embed_document(text))
 
     def query(self, text: str) -> SparseVector:
-        """Give each term of a query the weight 1."""
-        return _sorted(self._bm25.embed_query(text))
+        """Give each term of a query the weight 1.
+
+        Where an accent is a character of its own, the library ends the word there, as it does in a passage;
+        nearly all passages have such letters in one piece, so these are looked for as well.
+        """
+        typed, composed = self._bm25.embed_query(text), unicodedata.normalize("NFC", text)
+        if composed == text:
+            return _sorted(typed)
+        terms = {*typed.indices, *self._bm25.embed_query(composed).indices}
+        return SparseVector(tuple(sorted(terms)), (1.0,) * len(terms))
 
 
 def _sorted(vector: "qdrant_edge.SparseVector") -> SparseVector:
