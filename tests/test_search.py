@@ -281,6 +281,25 @@ def test_a_search_gives_as_many_hits_as_were_asked_for_although_neighbours_becom
     assert len({hit.citation.document_id for hit in hits}) == len(hits) == 5
 
 
+@pytest.mark.parametrize("query", ["Donau\u00addampfer", "\u2066Donau\u200bdampfer\u2069", "\ufeffDonaudampfer"])
+def test_what_a_query_hides_hides_no_document(query: str, index: Index, tmp_path: Path):
+    """Pages hyphenate by characters that nobody sees, and hand them over to whoever copies from them."""
+    for n in range(300):
+        (tmp_path / "docs" / f"{n}.md").write_text(f"Number {n}.\n")
+    (tmp_path / "docs" / "page.html").write_text("<p>The Donau&shy;dampfer of the lake.</p>\n")
+    index.reindex()
+    answer = index.search.search(query, 1)
+    assert [hit.citation.document_id for hit in answer.hits] == ["page.html"]
+    assert answer.query == query
+
+
+@pytest.mark.parametrize("query", ["\u00ad", " \u200b "])
+def test_a_query_of_nothing_that_shows_finds_nothing(query: str, index: Index, tmp_path: Path):
+    (tmp_path / "docs" / "a.md").write_text("Some text.\n")
+    index.reindex()
+    assert index.search.search(query).hits == ()
+
+
 def test_while_documents_change_faster_than_one_can_look_nothing_is_put_together(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -105,7 +105,7 @@ class Search:
         """Find the `k` best passages, each amid what stands around it; fewer where one shows what others would.
 
         Args:
-            query: What a person would ask; nothing is found for blanks.
+            query: What a person would ask; nothing is found for blanks, or what shows nothing.
             k: 1 … `MAX_HITS`.
             where: Narrows to sources and to document ids that begin with a prefix;
                 a canary is shown when it names its source alone, and its whole id.
@@ -119,9 +119,12 @@ class Search:
         marks = {name: self._watermark(name) for name in where.sources}
         lowest = min((m for m in marks.values() if m is not None), default=None)
         answer_mark = None if None in marks.values() else lowest
-        if not query.strip():
+        from freshd.parsers.unseen import without_hidden_characters  # whoever only asks a daemon needs no parsers
+
+        asked = without_hidden_characters(query)  # no document has them either
+        if not asked.strip():
             return Answer(query, (), answer_mark)
-        best = self._best(query, k, where)
+        best = self._best(asked, k, where)
         return Answer(query, tuple(Hit(cited, score, marks[cited.source]) for cited, score in best), answer_mark)
 
     def _checked(self, k: int, where: SearchFilter) -> SearchFilter:
