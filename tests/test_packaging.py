@@ -151,6 +151,13 @@ def test_the_image_runs_as_nobody_in_particular(dockerfile):
     assert [line for line in final if "pip install" in line] == []
 
 
+def test_in_the_image_sqlite_has_room_for_a_copy_of_the_ledger(dockerfile, compose):
+    """What is forgotten leaves the ledger's file by VACUUM, which puts a copy where SQLite finds it may write."""
+    assert compose["services"]["freshd"]["tmpfs"] == ["/tmp:size=64m,mode=1777"]
+    set_here = " ".join(line.removeprefix("ENV ") for line in dockerfile if line.startswith("ENV "))
+    assert "SQLITE_TMPDIR=/var/lib/freshd" in set_here.split()
+
+
 def test_the_image_installs_only_what_a_hash_covers(dockerfile):
     installs = [line for line in dockerfile if " install --no-deps" in line]
     assert [("--require-hashes" in line, "--no-build-isolation" in line) for line in installs] == [
