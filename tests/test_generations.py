@@ -1157,6 +1157,26 @@ def test_an_alias_that_was_left_behind_is_brought_along_at_the_next_start(hosted
         assert alias(server) == whole.generations.current.record.name != before
 
 
+def test_nothing_is_called_fresh_while_the_alias_leads_nowhere_or_elsewhere(hosted: World, server: Standin):
+    """Whoever asks the server by that name would find nothing, or what another wrote; one that is free is taken."""
+    from qdrant_client import models
+
+    gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="knowledge"))
+    theirs = models.CreateAlias(collection_name="theirs", alias_name="knowledge")
+    own = models.VectorParams(size=4, distance=models.Distance.COSINE)
+    server.client.create_collection("theirs", vectors_config=own)
+    hosted.reindex(FIRST)
+    with hosted.whole(FIRST) as whole:
+        (ours,) = collections(server) - {"theirs"}
+        server.client.update_collection_aliases([gone])
+        whole.marks.probe()
+        assert alias(server) == ours
+        server.client.update_collection_aliases([gone, models.CreateAliasOperation(create_alias=theirs)])
+        with pytest.raises(CollectionMismatch, match="belongs to no freshd"):
+            whole.marks.probe()
+        assert alias(server) == "theirs"
+
+
 def test_a_collection_of_somebody_elses_that_has_the_name_is_refused_untouched(hosted: World, server: Standin):
     from qdrant_client import models
 

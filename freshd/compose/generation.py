@@ -285,5 +285,7 @@ class Current:
             return generation.search.search(query, k, where)
 
     def ping(self) -> None:
-        """Have its store prove that it is there; see `ports.Store`."""
-        self._generations.current.store.ping()
+        """Have its store prove that it is there, and that others find it; see `ports.Store`."""
+        store = self._generations.current.store
+        store.ping()
+        store.publish()
