@@ -1,6 +1,7 @@
 """What a search makes of the two answers of a store: one order, and passages that a reader can use."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import count, permutations
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshd.admission import Admission
+from freshd.ledger.database import Database
+from freshd.ledger.forgetting import SqliteForgetting
 from freshd.model import ChunkId, DocumentId, Match, SearchFilter, SourceName
 from freshd.payload import Citation
 from freshd.ports import StoredPoint
@@ -18,7 +21,7 @@ from freshd.search.fusion import dense_floor, fuse
 from freshd.search.passages import MAX_CHARACTERS, REACH, passages
 from tests.kit.clock import ShiftedClock
 from tests.kit.embedder import HashEmbedder
-from tests.kit.world import Index, Settings
+from tests.kit.world import SOURCE, Index, Settings
 
 # One order out of two answers
 
@@ -279,6 +282,19 @@ def test_a_search_gives_as_many_hits_as_were_asked_for_although_neighbours_becom
     assert index.store.count() > 6
     hits = index.search.search("rule of the house", 5).hits
     assert len({hit.citation.document_id for hit in hits}) == len(hits) == 5
+
+
+@pytest.mark.parametrize("n_hidden", [150, 900, 2_500])
+def test_what_may_not_be_shown_does_not_stand_before_what_may(n_hidden: int, index: Index, tmp_path: Path):
+    """Such as what is forgotten and waits, on a full disk maybe for days, to be taken out of the store."""
+    sections = (f"# Kettle {n}\n\nThe kettle, always the kettle.\n\n" for n in range(n_hidden))
+    (tmp_path / "docs" / "hidden.md").write_text("".join(sections))
+    (tmp_path / "docs" / "shown.md").write_text("Of all in the kitchen, a kettle whistles." + " Nothing else." * 9)
+    index.reindex()
+    with closing(Database(tmp_path / "state" / "ledger.db")) as ledger:
+        SqliteForgetting(ledger).forget(SOURCE, [DocumentId("hidden.md")])
+    assert index.store.count() > n_hidden
+    assert [hit.citation.document_id for hit in index.search.search("kettle", 10).hits] == ["shown.md"]
 
 
 @pytest.mark.parametrize("query", ["Donau\u00addampfer", "\u2066Donau\u200bdampfer\u2069", "\ufeffDonaudampfer"])
