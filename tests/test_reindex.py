@@ -14,6 +14,7 @@ from freshd import compose, faults
 from freshd.compose import Whole, open_whole
 from freshd.config import Secrets, load
 from freshd.embedder import open_embedder
+from freshd.embedder.bundled import open_bundled
 from freshd.model import Document, DocumentRef, SourceName
 from freshd.scheduler import Tally
 from freshd.verify import Verified
@@ -310,6 +311,19 @@ def test_what_cannot_be_done_is_refused_in_one_line_with_its_code(
     assert done.returncode == code
     assert done.stderr.startswith("error: ")
     assert says in done.stderr.splitlines()[0]
+
+
+def test_a_model_that_reads_less_than_two_of_the_least_passages_is_refused_in_words(world: World, tmp_path: Path):
+    model = tmp_path / "model"
+    shutil.copytree(open_bundled(tmp_path / "models").folder, model)
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    said = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**said, "model_max_length": 47}))
+    (world.root / "freshd.toml").write_text(f'[embedding]\nmodel = "{model}"\n{CONFIG}')
+    done = forked.run("reindex", folder=world.root)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: embedding.model: got one that reads 47 tokens, expected at least 48\ntry: ")
 
 
 def test_a_lost_store_is_put_back_from_the_cache_and_nothing_is_called_fresh_before_it_is(world: World):

@@ -14,7 +14,7 @@ from freshd.clock import SystemClock
 from freshd.config import Config, Secrets, SourceConfig, check_store
 from freshd.dryrun import NullStore
 from freshd.embedder import lasting_name
-from freshd.errors import FreshdError, StateUnusable
+from freshd.errors import ConfigError, FreshdError, StateUnusable
 from freshd.generations import Generations, Means, PublicStore
 from freshd.ledger.beside import BesideLedger, GenerationChunks
 from freshd.ledger.database import Database
@@ -55,7 +55,15 @@ class KeptStore(PublicStore, Protocol):
 
 
 def recipe_of(embedder: Embedder, sources: Sequence[SourceConfig], parser: Parser | None = None) -> Recipe:
-    """Say how documents become points with a model, as this freshd takes them apart."""
+    """Say how documents become points with a model, as this freshd takes them apart.
+
+    Raises:
+        ConfigError: The model reads too little at once.
+
+    """
+    if embedder.max_tokens < 2 * _MIN_TOKENS:
+        what = f"embedding.model: got one that reads {embedder.max_tokens} tokens, expected at least {2 * _MIN_TOKENS}"
+        raise ConfigError(what, hint="name a model that reads more at once, or 'bundled'")
     parser, limits = parser or Parsers(), ChunkLimits(_MIN_TOKENS, min(_MAX_TOKENS, embedder.max_tokens))
     parts = [parser.identity, CHUNKER, str(limits), embedder.identity]
     # The config has a say in how bytes are taken apart; where it says nothing, the recipe is the one it always was.
