@@ -12,6 +12,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from pydoc_data.topics import topics
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from freshd.embedder.bundled import open_bundled
 from freshd.embedder.dense import count_threads, load_model
 from freshd.errors import ConfigError, EmbedderUnavailable
 from freshd.model import SparseVector, Vector
+from tests.kit.nobody import nobody
 
 ROOT = Path(__file__).parent.parent
 
@@ -433,6 +435,17 @@ def test_a_folder_whose_files_say_nothing_usable_is_refused_by_name(folder, name
     (folder / name).write_text(content)
     with pytest.raises(ConfigError, match=name):
         open_embedder(str(folder), folder, folder)
+
+
+@pytest.mark.parametrize("locked", [".", "model.onnx", "tokenizer.json", "1_Pooling"])
+def test_a_folder_that_may_not_be_read_says_so_and_to_whom_it_should_be_open(folder, locked):
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        model = Path(shutil.copytree(folder, Path(place, "model")))
+        (model / locked).chmod(0)
+        with nobody(), pytest.raises(EmbedderUnavailable, match="Permission denied") as refused:
+            _ = open_embedder(str(model), Path(place), Path(place)).identity
+    assert "readable for the user that runs freshd" in refused.value.hint
 
 
 @pytest.mark.parametrize("model", ["./nowhere", "/nowhere/at/all"])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from freshd.embedder.adapter import FastembedEmbedder
 from freshd.embedder.bundled import bytes_missing, open_bundled
+from freshd.embedder.files import or_unavailable
 from freshd.embedder.folder import open_folder
 from freshd.embedder.hub import open_hub
 
@@ -31,14 +32,15 @@ def open_embedder(model: str, models_dir: Path, base: Path) -> FastembedEmbedder
 
     Raises:
         ConfigError: The folder lacks a file, or fastembed knows no such name.
-        EmbedderUnavailable: The bundled files are absent or differ from the pinned ones.
+        EmbedderUnavailable: The bundled files are absent or differ from the pinned ones, or the folder cannot be read.
 
     """
     if model == BUNDLED:
         return FastembedEmbedder(open_bundled(models_dir))
-    folder = _folder(model, base)
-    if folder is not None:
-        return FastembedEmbedder(open_folder(folder))
+    with or_unavailable(model):
+        folder = _folder(model, base)
+        if folder is not None:
+            return FastembedEmbedder(open_folder(folder))
     return FastembedEmbedder(open_hub(model, models_dir))
 
 

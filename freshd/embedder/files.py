@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from freshd.errors import ConfigError
+from freshd.errors import ConfigError, EmbedderUnavailable
 from freshd.model import Digest
 
 EMBEDDER_VERSION = 1
@@ -52,15 +53,32 @@ class ModelFiles:
     dimension: int | None = None
 
     def identity(self) -> Digest:
-        """Hash everything that decides about the vectors; the place of the files does not."""
+        """Hash everything that decides about the vectors; the place of the files does not.
+
+        Raises:
+            EmbedderUnavailable: One of them cannot be read.
+
+        """
+        with or_unavailable(self.name):
+            files = {part: sha256_of(self.folder / part) for part in self.parts}
         recipe = {
             "version": EMBEDDER_VERSION,
-            "files": {part: sha256_of(self.folder / part) for part in self.parts},
+            "files": files,
             "pooling": self.pooling or self.name,
             "normalised": True,
             "max_tokens": self.max_tokens,
         }
         return Digest(hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest())
+
+
+@contextmanager
+def or_unavailable(model: Path | str) -> Iterator[None]:
+    """Say of a model whose files may not be read what mends it."""
+    try:
+        yield
+    except OSError as error:
+        hint = "make the model's files readable for the user that runs freshd"
+        raise EmbedderUnavailable(f"embedding.model: {model}: {error}", hint=hint) from error
 
 
 def sha256_of(path: Path) -> Digest:

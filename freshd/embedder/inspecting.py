@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freshd.embedder.bundled import inspect_bundled
+from freshd.embedder.files import or_unavailable
 from freshd.embedder.folder import open_folder
-from freshd.errors import EmbedderUnavailable
 from freshd.model import Digest
 
 
@@ -37,11 +37,8 @@ def inspect_model(model: str, models_dir: Path, base: Path) -> ModelSeen:
             return ModelSeen("bundled, as pinned; put together at the next start")
         return ModelSeen("bundled, as pinned", files.identity())
     folder = base / Path(model).expanduser()
-    try:
+    with or_unavailable(folder):
         if folder.is_dir() or model.startswith((".", "/", "~")):
             return ModelSeen(f"folder {folder}", open_folder(folder).identity())
-    except OSError as error:
-        hint = "make the folder readable for the user that runs freshd"
-        raise EmbedderUnavailable(f"embedding.model: {folder}: {error}", hint=hint) from error
     fetched = any(models_dir.glob("models--*")) or any(models_dir.glob("fast-*"))
     return ModelSeen(f"{model}, {'fetched' if fetched else 'fetched from its hub at the next start'}")
