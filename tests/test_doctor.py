@@ -359,6 +359,15 @@ def test_a_model_that_did_not_make_the_index_is_told(root: Path, monkeypatch: py
     assert "freshd reindex --dry-run" in found["model"]["try"]
 
 
+def test_a_home_of_nobody_is_a_folder_that_is_not_there_like_any_other(root: Path):
+    """In a container a user need not have one."""
+    docs = CONFIG.replace('path = "docs"', 'path = "~of-nobody/docs"')
+    (root / "freshd.toml").write_text(f'[embedding]\nmodel = "~of-nobody/model"\n{docs}')
+    found = wrong(root)
+    assert found.keys() >= {"model", "source docs"}
+    assert all("~of-nobody" in str(found[name]) for name in ("model", "source docs"))
+
+
 def test_a_server_is_asked_and_what_it_holds_is_told(root: Path):
     with serving() as standin:
         (root / "freshd.toml").write_text(f'[store]\nurl = "{standin.url}"\n{CONFIG}')

@@ -448,7 +448,7 @@ def test_a_folder_that_may_not_be_read_says_so_and_to_whom_it_should_be_open(fol
     assert "readable for the user that runs freshd" in refused.value.hint
 
 
-@pytest.mark.parametrize("model", ["./nowhere", "/nowhere/at/all"])
+@pytest.mark.parametrize("model", ["./nowhere", "/nowhere/at/all", "~of-nobody-nowhere/model"])
 def test_a_folder_that_is_not_there_is_named(tmp_path, model):
     with pytest.raises(ConfigError, match="nowhere"):
         open_embedder(model, tmp_path, tmp_path)

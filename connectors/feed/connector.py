@@ -1,11 +1,11 @@
 """Polls a feed, lists its entries, and reads them one by one."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -66,7 +66,7 @@ class FeedConnector:
         self._options = options
         self._clock = context.clock
         self._headers = headers_from_environment(context.source, options.headers)
-        ca_file = None if options.ca_file is None else context.base / Path(options.ca_file).expanduser()
+        ca_file = None if options.ca_file is None else context.base / os.path.expanduser(options.ca_file)
         self._fetcher = context.fetcher(options.allow_private_hosts, ca_file)
         self._main_text = context.main_text
         _, host, port = _origin(options.url)

@@ -80,7 +80,7 @@ class FilesConnector:
         self._options = options
         self._clock = context.clock
         # Not resolved: what the operator named is what people see, and what a later mount may replace.
-        self._root = Path(os.path.abspath(context.base / Path(options.path).expanduser()))
+        self._root = Path(os.path.abspath(context.base / os.path.expanduser(options.path)))
         self._rules = Rules(parse_lines(options.include), parse_lines(options.exclude))
         self._media_types = [(parse_lines([glob]), kind) for glob, kind in options.media_types.items()]
         self._ignore_files = IgnoreFiles()

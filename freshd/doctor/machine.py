@@ -82,7 +82,7 @@ def watches(sources: Sequence[SourceConfig], base: Path) -> Iterator[Finding]:
         return
     most = int((_INOTIFY / "max_user_watches").read_text())
     instances = int((_INOTIFY / "max_user_instances").read_text())
-    folders = sum(_count_folders(base / Path(str(one.raw["path"])).expanduser()) for one in watched)
+    folders = sum(_count_folders(base / os.path.expanduser(str(one.raw["path"]))) for one in watched)
     got = f"{folders:,} folders, {most:,} watches"
     if folders > most:
         raised = max(2 * folders, 65_536)

@@ -9,6 +9,7 @@ Importing this room loads none of its libraries: numpy, fastembed and onnxruntim
 the tokenizer with the first count.
 """
 
+import os
 from pathlib import Path
 
 from freshd.embedder.adapter import FastembedEmbedder
@@ -56,5 +57,5 @@ def lasting_name(model: str, base: Path) -> str:
 
 
 def _folder(model: str, base: Path) -> Path | None:
-    folder = base / Path(model).expanduser()
+    folder = base / os.path.expanduser(model)
     return folder if folder.is_dir() or model.startswith((".", "/", "~")) else None

@@ -1,5 +1,6 @@
 """Looks at a model's files and leaves no trace: nothing is put together, fetched or loaded."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def inspect_model(model: str, models_dir: Path, base: Path) -> ModelSeen:
         if files is None:
             return ModelSeen("bundled, as pinned; put together at the next start")
         return ModelSeen("bundled, as pinned", files.identity())
-    folder = base / Path(model).expanduser()
+    folder = base / os.path.expanduser(model)
     with or_unavailable(folder):
         if folder.is_dir() or model.startswith((".", "/", "~")):
             return ModelSeen(f"folder {folder}", open_folder(folder).identity())
