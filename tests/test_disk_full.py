@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from freshd.dryrun import NullStore
 from freshd.errors import StoreUnavailable
 from freshd.ledger.database import Database
+from freshd.ledger.inspection import inspect
 from freshd.model import ChunkId
 from freshd.ports import StoredPoint
 from freshd.rebuild import Survey
@@ -409,6 +411,25 @@ def test_an_index_that_cannot_be_read_for_its_ledger_for_want_of_room_says_so(tm
             with pytest.raises(StoreUnavailable, match=r"full|No space") as told:
                 read_all(full)
             assert "free some disk space" in told.value.hint
+
+
+def test_a_ledger_that_was_left_open_is_looked_at_where_the_systems_temporary_folder_does_not_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever was killed left a log, which is read with a copy; what doctor and a rebuild see depends on it."""
+    (tmp_path / "state").mkdir()
+    ledger = tmp_path / "state" / "ledger.db"
+    with closing(Database(tmp_path / "ledger.db")) as open_one:
+        for n in range(3):
+            open_one.remember(f"fact {n}", "x" * 2**20)
+        for name in ("ledger.db", "ledger.db-wal"):
+            shutil.copyfile(tmp_path / name, ledger.with_name(name))
+    with file_system(tmp_path / "temporary", "size=1m") as temporary:
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        seen = inspect(ledger, is_in_use=False)
+        assert not list(temporary.iterdir())
+    assert (seen.damage, len(seen.facts["fact 2"])) == (None, 2**20)
+    assert sorted(path.name for path in ledger.parent.iterdir()) == ["ledger.db", "ledger.db-wal"]
 
 
 def test_a_disk_without_room_for_more_files_is_waited_for_like_a_full_one(tmp_path: Path):

@@ -1,12 +1,13 @@
 """Reads a database of a state directory without a trace, whoever works with it and whatever is left of it."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 _PATIENCE_S = 5.0
 
@@ -62,11 +63,18 @@ def _opened(path: Path, is_in_use: bool) -> Iterator[sqlite3.Connection]:
         with closing(_connect(path, "mode=ro")) as database:
             yield database
     else:
-        with TemporaryDirectory(prefix="freshd-look-") as folder:
+        with TemporaryDirectory(prefix="freshd-look-", dir=_place_for(path, log)) as folder:
             for one in (path, log):
                 shutil.copyfile(one, Path(folder, one.name))
             with closing(_connect(Path(folder, path.name), "mode=rw")) as database:
                 yield database
+
+
+def _place_for(*files: Path) -> Path | None:
+    """Give the folder of some files where the system's temporary one, which may be in memory, does not take a copy."""
+    folder = files[0].parent
+    need = sum(one.stat().st_size for one in files)
+    return folder if shutil.disk_usage(gettempdir()).free <= need and os.access(folder, os.W_OK) else None
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:
