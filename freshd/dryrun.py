@@ -54,6 +54,11 @@ def copy_ledger(path: Path, into: Path) -> bool:
         _copy(path, into)
     except (sqlite3.Error, OSError) as error:
         into.unlink(missing_ok=True)
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise StateUnusable(
+                f"{into.parent}: got too little room for a copy of {path}, which a plan is made over",
+                hint="free some disk space there, or name another folder: TMPDIR=DIR freshd reindex --dry-run",
+            ) from error
         raise StateUnusable(
             f"ledger {path}: {error}; expected an intact freshd ledger that can be read",
             hint="run as the user that runs freshd; a damaged ledger is restored from a backup",

@@ -17,8 +17,8 @@ from uuid import UUID
 
 import pytest
 
-from freshd.dryrun import NullStore
-from freshd.errors import StoreUnavailable
+from freshd.dryrun import NullStore, copy_ledger
+from freshd.errors import StateUnusable, StoreUnavailable
 from freshd.ledger.database import Database
 from freshd.ledger.inspection import inspect
 from freshd.model import ChunkId
@@ -430,6 +430,18 @@ def test_a_ledger_that_was_left_open_is_looked_at_where_the_systems_temporary_fo
         assert not list(temporary.iterdir())
     assert (seen.damage, len(seen.facts["fact 2"])) == (None, 2**20)
     assert sorted(path.name for path in ledger.parent.iterdir()) == ["ledger.db", "ledger.db-wal"]
+
+
+def test_a_plan_that_finds_no_room_for_a_copy_of_the_ledger_says_where_it_needs_some(tmp_path: Path):
+    """And nothing of the ledger, which is whole."""
+    ledger = tmp_path / "ledger.db"
+    with closing(Database(ledger)) as open_one:
+        open_one.remember("fact", "x" * 2**21)
+    with file_system(tmp_path / "temporary", "size=1m") as temporary:
+        with pytest.raises(StateUnusable, match=f"{temporary}: got too little room for a copy of {ledger}") as refused:
+            copy_ledger(ledger, temporary / "ledger.db")
+        assert not list(temporary.iterdir())
+    assert "TMPDIR=DIR" in refused.value.hint
 
 
 def test_a_disk_without_room_for_more_files_is_waited_for_like_a_full_one(tmp_path: Path):
