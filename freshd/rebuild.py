@@ -126,23 +126,16 @@ class Survey:
 
 
 def _row(point: StoredPoint, max_tokens: int) -> _Row | None:
-    """Read what a point says; None where it names no document."""
+    """Read what a point says; None where it names no document, or is another's: no id of freshd's is a number."""
     said, text = stated(point.payload), _text(point, max_tokens)
-    if not (said.source and said.document_id) or not _is_text(said.source + said.document_id):
+    is_named = bool(said.source and said.document_id) and _is_text(said.source + said.document_id)
+    if point.chunk_id.isdecimal() or not is_named:
         return None
     digest = "" if text is None else text_digest(text)
     ordinal = -1 if said.ordinal is None else said.ordinal
     content = said.content_sha256 if _is_digest(said.content_sha256) else ""
-    return _Row(
-        said.source,
-        said.document_id,
-        ordinal,
-        point.chunk_id,
-        digest,
-        said.chunk_label,
-        said.document_label,
-        content,
-    )
+    labels = said.chunk_label, said.document_label
+    return _Row(said.source, said.document_id, ordinal, point.chunk_id, digest, *labels, content)
 
 
 def _found(source: SourceName, document_id: DocumentId, rows: Sequence[_Row]) -> Found:

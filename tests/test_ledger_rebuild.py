@@ -458,6 +458,21 @@ def test_points_of_somebody_else_that_come_first_do_not_hide_whose_model_it_was(
         home.close()
 
 
+def test_a_copy_of_a_point_under_a_number_is_somebody_elses(tmp_path: Path):
+    """As whoever reads all points of a server and writes them anew may leave it; no id of freshd's is a number."""
+    with serving() as standin:
+        home = on_server(standin, tmp_path)
+        lose_ledger(home)
+        copied = [
+            models.PointStruct(id=n, vector={"": [1.0] * home.embedder.dimension}, payload=one.payload)
+            for n, one in enumerate(standin.client.scroll(_collection(standin))[0])
+        ]
+        standin.client.upsert(_collection(standin), copied)
+        report = rebuild(home)
+        assert (report["documents"], report["foreign"]) == (3, 3)
+        home.close()
+
+
 def test_a_ledger_that_still_says_which_model_it_was_is_believed(home: Home):
     _ = home.whole
     live = home.whole.generations.current.record
