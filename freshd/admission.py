@@ -83,12 +83,12 @@ class Admission:
             self._epoch += 1
 
     def admits(self, chunk_ids: Sequence[ChunkId]) -> set[ChunkId]:
-        """Give those that may be shown."""
-        switches, asked = self._standing(), set(chunk_ids)
-        admitted = self._ledger.admitted(chunk_ids)
+        """Give those that may be shown; never what bears a number, as others' points on a server may."""
+        switches, asked = self._standing(), [one for one in chunk_ids if not one.isdecimal()]
+        admitted = self._ledger.admitted(asked)
         for one in switches:
             admitted -= one.held
-            admitted |= one.shown & asked
+            admitted |= one.shown.intersection(asked)
         return admitted
 
     def around(self, chunk_ids: Sequence[ChunkId], reach: int) -> dict[ChunkId, tuple[ChunkId, ...]]:

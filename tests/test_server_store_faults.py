@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from qdrant_client import models
 
 from freshd.config import Secrets, check_store, load, load_secrets
 from freshd.errors import CollectionMismatch, ConfigError, StoreUnavailable
@@ -368,6 +369,22 @@ def test_points_of_somebody_else_are_neither_found_nor_touched(world: World):
     world.index.reindex()
     assert not any("stranger" in str(hit) for hit in world.index.hits("paragraph of a stranger"))
     assert [one.payload["source"] for one in world.index.store.retrieve([stranger.chunk_id])] == ["theirs"]
+
+
+def test_points_of_somebody_else_that_bear_numbers_and_the_name_of_a_source_are_not_found_either(world: World):
+    """No id of freshd's is a number, as most are in the examples of Qdrant."""
+    world.edit(0)
+    world.index.reindex()
+    before = [hit[:3] for hit in world.index.hits("paragraph that stays")]
+    payload = {"page_content": "The paragraph of a stranger.", "source": world.index.target.name}
+    terms = models.SparseVector(indices=[1], values=[1.0])
+    theirs = [models.PointStruct(id=n, vector={"": [1.0] * 32, "bm25": terms}, payload=payload) for n in range(300)]
+    world.server.client.upsert(COLLECTION, theirs)
+    assert [hit[:3] for hit in world.index.hits("paragraph that stays")] == before != []
+    world.edit(1)
+    world.index.reindex()
+    world.server.client.delete(COLLECTION, models.PointIdsList(points=list(range(300))))
+    world.assert_as_from_scratch()
 
 
 # A server of another machine
