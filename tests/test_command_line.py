@@ -382,6 +382,17 @@ def test_progress_begins_with_the_true_total_and_leaves_room_for_figures_beside_
     assert not [frame for frame in frames if "100" in frame]
 
 
+def test_a_terminal_shows_nothing_of_work_before_it_begins():
+    """A question may stand there until then, which progress would wipe out."""
+    written = io.StringIO()
+    console = Console(file=written, width=80, force_terminal=True, color_system=None, legacy_windows=False)
+    with ProgressTalk(console) as progress:
+        progress("rebuild", 0, 0)
+        assert written.getvalue() == ""
+        progress("rebuild", 0, 10)
+        assert "0/10" in written.getvalue()
+
+
 def test_what_is_left_is_told_by_the_pace_since_the_work_went_on(monkeypatch: pytest.MonkeyPatch):
     """A run that was broken off begins with most of it done; nothing is said of the first look."""
     now = iter([100.0, 103.0, 112.0])

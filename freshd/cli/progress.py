@@ -45,7 +45,6 @@ class ProgressTalk:
         self._said_s: dict[str, float] = {}
 
     def __enter__(self) -> "ProgressTalk":
-        self._bars.start()
         return self
 
     def __exit__(
@@ -59,6 +58,7 @@ class ProgressTalk:
         began_s, began_with = self._began.setdefault(name, (now_s, done))
         if self._console.is_terminal:
             if name not in self._tasks and total:
+                self._bars.start()  # no sooner: drawn ten times a second, they wipe out a question that stands there
                 self._tasks[name] = self._bars.add_task(name, total=total, completed=done)
             if name in self._tasks:
                 self._bars.update(self._tasks[name], completed=done, total=total)
