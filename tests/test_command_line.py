@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from freshd.redaction import printable
 from freshd.search import MAX_PATH_CHARACTERS, MAX_QUERY_BYTES
 from tests.daemon.instance import FILES, Instance, instance
 from tests.kit import forked
+from tests.kit.forked import Forked
 
 ROOT = Path(__file__).parent.parent
 
@@ -365,6 +368,43 @@ def test_what_joins_pictures_is_shown(text: str):
 def test_a_joiner_that_joins_no_pictures_is_told(text: str):
     assert "\\u200d" in printable(text)
     assert "\u202e" not in printable(text)
+
+
+# Questions
+
+
+def asked(one: Instance, *arguments: str, answered: Callable[[Forked, int], object]) -> tuple[int, str]:
+    """Give the exit code of a command that asks at a terminal, and what was shown there."""
+    ours, theirs = pty.openpty()
+    process = forked.start(*arguments, folder=one.root, into=theirs, out=theirs, err=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 4_096):
+            had, shown = shown, shown + piece
+            if b"[y/N]:" in shown and b"[y/N]:" not in had:
+                answered(process, ours)
+    except OSError:  # the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(30), shown.decode()
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        pytest.param(lambda process, _: process.send_signal(signal.SIGINT), id="Ctrl-C"),
+        pytest.param(lambda _, terminal: os.write(terminal, b"\x04"), id="Ctrl-D"),
+    ],
+)
+@pytest.mark.parametrize("command", [["forget", "handbook/leave.md"], ["ledger", "rebuild"]], ids=" ".join)
+def test_whoever_breaks_off_at_a_question_is_told_that_nothing_was_changed(
+    indexed: Instance, command: list[str], answered: Callable[[Forked, int], object]
+):
+    code, shown = asked(indexed, *command, answered=answered)
+    assert (code, "Traceback" in shown) == (130, False), shown
+    assert shown.splitlines()[-1] == "interrupted; nothing was changed"
 
 
 # Progress

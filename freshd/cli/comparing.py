@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from freshd.cli.interrupting import agreed
 from freshd.cli.options import out, print_json, talk
 from freshd.cli.progress import ProgressTalk
 from freshd.errors import ConfigError, FreshdError
@@ -134,7 +135,7 @@ def _agree(proposed: Sequence["Fact"], yes: bool) -> None:
         return
     if not talk.is_terminal:
         raise ConfigError("compare: nobody is there to agree to the proposed facts", hint="--yes, or --facts FILE")
-    if not typer.confirm("Compare with these?", err=True):
+    if not agreed("Compare with these?"):
         raise typer.Exit(1)
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from freshd.cli import show
-from freshd.cli.interrupting import interruptible
+from freshd.cli.interrupting import agreed, interruptible
 from freshd.cli.options import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -101,7 +101,7 @@ def _ask(names: list[str]) -> None:
         talk.print(Text(f"  {printable(name)}" + ("  (everything known below it)" if name.endswith("/") else what)))
     if len(names) > _SHOWN:
         talk.print(f"  … and {len(names) - _SHOWN:,} more")
-    if not typer.confirm("Forget this? It leaves index, history and cache at once, and stays out", err=True):
+    if not agreed("Forget this? It leaves index, history and cache at once, and stays out"):
         talk.print("nothing was forgotten")
         raise typer.Exit(1)
 

@@ -25,5 +25,14 @@ def interruptible(then: str) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def agreed(question: str) -> bool:
+    """Ask a person at the terminal, before anything is changed; Ctrl-C and Ctrl-D end the command with 130."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        talk.print("\ninterrupted; nothing was changed")
+        raise typer.Exit(128 + signal.SIGINT) from None
+
+
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(number)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from freshd.cli import show
-from freshd.cli.interrupting import interruptible
+from freshd.cli.interrupting import agreed, interruptible
 from freshd.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, check_text, out, print_json, talk
 from freshd.cli.progress import ProgressTalk
 from freshd.config import load, load_secrets
@@ -68,7 +68,7 @@ def _ask() -> None:
     what = f"the present ledger is whole; {_WHAT_IS_LOST}"
     if not (talk.is_terminal and typer.get_text_stream("stdin").isatty()):
         raise ConfigError(f"ledger rebuild: got no answer to: {what}", hint="freshd ledger rebuild --yes")
-    if not typer.confirm(f"{what}. Make another one?", err=True):
+    if not agreed(f"{what}. Make another one?"):
         raise FreshdError("ledger rebuild: nothing was changed")
 
 
