@@ -114,6 +114,14 @@ CASES = [
         config(CONFIG.replace('"1m"', "15")),
     ),
     Case(
+        "a model in a home of nobody",
+        ("reindex",),
+        2,
+        ("embedding.model", "~nobody-here/model"),
+        None,
+        config(f'[embedding]\nmodel = "~nobody-here/model"\n{CONFIG}'),
+    ),
+    Case(
         "unknown source type",
         ("reindex",),
         2,

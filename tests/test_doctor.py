@@ -222,6 +222,10 @@ def no_model(root: Path) -> None:
     (root / "freshd.toml").write_text('[embedding]\nmodel = "./nowhere"\n' + CONFIG)
 
 
+def a_home_of_nobody(root: Path) -> None:
+    (root / "freshd.toml").write_text(CONFIG.replace('path = "docs"', 'path = "~nobody-here/docs"'))
+
+
 REBUILD = "freshd ledger rebuild"
 
 
@@ -246,6 +250,7 @@ REBUILD = "freshd ledger rebuild"
         (a_huge_reserve, "disk", "error", "reserve_bytes"),
         (a_bad_config, "config", "error", "correct"),
         (an_open_address, "listen", "error", "FRESHD_TOKEN"),
+        (a_home_of_nobody, "source docs", "error", "`path`"),
         (no_model, "model", "error", "embedding.model"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
