@@ -225,7 +225,8 @@ class StateDirectory:
             raise ConfigError(f"{self._name}: got a file, expected a folder", hint=hint)
         if status.st_uid != os.geteuid():
             whose = f"got a folder of user {status.st_uid}, expected one of user {os.geteuid()}"
-            raise self._unusable(whose, hint=f"run as that user, or: chown -R {os.geteuid()} {where}")
+            folder = printable(os.path.realpath(self.path))  # given a link, chown -R looks at nothing behind it
+            raise self._unusable(whose, hint=f"run as that user, or: chown -R {os.geteuid()} {folder}")
         if status.st_mode & stat.S_IWOTH:
             mode = f"{stat.S_IMODE(status.st_mode):04o}"
             raise self._unusable(f"got mode {mode}, which lets everybody write", hint=f"chmod 700 {where}")

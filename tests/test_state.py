@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -257,6 +258,20 @@ def test_directory_of_another_user_is_refused(tmp_path: Path):
     whose = f"got a folder of user {path.stat().st_uid}, expected one of user {os.geteuid()}"
     with pytest.raises(StateUnusable, match=whose), StateDirectory(path).lock():
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
+def test_what_mends_the_owner_of_a_folder_behind_a_link_mends_it(tmp_path: Path):
+    """As where root looks at what a service left whose user systemd made up."""
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, NOBODY, NOBODY)
+    (tmp_path / "state").symlink_to(folder)
+    with pytest.raises(StateUnusable) as caught, StateDirectory(tmp_path / "state").lock():
+        pass
+    subprocess.run(shlex.split(caught.value.hint.partition("or: ")[2]), check=True)
+    with StateDirectory(tmp_path / "state").lock():
+        assert (folder / "lock").exists()
 
 
 @contextmanager
