@@ -360,13 +360,24 @@ def test_a_folder_whose_ignore_file_cannot_be_read_is_unknown(root):
     source = files(root)
     with nobody():
         assert walk(source)[0] == ["a.md"]
-        assert walk(source)[1].unreadable == ("sub",)
+        assert walk(source)[1].unreadable == ("sub/.gitignore", "sub")
         assert walk(source, scope="sub/secret.md") == ([], walk(source, scope="sub")[1])
         assert source.is_gone(DocumentId("sub/secret.md")) is False
     grow(root, ".freshdignore")
     (root / ".freshdignore").chmod(0)
-    with nobody(), pytest.raises(SourceUnavailable):
+    with nobody(), pytest.raises(SourceUnavailable, match=re.escape(f"{root}/.freshdignore: got 'Perm")) as caught:
         walk(source)
+    assert caught.value.hint == "give freshd's user read permission on it"
+
+
+def test_an_ignore_file_beyond_all_measure_is_told_by_name(root):
+    grow(root, "a.md", "sub/b.md")
+    (root / "sub/.gitignore").write_bytes(b"#" * 2**20 + b"\n")
+    found, report = walk(files(root))
+    assert (found, report.unreadable) == (["a.md"], ("sub/.gitignore", "sub"))
+    (root / "sub/.gitignore").rename(root / ".gitignore")
+    with pytest.raises(SourceUnavailable, match=re.escape(f"{root}/.gitignore: got 'more than 1048576 bytes'")):
+        walk(files(root))
 
 
 @contextlib.contextmanager

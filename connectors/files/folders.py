@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from connectors.files.rules import IGNORE_FILES
 from freshd.errors import SourceUnavailable
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -45,7 +46,12 @@ def opened_root(path: Path) -> Iterator[int]:
 
 
 def root_unavailable(path: Path, error: OSError) -> SourceUnavailable:
-    """Say what is wrong with a root, and what mends it."""
+    """Say what is wrong with a root, or with an ignore file in it, and what mends it."""
+    if error.filename in IGNORE_FILES:
+        readable = "give freshd's user read permission on it" if error.errno == errno.EACCES else ""
+        return SourceUnavailable(
+            f"{path / error.filename}: got {error.strerror!r}, expected an ignore file that can be read", hint=readable
+        )
     hints = {
         errno.ENOENT: "check that it is mounted, or correct `path` in the config",
         errno.ENOTDIR: "`path` in the config must name a directory",

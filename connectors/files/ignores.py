@@ -1,5 +1,6 @@
 """Reading the ignore files of folders, each compiled once as long as it does not change."""
 
+import errno
 import os
 import stat
 from collections.abc import Collection
@@ -49,7 +50,7 @@ class IgnoreFiles:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
         try:
             found = os.fstat(fd)
-            globs = parse_lines(_text(fd).split("\n"))
+            globs = parse_lines(_text(fd, name).split("\n"))
         finally:
             os.close(fd)
         if found.st_ctime_ns < now_ns - _RACY_NS:
@@ -66,9 +67,9 @@ def _key(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _text(fd: int) -> str:
+def _text(fd: int, name: str) -> str:
     with open(fd, "rb", closefd=False) as file:
         content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
-        raise OSError(f"got an ignore file of more than {_MAX_BYTES} bytes")
+        raise OSError(errno.EFBIG, f"more than {_MAX_BYTES} bytes", name)
     return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")

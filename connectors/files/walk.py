@@ -196,6 +196,8 @@ class Walk:
             self._fill(level, parent.folder)
         except OSError as error:
             level.pending = []
+            if error.filename in IGNORE_FILES:  # what keeps the folder from being seen is told first
+                self._note(f"{place}/{error.filename}", error)
             self._note(place, error)
         self._close_outer()
 
