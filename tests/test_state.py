@@ -10,16 +10,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from freshd.clock import SystemClock
+from freshd.compose import cannot_open, open_dry_run, open_whole
+from freshd.config import Config, Secrets, load
 from freshd.errors import ConfigError, StateInUse, StateUnusable
 from freshd.ports import Clock
 from freshd.state import StateDirectory
+from tests.kit.nobody import nobody
 
 NOBODY = 65_534
 
@@ -272,6 +275,33 @@ def test_what_mends_the_owner_of_a_folder_behind_a_link_mends_it(tmp_path: Path)
     subprocess.run(shlex.split(caught.value.hint.partition("or: ")[2]), check=True)
     with StateDirectory(tmp_path / "state").lock():
         assert (folder / "lock").exists()
+
+
+def run_begins(config: Config) -> None:
+    assert cannot_open(config) is None  # the disk is not what is in the way
+    with open_whole(config, Secrets()):
+        pass
+
+
+def a_plan_is_made(config: Config) -> None:
+    with open_dry_run(config):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
+@pytest.mark.parametrize("state_dir", ["state", "state/below"])
+@pytest.mark.parametrize("command", [run_begins, a_plan_is_made])
+def test_whoever_may_not_look_into_a_state_directory_is_told_so(command: Callable[[Config], None], state_dir: str):
+    # Not below tmp_path: its parents are closed to other users.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        (Path(folder) / "state").mkdir(mode=0o700)
+        (Path(folder) / "freshd.toml").write_text(
+            f'state_dir = "{state_dir}"\n[[sources]]\nname = "docs"\ntype = "files"\npath = "docs"\n'
+        )
+        config = load(Path(folder) / "freshd.toml")
+        with nobody(), pytest.raises(StateUnusable, match="state directory"):
+            command(config)
 
 
 @contextmanager

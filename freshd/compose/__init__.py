@@ -90,6 +90,7 @@ def open_dry_run(config: Config) -> Iterator[tuple[Whole, Callable[[], timedelta
     clock, state = SystemClock(), StateDirectory(config.state_dir)
     with ExitStack() as stack:
         scratch = StateDirectory(Path(stack.enter_context(TemporaryDirectory(prefix="freshd-plan-"))))
+        state.read_daemon()  # or be refused, where nothing of it may be read
         copy_ledger(state.ledger_path, scratch.ledger_path)
         try:
             database = stack.enter_context(closing(Database(scratch.ledger_path, may_create=not state.holds_index)))

@@ -343,11 +343,14 @@ class Whole:
 def cannot_open(config: Config) -> StoreUnavailable | None:
     """Say why nothing can be opened on a disk that is not only below the reserve, but as good as full."""
     state = StateDirectory(config.state_dir)
-    if not state.path.exists():
+    try:
+        if not state.path.exists():
+            return None
+        missing = missing_bytes(config.embedding.model, state.models_dir)
+    except PermissionError:  # another user's: who opens it is told so
         return None
     free, free_files = state.free_bytes(), state.free_inodes()
-    needed = max(_BARE_BYTES, min(_LEAST_BYTES, config.disk.reserve_bytes))
-    needed += missing_bytes(config.embedding.model, state.models_dir)
+    needed = max(_BARE_BYTES, min(_LEAST_BYTES, config.disk.reserve_bytes)) + missing
     if free >= needed and (free_files is None or free_files >= _LEAST_FILES):
         return None
     got = f"{free >> 20} MiB free, expected at least the {needed >> 20} MiB that opening it takes"
