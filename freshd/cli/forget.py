@@ -143,7 +143,10 @@ def _tell_forgotten(report: ForgetReport) -> None:
     vectors = show.counted(report["vectors"], "cached vector")
     out.print(f"{documents} forgotten: {points}, {vectors}", markup=False)
     for name in report["unknown"][:_SHOWN]:
-        talk.print(Text(f"{name}: nothing was known of it; it stays out from now on"), soft_wrap=True)
+        what = "nothing was known of it; it stays out from now on"
+        if name.endswith("/"):
+            what = "nothing was known below it; what comes to lie there does not stay out"
+        talk.print(Text(f"{name}: {what}"), soft_wrap=True)
 
 
 def _tell_readmitted(names: list[str], report: ForgetReport) -> None:

@@ -37,7 +37,7 @@ class Forgotten:
     """What was forgotten.
 
     Attributes:
-        unknown: Documents of which nothing was known; they stay out all the same.
+        unknown: Documents of which nothing was known; they stay out all the same, but not what lies below a folder.
 
     """
 

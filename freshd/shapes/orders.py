@@ -109,7 +109,8 @@ class RebuildReport(TypedDict):
 class ForgetReport(TypedDict):
     """What was forgotten: documents, their points in the store, their vectors in the cache.
 
-    `unknown` names documents of which nothing was known: they stay out all the same.
+    `unknown` names documents of which nothing was known: they stay out all the same;
+    a folder among them is nothing that could stay out, nor is what comes to lie below it.
     `readmitted` names those that were kept out, and may come in again with the next scan.
     """
 

@@ -151,9 +151,10 @@ def test_a_source_that_leaves_the_config_is_out_of_search_and_told_until_it_is_p
 
 def test_the_same_commands_work_without_a_daemon(daemon: Instance):
     assert daemon.stop() == 0
-    done = daemon.command("forget", "--yes", "handbook/page2.md", "handbook/never.md")
+    done = daemon.command("forget", "--yes", "handbook/page2.md", "handbook/never.md", "handbook/never/")
     assert (done.returncode, done.stdout) == (0, "1 document forgotten: 1 point, 1 cached vector\n")
-    assert "handbook/never.md: nothing was known of it" in done.stderr
+    assert "handbook/never.md: nothing was known of it; it stays out from now on" in done.stderr
+    assert "handbook/never/: nothing was known below it; what comes to lie there does not stay out" in done.stderr
     assert raw(daemon, "page2.md") == []
     daemon.configure(FILES)
     pruned = daemon.command("prune", "wiki")
