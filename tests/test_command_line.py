@@ -444,6 +444,18 @@ def test_what_is_left_is_told_by_the_pace_since_the_work_went_on(monkeypatch: py
     assert written.getvalue() == "compare: 9,010 of 10,000 steps, about 20 min left\n"
 
 
+def test_on_a_terminal_that_cannot_be_drawn_on_progress_is_told_in_lines(monkeypatch: pytest.MonkeyPatch):
+    """As in an editor's shell: a bar would show once the work is over."""
+    now = iter([100.0, 106.0])
+    monkeypatch.setattr("freshd.cli.progress.time.monotonic", lambda: next(now))
+    monkeypatch.setenv("TERM", "dumb")
+    written = io.StringIO()
+    with ProgressTalk(Console(file=written, width=80, force_terminal=True), "points") as progress:
+        progress("verify", 0, 10)
+        progress("verify", 5, 10)
+    assert written.getvalue() == "verify: 5 of 10 points, about 6 s left\n"
+
+
 @pytest.mark.parametrize(("n", "says"), [(0, "0 points"), (1, "1 point"), (2_000, "2,000 points")])
 def test_one_is_not_many(n: int, says: str):
     assert show.counted(n, "point") == says

@@ -402,6 +402,19 @@ def test_a_status_is_watched_on_a_terminal_only(tmp_path: Path, extra: list[str]
         assert "try:   freshd status" in done.stderr
 
 
+def test_a_status_is_not_watched_on_a_terminal_that_cannot_be_drawn_on(tmp_path: Path):
+    """It would show nothing until its end."""
+    with instance(tmp_path) as one:
+        ours, theirs = pty.openpty()
+        try:
+            done = forked.run("status", "--watch", folder=one.root, out=theirs, environment={"TERM": "dumb"})
+        finally:
+            os.close(ours)
+            os.close(theirs)
+    assert done.returncode == 2
+    assert "expected a terminal that is not dumb" in done.stderr
+
+
 def until(terminal: int, *wanted: str, within_s: float = 15.0) -> str:
     """Read a terminal until it has shown everything wanted."""
     shown, ends = "", time.monotonic() + within_s

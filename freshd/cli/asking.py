@@ -70,8 +70,10 @@ def show_status(
     """Show how fresh each source is known to be."""
     loaded = load(config, connectors=False)
     if watch:
-        if check or as_json or not sys.stdout.isatty():
-            raise ConfigError("--watch: expected a terminal, and neither --check nor --json", hint="freshd status")
+        if check or as_json or not sys.stdout.isatty() or out.is_dumb_terminal:
+            raise ConfigError(
+                "--watch: expected a terminal that is not dumb, and neither --check nor --json", hint="freshd status"
+            )
         _watch(loaded)
         return
     report = _status(loaded)

@@ -1,4 +1,4 @@
-"""How far long work is: a bar with the time left on a terminal, a line now and then elsewhere."""
+"""How far long work is: a bar with the time left on a terminal, a line now and then elsewhere, dumb terminals too."""
 
 import time
 from types import TracebackType
@@ -25,6 +25,7 @@ class ProgressTalk:
 
         """
         self._console = console
+        self._can_draw = console.is_terminal and not console.is_dumb_terminal
         self._unit = unit
         self._bars = Progress(
             TextColumn(
@@ -38,7 +39,7 @@ class ProgressTalk:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._can_draw,
         )
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, tuple[float, int]] = {}
@@ -56,7 +57,7 @@ class ProgressTalk:
         """Hear how far the work called `name` is."""
         now_s = time.monotonic()
         began_s, began_with = self._began.setdefault(name, (now_s, done))
-        if self._console.is_terminal:
+        if self._can_draw:
             if name not in self._tasks and total:
                 self._bars.start()  # no sooner: drawn ten times a second, they wipe out a question that stands there
                 self._tasks[name] = self._bars.add_task(name, total=total, completed=done)
