@@ -1,11 +1,14 @@
 """A backup: of one moment, whole or not there, and an index of its own once it is put back."""
 
 import json
+import os
+import re
 import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,12 +27,13 @@ from freshd.ledger import seal
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.history import SqliteHistory
 from freshd.state import StateDirectory
-from tests.daemon.instance import Instance, eventually
+from tests.daemon.instance import Instance, eventually, instance
 from tests.kit import forked
 from tests.kit.home import Home, files
 from tests.qdrant_standin import Standin, serving
 
 N_DOCUMENTS = 12
+DEPLOY = (Path(__file__).parent.parent / "deploy/README.md").read_text()
 
 
 @pytest.fixture
@@ -451,6 +455,31 @@ def test_the_daemon_makes_a_backup_while_it_goes_on_and_that_is_put_back_by_the_
     eventually(lambda: not daemon.places("A text about number 1"))
     assert daemon.source()["documents"] == 5
     assert daemon.command("verify").returncode == 0
+
+
+def test_the_commands_that_restore_a_backup_come_to_an_end_although_a_document_cannot_be_read(tmp_path: Path):
+    """As they stand in deploy/README.md; the daemon that they end and the one that they begin are real."""
+    (block,) = re.findall(r"^## Restoring it\n.*?^```sh\n(.*?)^```", DEPLOY, re.DOTALL | re.MULTILINE)
+    with instance(tmp_path) as one:
+        one.write("0.md", "# Part 0\n\nA text about number 0.\n")
+        one.write("broken.pdf", "no PDF")
+        one.start()
+        one.settled()
+        assert one.command("backup", "copy").returncode == 0
+        assert one.process is not None
+        script = block.replace("PID_OF_FRESHD", str(one.process.pid)).replace("backups/2026-11-27", "copy")
+        path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        with (tmp_path / "shown").open("wb") as shown:
+            run = subprocess.Popen(
+                ["bash", "-c", script], cwd=tmp_path, env=os.environ | path, stdout=shown, start_new_session=True
+            )
+            try:
+                assert run.wait(60) == 0
+            finally:
+                os.killpg(run.pid, signal.SIGTERM)  # the daemon is of its group; so is what hangs
+                run.wait()
+                eventually(lambda: one.state.read_daemon() is None)
+        assert "1 point checked" in (tmp_path / "shown").read_text()
 
 
 def test_only_who_may_order_may_have_a_backup_made_and_only_into_an_absolute_place(daemon: Instance, tmp_path: Path):
