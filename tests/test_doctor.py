@@ -265,6 +265,7 @@ def test_what_is_wrong_is_told_with_what_mends_it(
     assert found[name]["status"] == status
     assert found[name]["got"]
     assert found[name]["expected"]
+    assert "expected" not in found[name]["got"], "what it got and what it expected are told once each"
     assert mend in (found[name]["try"] or "")
     assert trace(root) == before
 
@@ -387,7 +388,7 @@ def test_no_key_is_sent_where_others_could_read_it(root: Path, monkeypatch: pyte
     monkeypatch.setattr(server, "ServerStore", lambda *_, **__: pytest.fail("somebody was asked"))
     (root / "freshd.toml").write_text(f'[store]\nurl = "http://qdrant.example.org:6333"\n{CONFIG}')
     told = wrong(root)["store"]
-    assert "expected https" in told["got"]
+    assert told["expected"].startswith("https")
     assert "plain_http" in told["try"]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from freshd.clock import SystemClock
 from freshd.config import Config, load, load_secrets
 from freshd.doctor import machine, reached, remembered
-from freshd.doctor.findings import Finding, Verdict, broken, looked_at
+from freshd.doctor.findings import Finding, Verdict, broken, looked_at, refused
 from freshd.errors import ConfigError, FreshdError
 from freshd.redaction import printable
 from freshd.shapes import DoctorReport, StatusReport
@@ -35,7 +35,7 @@ def examine(path: Path, ask: Callable[[StateDirectory], StatusReport | None]) ->
         config = load(path)
     except ConfigError as error:
         findings += [
-            broken("config", line, "a config that can be used", error.hint) for line in str(error).splitlines()
+            refused("config", line, "a config that can be used", error.hint) for line in str(error).splitlines()
         ]
     else:
         count = f"{len(config.sources)} source{'' if len(config.sources) == 1 else 's'}"

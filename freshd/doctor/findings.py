@@ -1,5 +1,6 @@
 """What doctor tells of one thing: what it got, and where that is not right, what it expected and what mends it."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -56,9 +57,21 @@ def broken(name: str, got: str, expected: str, hint: str) -> Finding:
     return Finding(name, got, Verdict.ERROR, expected, hint)
 
 
-def refused(name: str, error: FreshdError) -> Finding:
-    """Tell of what freshd refuses in its own words, which say what it expected."""
-    return Finding(name, " ".join(str(error).split()), Verdict.ERROR, "no refusal", error.hint or None)
+def refused(
+    name: str, error: FreshdError | str, otherwise: str = "what freshd accepts", hint: str | None = None
+) -> Finding:
+    """Tell of what freshd refuses in its own words.
+
+    Args:
+        name: Of what was looked at.
+        error: What was got, and mostly what was expected instead.
+        otherwise: What was expected where those words do not say.
+        hint: That of the error where it is left out.
+
+    """
+    got, *said = re.split("[,;] expected ", " ".join(str(error).split()), maxsplit=1)
+    own_hint = error.hint if isinstance(error, FreshdError) else ""
+    return Finding(name, got, Verdict.ERROR, said[0] if said else otherwise, hint or own_hint or None)
 
 
 def looked_at(name: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:

@@ -83,7 +83,7 @@ def watches(sources: Sequence[SourceConfig], base: Path) -> Iterator[Finding]:
     most = int((_INOTIFY / "max_user_watches").read_text())
     instances = int((_INOTIFY / "max_user_instances").read_text())
     folders = sum(_count_folders(base / os.path.expanduser(str(one.raw["path"]))) for one in watched)
-    got = f"{folders:,} folders, {most:,} watches"
+    got = f"{folders:,} folder{'' if folders == 1 else 's'}, {most:,} watches"
     if folders > most:
         raised = max(2 * folders, 65_536)
         yield warning(

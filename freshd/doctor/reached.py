@@ -7,7 +7,7 @@ from pathlib import Path
 
 from freshd.clock import SystemClock
 from freshd.config import Config, Secrets, SourceConfig, check_listen
-from freshd.doctor.findings import Finding, broken, warning
+from freshd.doctor.findings import Finding, broken, refused, warning
 from freshd.errors import FreshdError, SourceError
 from freshd.http.binding import bind
 from freshd.model import SourceName
@@ -32,7 +32,7 @@ def source(configured: SourceConfig, config: Config) -> Iterator[Finding]:
             first = next(iter(connector.list()), None)
     except SourceError as error:
         hint = error.hint or "see that it is there, and that the user that runs freshd may read it"
-        yield broken(name, " ".join(str(error).split()), "an answer", hint)
+        yield refused(name, error, "an answer", hint)
         return
     except FreshdError:
         raise
