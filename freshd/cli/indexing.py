@@ -84,17 +84,18 @@ def wait(
         for document in report["documents"]:
             reason = f": {document['error']}" if document["error"] else ""
             out.print(printable(f"{_name(document)}: {document['state']}{reason}"), markup=False)
-    _judge_wait(report, timeout)
+    _judge_wait(report, timeout, everything)
 
 
-def _judge_wait(report: WaitReport, timeout: str) -> None:
+def _judge_wait(report: WaitReport, timeout: str, is_of_all: bool) -> None:
     """Say what is in the way, and end as it deserves."""
     wrong = [_why(document) for document in report["documents"] if document["error"]]
     held = sorted({document["source"] for document in report["documents"] if document["state"] == "held"})
     _tell_unread(wrong)
     _tell_held(held)
-    is_late = any(document["state"] == "pending" for document in report["documents"]) or not (wrong or held)
-    if not report["is_done"] and is_late:
+    is_pending = any(document["state"] == "pending" for document in report["documents"])
+    # Of everything, what is wrong or held is waited for no longer: something else was not through.
+    if not report["is_done"] and (is_of_all or is_pending or not (wrong or held)):
         raise FreshdError(f"not searchable within {timeout}", hint="freshd status   (tells what is in the way)")
     from freshd.report.answers import wait_exit_code
 

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from freshd import shapes
-from tests.daemon.instance import Instance, eventually, freshd, instance
+from tests.daemon.instance import FILES, Instance, eventually, freshd, instance
 
 N_PAGES = 30
 
@@ -326,6 +326,19 @@ def test_wait_for_an_unreadable_document_fails_with_its_reason(daemon: Instance)
     assert done.stderr.startswith("error: ")
     (daemon.docs / "bad.md").unlink()
     eventually(lambda: daemon.source()["quarantined"] == 0)
+
+
+def test_wait_for_everything_that_runs_out_says_so_beside_what_cannot_be_read(tmp_path: Path):
+    """It was not the unreadable document that it waited for in vain."""
+    with instance(tmp_path, FILES + '[[sources]]\nname = "gone"\ntype = "files"\npath = "gone"\n') as one:
+        (one.docs / "bad.md").write_bytes(b"\0\1\2" * 500)
+        one.start()
+        one.settled()
+        done = one.command("wait", "--all", "--timeout", "2s")
+    assert done.returncode == 1
+    assert "bad.md: failed" in done.stderr
+    assert "not searchable within 2s" in done.stderr
+    assert "freshd status" in done.stderr
 
 
 @pytest.mark.parametrize(
