@@ -216,6 +216,13 @@ def test_a_source_that_was_never_listed_says_so_instead_of_drawing_zero(
 # What keeps it true
 
 
+def test_a_source_that_cannot_be_looked_at_says_why(endpoint: Endpoint, opened: Callable[..., Page]):
+    """What never came through has no other reason to show than that nothing came through."""
+    why = "/srv/handbook: got 'No such file or directory', expected a readable directory"
+    endpoint.daemon.shown = lambda: dashboard(source(failing_since=source()["watermark"], last_error=why))
+    expect(opened(endpoint).get_by_text(why)).to_be_visible()
+
+
 def test_it_follows_the_daemon_and_keeps_focus_and_place(endpoint: Endpoint, opened: Callable[..., Page]):
     page = opened(endpoint, viewport=PHONE)
     link = page.get_by_role("link", name="status")
@@ -347,6 +354,8 @@ def test_hostile_names_are_shown_as_what_they_are(endpoint: Endpoint, opened: Ca
             reasons=[text],
             watch=text,
             held=1,
+            failing_since=source()["watermark"],
+            last_error=text,
             quarantined=1,
             quarantine=[quarantined(text, text)],
             canary={**canary, "error": text},

@@ -121,13 +121,14 @@ def _looks(source: SourceStatus, now: datetime) -> str:
     upcoming, last, every = source["next_scan_at"], source["last_complete_scan_at"], source["scan_interval_seconds"]
     value = when(upcoming, now) if upcoming else "–"
     watch, overdue, failing = source["watch"], source["overdue_since"], source["failing_since"]
+    error = f": {line(source['last_error'])}" if source["last_error"] else ""
     return fact(
         "Next scan",
         value,
         f"every {setting(every)}" if every else "",
         f"last complete one {when(last, now)}" if last else "none was complete yet",
         line(watch) if watch else "",
-        f"<b>fails</b>, first {when(failing, now)}" if failing else "",
+        f"<b>fails</b>, first {when(failing, now)}{error}" if failing else "",
         f"<b>silent</b> beyond its habit, since {when(overdue, now)}" if overdue else "",
     )
 
