@@ -72,7 +72,9 @@ def test_event_is_one_json_line_with_its_facts_its_level_and_a_utc_instant():
     assert event == {"level": "info", "event": "source_scanned", "source": "handbook", "documents": 3, "at": at}
 
 
-def test_auto_is_a_coloured_console_on_a_terminal_and_json_elsewhere():
+def test_auto_is_a_coloured_console_on_a_terminal_and_json_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     terminal = talk("auto", stream=Terminal())
     logs.get_logger().info(Event.DAEMON_STARTED)
     assert "\x1b[" in terminal.getvalue()
@@ -80,6 +82,15 @@ def test_auto_is_a_coloured_console_on_a_terminal_and_json_elsewhere():
     pipe = talk("auto")
     logs.get_logger().info(Event.DAEMON_STARTED)
     assert events(pipe)[0]["event"] == "daemon_started"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_on_which_nobody_wants_colours_gets_none(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    monkeypatch.setenv(name, value)
+    terminal = talk("auto", stream=Terminal())
+    logs.get_logger().info(Event.DAEMON_STARTED)
+    assert "daemon_started" in terminal.getvalue()
+    assert "\x1b" not in terminal.getvalue()
 
 
 def test_console_on_a_pipe_has_no_colours():

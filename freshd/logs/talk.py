@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -116,7 +117,7 @@ def configure(
     is_terminal = _is_terminal(stream)
     is_console = format == "console" or (format == "auto" and is_terminal)
     outlet = _waiting_for(stream) if never_waits else Outlet(stream)
-    colours = is_terminal if is_console else None
+    colours = is_terminal and _wants_colours() if is_console else None
     global _pending
     _pending = partial(_configure, outlet, LEVELS[level], RepeatLimit(MAX_REPEATS_PER_MINUTE, 60.0, monotonic), colours)
     if "structlog" in sys.modules:
@@ -163,6 +164,11 @@ def _console(*, colours: bool) -> "ConsoleRenderer":
     from structlog.dev import ConsoleRenderer, plain_traceback
 
     return ConsoleRenderer(colors=colours, sort_keys=False, exception_formatter=plain_traceback)
+
+
+def _wants_colours() -> bool:
+    """Tell whether colours may be shown, asked as the other commands ask it (no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 def _is_terminal(stream: TextIO) -> bool:
