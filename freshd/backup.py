@@ -9,6 +9,7 @@ While writes are held, search and detection go on.
 What is cut off leaves DIR.partial, which nobody takes for a backup, and never DIR.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -319,8 +320,10 @@ def copy_sparse(original: Path, into: Path) -> Iterator[int]:
 def _next_data(descriptor: int, offset: int) -> int | None:
     try:
         return os.lseek(descriptor, offset, os.SEEK_DATA)
-    except OSError:  # nothing but a hole is left
-        return None
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None  # nothing but a hole is left
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -1,5 +1,6 @@
 """A backup: of one moment, whole or not there, and an index of its own once it is put back."""
 
+import errno
 import json
 import os
 import re
@@ -145,6 +146,19 @@ def test_a_file_with_holes_is_copied_byte_by_byte(tmp_path: Path, pieces: list[t
     copied = sum(backup.copy_sparse(tmp_path / "original", tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "original").read_bytes()
     assert copied <= sum(len(piece) for _, piece in pieces) + 8 * 4096
+
+
+def test_a_disk_that_fails_where_holes_are_looked_for_makes_no_empty_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "original").write_bytes(b"a" * 4096)
+
+    def fails(*_: int) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(backup.os, "lseek", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        sum(backup.copy_sparse(tmp_path / "original", tmp_path / "copy"))
 
 
 def test_what_is_written_once_writes_are_let_go_is_not_in_it(home: Home, tmp_path: Path):

@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.files import FilesConnector
+from freshd.compose import open_whole
+from freshd.config import load, load_secrets
+from freshd.errors import ConfigError
 from freshd.ledger.database import SCHEMA_VERSION
 from freshd.state import StateDirectory
 from tests.kit import forked
@@ -355,6 +359,18 @@ def test_a_command_that_does_not_exist_is_an_error_of_usage(folder: Folder, argu
     assert done.returncode == 2
     assert done.stdout == ""
     assert [line[:7] for line in done.stderr.splitlines()] == ["error: ", "try:   "]
+
+
+def test_a_connector_that_cannot_begin_is_named_with_its_source(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    """Of any config that is refused a daemon keeps the one before."""
+
+    def stumbles(*_: object) -> None:
+        raise KeyError("field")
+
+    monkeypatch.setattr(FilesConnector, "__init__", stumbles)
+    with pytest.raises(ConfigError, match=r"source handbook: got KeyError \('field'\) from its connector") as refused:
+        open_whole(load(folder.root / "freshd.toml"), load_secrets()).__enter__()
+    assert "leave the source out" in refused.value.hint
 
 
 @pytest.mark.parametrize("command", [["reindex"], ["status", "--json"], ["search", "leave"]], ids=" ".join)

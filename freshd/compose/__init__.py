@@ -16,7 +16,7 @@ from freshd.compose.whole import Whole, cannot_open, disk_shortage
 from freshd.config import Config, Secrets, SourceConfig
 from freshd.dryrun import MeasuringEmbedder, ReadOnlyCache, copy_ledger
 from freshd.embedder import open_embedder
-from freshd.errors import StateUnusable
+from freshd.errors import ConfigError, FreshdError, StateUnusable
 from freshd.ledger.database import Database
 from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.forgetting import SqliteForgetting
@@ -32,6 +32,7 @@ from freshd.search import Search
 from freshd.state import StateDirectory
 from freshd.vectors import SqliteVectorCache, VectorCacheView
 from freshd.verify import expect_points
+from freshd.wording import unforeseen
 
 __all__ = ["Whole", "cannot_open", "disk_shortage", "open_dry_run", "open_whole"]
 
@@ -205,7 +206,13 @@ def _target(source: SourceConfig, config: Config, clock: SystemClock, main_text:
 
     name = SourceName(source.name)
     context = ConnectorContext(name, config.base, clock, fetcher, main_text)
-    connector: Connector = source.connector(source.options, context)
+    try:
+        connector: Connector = source.connector(source.options, context)
+    except FreshdError:
+        raise
+    except Exception as error:  # anybody may write a connector, and a config that is read again is refused for it
+        message = f"source {name}: got {unforeseen(error)} from its connector, expected it to begin"
+        raise ConfigError(message, hint="tell whoever made the connector, or leave the source out") from error
     if isinstance(connector, Remote):
         connector = ReadAhead(connector)
     return Target(name, connector, source.freshness_target, source.poll_interval, source.keep_for)
