@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from freshd import faults
@@ -11,6 +12,7 @@ from freshd.compose import Whole
 from freshd.config import SourceConfig
 from freshd.daemon.watched import Watched
 from freshd.errors import StoreUnavailable
+from freshd.ledger.history import SqliteHistory
 from freshd.logs import Event, get_logger
 from freshd.model import DocumentId, SearchFilter, SourceName
 from freshd.payload import rfc3339
@@ -83,6 +85,9 @@ class Canaries:
             if self._stopping.is_set():
                 return
             self._remember(name, seen)
+            if seen.found_s is not None:  # what it never wrote may be somebody else's
+                with suppress(sqlite3.Error):  # locked, or failing, which others tell; the next round is told again
+                    SqliteHistory(self._whole.database).note_canary(name, document_id)
             now = self._clock.now()
             self._stopping.wait((next_round_at(now, source.freshness_target) - now).total_seconds())
 

@@ -231,7 +231,13 @@ class Live:
     def _newest(self) -> list[ChangeEntry]:
         """Give the newest changes, newest first: edits before what a first index brought, and no canaries."""
         entries = changes_answer(self._history, -_LOOKED_THROUGH, _LOOKED_THROUGH, None, None)["changes"]
-        own = [entry for entry in entries[::-1] if not self._whole.is_canary(entry["source"], entry["document_id"])]
+        canaries = {name: self._history.canaries(SourceName(name)) for name in {entry["source"] for entry in entries}}
+        own = [
+            entry
+            for entry in entries[::-1]
+            if not self._whole.is_canary(entry["source"], entry["document_id"])
+            and entry["document_id"] not in canaries[entry["source"]]
+        ]
         edits_first = sorted(own, key=lambda entry: entry["lag_seconds"] is None)[:_NEWEST]
         return sorted(edits_first, key=lambda entry: -entry["seq"])
 

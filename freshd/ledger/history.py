@@ -1,6 +1,8 @@
 """The append-only record of applied changes; lag percentiles and objectives are computed from it."""
 
+import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +14,7 @@ from freshd.ports import Applied
 
 _OF_WINDOW = (
     "source = ?1 AND durable_at >= ?2 AND is_backfill = 0 AND searchable_at >= changed_at"
-    " AND (?3 IS NULL OR document_id != ?3)"
+    " AND document_id NOT IN (SELECT value FROM json_each(?3))"
 )
 """Searchable before it changed: the clock was set back in between, and nobody knows the lag."""
 
@@ -22,6 +24,9 @@ _MOST_LAGS = 2_000
 _FORGOTTEN_AT_ONCE = 5_000
 
 _GAP = "history_gap"
+
+_CANARIES = "history_canaries"
+"""Remembered: by source, the ids of its canaries, former ones included. Their changes stay as long as any."""
 
 COPIED = "history_copied"
 """Remembered in a copy of a ledger: numbers that follow here were given out there as well."""
@@ -137,34 +142,48 @@ class SqliteHistory:
         """Read from an open ledger database."""
         self._database = database
 
-    def tried(self, source: SourceName, since: datetime, *, without: str | None = None) -> Tried:
+    def tried(self, source: SourceName, since: datetime, *, without: Collection[str] = ()) -> Tried:
         """Count a source's finished changes since an instant, and those within their target; backfill left out.
 
         Args:
             source: Whose.
             since: When they became durable, at the earliest.
-            without: A document whose changes do not count: a canary's would hide all others.
+            without: Documents whose changes do not count: those of canaries would hide all others.
 
         """
         row = self._database.read(
             f"SELECT count(*) AS total, coalesce(sum(is_within_target), 0) AS within FROM history WHERE {_OF_WINDOW}",
-            (source, to_us(since), without),
+            (source, to_us(since), json.dumps(list(without))),
         )[0]
         return Tried(row["within"], row["total"])
 
-    def lags(self, source: SourceName, since: datetime, *, without: str | None = None) -> Lags:
+    def lags(self, source: SourceName, since: datetime, *, without: Collection[str] = ()) -> Lags:
         """Give the lags of a source's newest finished changes since an instant; see `tried` for what is left out."""
         wheres = ("kind != 'deleted'", "kind = 'deleted'")
         changes, deletions = (self._lags(source, since, without, where) for where in wheres)
         return Lags(changes, deletions)
 
-    def _lags(self, source: SourceName, since: datetime, without: str | None, where: str) -> tuple[float, ...]:
+    def _lags(self, source: SourceName, since: datetime, without: Collection[str], where: str) -> tuple[float, ...]:
         found = self._database.read(
             f"SELECT searchable_at - changed_at AS lag FROM history WHERE {_OF_WINDOW} AND {where}"
             f" ORDER BY durable_at DESC LIMIT {_MOST_LAGS}",
-            (source, to_us(since), without),
+            (source, to_us(since), json.dumps(list(without))),
         )
         return tuple(row["lag"] / 1e6 for row in found)
+
+    def canaries(self, source: SourceName) -> frozenset[str]:
+        """Give the ids of every canary that a source ever had, as far as `note_canary` was told."""
+        return frozenset(self._noted().get(source, ()))
+
+    def note_canary(self, source: SourceName, document_id: DocumentId) -> None:
+        """Remember that a document is freshd's own: its changes are in the history for longer than in the config."""
+        if document_id not in (known := self._noted()).get(source, ()):
+            known[source] = [*known.get(source, ()), document_id]
+            self._database.remember(_CANARIES, json.dumps(known))
+
+    def _noted(self) -> dict[str, list[str]]:
+        noted: dict[str, list[str]] = json.loads(self._database.recall(_CANARIES) or "{}")
+        return noted
 
     def entries(
         self, after: int = 0, limit: int = 100, source: SourceName | None = None, document_id: DocumentId | None = None

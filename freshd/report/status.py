@@ -163,9 +163,10 @@ def _measure(
 ) -> _Measured:
     name, history = state.name, SqliteHistory(database)
     late = SqliteSources(database).late(name, now)
+    own = history.canaries(name) | {source.canary_path or ""}
 
     def tried(window: timedelta) -> Tried:
-        return history.tried(name, now - window, without=source.canary_path).with_late(late)
+        return history.tried(name, now - window, without=own).with_late(late)
 
     unproved_for = vital.unproved_for if vital else timedelta(0)
     mark, whole = state.watermark_at(now, unproved_for), tried(source.objective_window)
@@ -175,7 +176,7 @@ def _measure(
         stale=staleness(now, mark, unproved_for),
         late=late,
         tried=whole,
-        lags=history.lags(name, now - source.objective_window, without=source.canary_path),
+        lags=history.lags(name, now - source.objective_window, without=own),
         burnt_1h=burn_rate(tried(timedelta(hours=1)), source.objective),
         burnt_6h=burn_rate(tried(timedelta(hours=6)), source.objective),
         budget=budget_remaining(whole, source.objective),

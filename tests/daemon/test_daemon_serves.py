@@ -328,6 +328,21 @@ def test_wait_for_an_unreadable_document_fails_with_its_reason(daemon: Instance)
     eventually(lambda: daemon.source()["quarantined"] == 0)
 
 
+def test_the_changes_of_a_canary_do_not_count_once_it_is_taken_out_of_the_config_either(tmp_path: Path):
+    """Three every five minutes would hide all others for as long as the objective looks back."""
+    with instance(tmp_path, f'{FILES}canary_path = "canary.md"\n') as one:
+        one.write("page.md", "# Page\n\nOf somebody.\n")
+        one.start()
+        eventually(lambda: (one.source()["canary"] or {}).get("gone_seconds"), 30)
+        assert one.stop() == 0
+        one.configure(FILES)
+        one.start()
+        settled, newest = one.settled(), one.get("/").text
+    assert (settled["changes"]["total"], settled["lag_seconds"]["p50"]) == (0, None)
+    assert "page.md" in newest
+    assert "canary.md" not in newest
+
+
 def test_wait_for_everything_that_runs_out_says_so_beside_what_cannot_be_read(tmp_path: Path):
     """It was not the unreadable document that it waited for in vain."""
     with instance(tmp_path, FILES + '[[sources]]\nname = "gone"\ntype = "files"\npath = "gone"\n') as one:

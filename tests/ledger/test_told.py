@@ -96,8 +96,8 @@ def test_a_canarys_changes_hide_nobody_elses(books: Books):
     done(books, "canary", 2, kind=DELETED)
     everybodys = books.history.lags(SOURCE, NOON)
     assert (sorted(everybodys.changes_s), sorted(everybodys.deletions_s)) == ([1.0, 7.0], [2.0, 8.0])
-    assert books.history.lags(SOURCE, NOON, without="canary") == Lags((7.0,), (8.0,))
-    assert books.history.tried(SOURCE, NOON, without="canary") == Tried(2, 2)
+    assert books.history.lags(SOURCE, NOON, without=["canary"]) == Lags((7.0,), (8.0,))
+    assert books.history.tried(SOURCE, NOON, without=["canary"]) == Tried(2, 2)
     assert books.history.tried(SOURCE, NOON) == Tried(4, 4)
 
 
