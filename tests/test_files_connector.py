@@ -217,6 +217,20 @@ def test_include_exclude_and_media_types_speak_one_language(root):
     assert source.read(ref("a.md")).media_type is None
 
 
+def test_a_document_is_one_whatever_the_case_of_its_ending_and_only_what_is_named_exactly_is_left_out(root):
+    """Scanners and cameras write SCAN.PDF; that nothing was said of it looked as if it were indexed."""
+    grow(root, "a.md", "B.MD", "C.Md", "Draft/d.md", "draft/e.md", "Notes/f.txt", "x.BIN", "y.bak.md", "z.BAK.md")
+    assert ids(files(root)) == sorted(
+        ["a.md", "B.MD", "C.Md", "Draft/d.md", "draft/e.md", "Notes/f.txt", "y.bak.md", "z.BAK.md"]
+    )
+    source = files(root, include=["*.md", "notes/*.TXT", "!*.BAK.md", "*.bin"], media_types={"*.bin": "text/x-rst"})
+    assert ids(source) == sorted(
+        ["a.md", "B.MD", "C.Md", "Draft/d.md", "draft/e.md", "Notes/f.txt", "x.BIN", "y.bak.md"]
+    )
+    assert source.read(ref("x.BIN")).media_type == "text/x-rst"
+    assert ids(files(root, exclude=["*.md", "Notes/", "Draft/"])) == ["B.MD", "C.Md"]
+
+
 def test_deeper_and_later_ignore_files_override_and_the_config_overrides_all(root):
     grow(root, "a.md", "b.md", "sub/a.md", "sub/b.md", "sub/c.md", "out/a.md", "hidden/a.md")
     (root / ".gitignore").write_text("b.md\nout/\nhidden/\n# a comment\n")

@@ -50,8 +50,8 @@ class FilesOptions(BaseModel):
 
     Attributes:
         path: Root of the tree; relative to the config file, `~` is the home directory.
-        include: Globs as in `.gitignore`; a file is a document if the last one that matches it,
-            or else the nearest folder above it that one matches, is not negated.
+        include: Globs as in `.gitignore`, but that `*.md` takes README.MD as well; a file is a document if
+            the last one that matches it, or else the nearest folder above it that one matches, is not negated.
         exclude: Globs as in `.gitignore`, stronger than every ignore file.
         max_file_bytes: Larger files are refused.
         media_types: Glob → media type of the files it matches; the last that matches holds.
@@ -81,8 +81,8 @@ class FilesConnector:
         self._clock = context.clock
         # Not resolved: what the operator named is what people see, and what a later mount may replace.
         self._root = Path(os.path.abspath(context.base / os.path.expanduser(options.path)))
-        self._rules = Rules(parse_lines(options.include), parse_lines(options.exclude))
-        self._media_types = [(parse_lines([glob]), kind) for glob, kind in options.media_types.items()]
+        self._rules = Rules(parse_lines(options.include, any_case=True), parse_lines(options.exclude))
+        self._media_types = [(parse_lines([glob], any_case=True), kind) for glob, kind in options.media_types.items()]
         self._ignore_files = IgnoreFiles()
         self._watch: FilesWatch | None = None
 

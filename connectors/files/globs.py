@@ -15,7 +15,7 @@ These never do: stars inside a name are matched left to right, once (atomic grou
 import re
 import string
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _NEVER = "(?!)"
 _IS_ENDING = re.compile(r"\*[^*?\[\\]+").fullmatch
@@ -54,15 +54,29 @@ class Glob:
     is_negated: bool = False
     ending: str | None = None
 
+    def in_any_case(self) -> "Glob":
+        """Give the one that matches the same names in whatever case their letters are."""
+        return replace(self, expression=f"(?i:{self.expression})")
+
 
 class Globs:
     """The globs of one ignore file or one option, in their order."""
 
-    def __init__(self, globs: Iterable[Glob]) -> None:
-        """Compile; nothing is asked about yet."""
+    def __init__(self, globs: Iterable[Glob], *, any_case: bool = False) -> None:
+        """Compile; nothing is asked about yet.
+
+        Args:
+            globs: In their order.
+            any_case: Letters count in either case, but for what is negated: more is taken rather than less.
+
+        """
+        if any_case:
+            globs = [glob if glob.is_negated else glob.in_any_case() for glob in globs]
+        self._any_case = any_case
         self._compiled = [(glob, re.compile(glob.expression)) for glob in globs]
         self._compiled.reverse()
-        self._endings = tuple({glob.ending for glob, _ in self._compiled if glob.ending is not None})
+        endings = {glob.ending for glob, _ in self._compiled if glob.ending is not None}
+        self._endings = tuple({ending.lower() for ending in endings} if any_case else endings)
         self._any_name = _any_of(glob for glob, _ in self._compiled if glob.is_name_only and glob.ending is None)
         self._any_path = _any_of(glob for glob, _ in self._compiled if not glob.is_name_only)
         self._is_plain = all(
@@ -83,7 +97,7 @@ class Globs:
         """
         # Almost no entry matches anything: one look at its ending and one expression for all the others say so.
         if (
-            not name.endswith(self._endings)
+            not (name.lower() if self._any_case else name).endswith(self._endings)
             and not (self._any_name and self._any_name(name))
             and not (self._any_path and self._any_path(path))
         ):
@@ -98,9 +112,9 @@ class Globs:
         return None
 
 
-def parse_lines(lines: Iterable[str]) -> Globs:
-    """Read ignore-file lines; blank ones, comments and impossible globs match nothing, as in git."""
-    return Globs(glob for line in lines if (glob := parse_glob(line)) is not None)
+def parse_lines(lines: Iterable[str], *, any_case: bool = False) -> Globs:
+    """Read ignore-file lines; blank ones, comments and impossible globs match nothing, as in git; see `Globs`."""
+    return Globs((glob for line in lines if (glob := parse_glob(line)) is not None), any_case=any_case)
 
 
 def parse_glob(line: str) -> Glob | None:

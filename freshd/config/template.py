@@ -57,7 +57,7 @@ state_dir = ".freshd"
 [compare]
 # report = "freshd-compare/report.json"
 
-# A folder of documents. What .gitignore and .freshdignore name is left out.
+# A folder of documents. What .gitignore and .freshdignore name is left out. **/*.md takes README.MD as well.
 [[sources]]
 name = "documents"
 type = "files"
