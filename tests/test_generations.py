@@ -520,6 +520,29 @@ def test_entries_that_are_read_for_another_generation_leave_room_for_what_their_
             assert connector.begin(DocumentRef(DocumentId("animal40"), "new"), lambda: None)
 
 
+def test_a_feed_is_filled_in_piece_by_piece_in_proportion_to_its_entries(tmp_path: Path):
+    """Not by going round all of them for every few that were read."""
+
+    def steps(n_entries: int) -> int:
+        with feed_of(n_entries) as news:
+            world, n_steps = World(tmp_path / f"{n_entries}"), 0
+            world.reindex(FIRST, extra=news)
+            with world.whole(SECOND, extra=news) as whole:
+                whole.news.on_ready = lambda: None
+
+                def advance() -> bool:
+                    nonlocal n_steps
+                    n_steps += whole.generations.advance(lambda: None)
+                    return not whole.generations.is_under_way
+
+                eventually(advance, 60)
+                assert world.dump(whole) == world.scratch(SECOND, extra=news)
+            return n_steps
+
+    with mock.patch("freshd.pipeline.filling.LAST_LAP", 8):
+        assert steps(160) < 6 * steps(40)
+
+
 def test_a_book_that_is_edited_at_the_very_end_lets_edits_through(world: World):
     world.reindex(FIRST)
     with world.whole(SECOND) as whole:

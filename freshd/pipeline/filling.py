@@ -9,11 +9,11 @@ nothing stands in its way for ever but a store that does not keep what it is giv
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from freshd import faults
 from freshd.chunker import ChunkLimits
@@ -44,6 +44,7 @@ from freshd.model import (
     SourceName,
 )
 from freshd.payload import DocumentFields
+from freshd.pipeline.ahead import Ahead, ReadsAhead
 from freshd.pipeline.asking import connector_faults_told
 from freshd.pipeline.batch import MAX_BATCH_CHUNKS
 from freshd.pipeline.carrying import carried
@@ -60,9 +61,6 @@ _LAST_CHUNKS = 64
 
 _RANGE = 20_000
 """Documents looked through at once for those that are behind: some 20 ms."""
-
-_READS = 8
-"""Begun early, of one source: what it brings meanwhile finds room beside them, which may not be used for long."""
 
 _ATTEMPTS = 3
 """So often it is waited for what may mend itself."""
@@ -82,23 +80,6 @@ class _Texts(NamedTuple):
     fields: DocumentFields
     chunks: tuple[Chunk, ...]
     is_carried: bool = False
-
-
-@runtime_checkable
-class ReadsAhead(Protocol):
-    """A connector of a source on the network, whose reads can be begun early."""
-
-    def begin(self, ref: DocumentRef, on_read: Callable[[], None]) -> bool:
-        """Begin to read, if there is room; `on_read` is called once `read` will answer at once."""
-        ...
-
-    def is_read(self, ref: DocumentRef) -> bool:
-        """Whether `read` answers from what was begun, and at once."""
-        ...
-
-    def let_go(self, ref: DocumentRef) -> None:
-        """Forget a read that was begun and is not wanted any more."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +143,7 @@ class Filler:
         self._on_filled = on_filled
         self._on_ready = on_ready
         self._waits: dict[int | SourceName, _Wait] = {}
-        self._reading: dict[int, tuple[ReadsAhead, DocumentRef]] = {}
+        self._ahead = Ahead(self._was_read)
         self._lost: set[int] = set()
         self._rest_until_s = 0.0
         self._begin_pass()
@@ -207,17 +188,30 @@ class Filler:
         return self._end_pass()
 
     def _page(self, between: Callable[[], None]) -> list[Behind]:
+        if (first := self._ahead.first_since()) is not None:
+            self._cursor = min(self._cursor, first - 1)
         while self._cursor < self._end:
             through = min(self._cursor + _RANGE, self._end)
             found = self._books.behind(self._recipe.identity, self._cursor, through, LAST_LAP)
             self._cursor = found[-1].doc if len(found) == LAST_LAP else through
             self._n_found += len(found)
-            due = [one for one in found if self._is_due(one)]
+            due = [one for one in found if self._is_due(one) and self._is_worth_a_look(one)]
             self._waiting |= {one.doc for one in found} - {one.doc for one in due}
             if due:
                 return due
             between()
         return []
+
+    def _is_worth_a_look(self, one: Behind) -> bool:
+        connector = self._far(one.source)
+        if connector is None or one.ref is None or one.digest is None:
+            return True
+        return self._ahead.is_worth_a_look(one.doc, one.ref, connector)
+
+    def _far(self, source: SourceName) -> ReadsAhead | None:
+        """Give the connector of a source whose documents are waited for."""
+        connector = self._connectors.get(source)
+        return connector if isinstance(connector, ReadsAhead) and self._on_ready is not None else None
 
     def _end_pass(self) -> bool:
         """Begin anew, or be near; tell whether there is something to do at once."""
@@ -225,8 +219,10 @@ class Filler:
             key: wait for key, wait in self._waits.items() if not isinstance(key, int) or key in self._waiting
         }
         n_found, waiting = self._n_found, self._waiting
-        self._let_go(self._reading.keys() - waiting)
+        self._ahead.let_go(but=waiting)
         self._begin_pass()
+        if self._ahead.has_room_again():
+            return True
         if waiting:
             self._rest()
             return False
@@ -234,7 +230,7 @@ class Filler:
         return not self.is_near
 
     def _rest(self) -> None:
-        if self._on_ready is None or any(connector.is_read(ref) for connector, ref in self._reading.values()):
+        if self._on_ready is None or self._ahead.has_any_at_hand:
             return
         now_s = self._clock.monotonic()
         due_s = [wait.until_s for wait in self._waits.values() if wait.until_s > now_s]
@@ -258,7 +254,7 @@ class Filler:
 
     def close(self) -> None:
         """Let go of what was begun; idempotent."""
-        self._let_go(set(self._reading))
+        self._ahead.let_go()
 
     # What is done to one document
 
@@ -329,27 +325,14 @@ class Filler:
         is_down = self._attempts(one.source) > _ATTEMPTS
         if connector is None or one.ref is None or is_down or one.doc in self._lost:
             raise DocumentGone(f"{one.document_id}: is not to be had")
-        if isinstance(connector, ReadsAhead) and self._on_ready and not self._is_at_hand(one.doc, one.ref, connector):
+        far = self._far(one.source)
+        if far is not None and not self._ahead.is_at_hand(one.doc, one.ref, far):
             return None
         with connector_faults_told(one.document_id):
             document = connector.read(one.ref)
         if hashlib.sha256(document.content).hexdigest() != digest:
             raise DocumentChanging(f"{one.document_id}: is not what the live generation holds of it")
         return _Texts(*self._recipe.take_apart(document, one.source, one.document_id, digest))
-
-    def _is_at_hand(self, doc: int, ref: DocumentRef, connector: ReadsAhead) -> bool:
-        is_read = connector.is_read(ref)
-        others = sum(one is connector for other, (one, _) in self._reading.items() if other != doc)
-        if is_read:
-            self._reading.pop(doc, None)
-        elif others < _READS and connector.begin(ref, self._was_read):
-            self._reading[doc] = connector, ref
-        return is_read
-
-    def _let_go(self, docs: Set[int]) -> None:
-        for doc in docs:
-            connector, ref = self._reading.pop(doc)
-            connector.let_go(ref)
 
     def _was_read(self) -> None:
         self._rest_until_s = 0.0
