@@ -16,7 +16,7 @@ _AT_ONCE: Final = 4
 class ReadsAhead(Protocol):
     """A connector of a source on the network, whose reads can be begun early."""
 
-    def begin(self, ref: DocumentRef, on_read: Callable[[], None]) -> bool:
+    def begin(self, ref: DocumentRef, on_read: Callable[[], None], *, may_wait: bool) -> bool:
         """Begin to read, if there is room; `on_read` is called once `read` will answer at once."""
         ...
 
@@ -69,7 +69,7 @@ class Ahead:
         is_read = connector.is_read(ref)
         if is_read:
             self._begun.pop(doc, None)
-        elif self._has_room(doc, connector) and connector.begin(ref, self._was_read):
+        elif self._has_room(doc, connector) and connector.begin(ref, self._was_read, may_wait=True):
             self._begun[doc] = connector, ref  # in place of an earlier state
         return is_read
 

@@ -314,7 +314,8 @@ class Indexer:
     def _take(self, *, is_urgent: bool, skip: Sequence[Pending] = ()) -> list[Pending]:
         """Take what is due and at hand; what has to be read from afar is begun, and taken once it is there."""
         self._reading = {name: one for name, one in self._reading.items() if one.reader.is_begun(one.ref)}
-        free = [name for name in self._sources if name not in self._readers or not self._readers[name].is_full]
+        has_room = {name: reader.has_room(may_wait=not is_urgent) for name, reader in self._readers.items()}
+        free = [name for name in self._sources if has_room.get(name, True)]
         in_hand = {pending.seq for pending in skip}
         begun = [one.pending.seq for one in self._reading.values()]
         batch = []
@@ -324,7 +325,7 @@ class Indexer:
                 batch.append(pending)
                 if former := self._reading.pop(name, None):  # it is deleted, and what was read of it is not wanted
                     former.reader.let_go(former.ref)
-            elif reader.begin(ref, self.wake):
+            elif reader.begin(ref, self.wake, may_wait=not is_urgent):
                 self._reading[name] = _Reading(pending, ref, reader)  # in place of an earlier recording
             else:
                 self.wake()  # for what is due after these

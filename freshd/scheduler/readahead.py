@@ -13,10 +13,14 @@ from freshd.ports import Connector, Remote
 _OUTSTANDING = 16
 """Reads begun and not yet used, of one source; bounds memory and what is read in vain after a crash."""
 
+_MAY_WAIT = 8
+"""Of them: what nobody hurries for is used while nothing else is due, which may be in hours."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
     fingerprint: str
+    may_wait: bool
     future: Future[Document]
 
 
@@ -43,7 +47,15 @@ class ReadAhead:
         """Whether no further read should be begun now."""
         return len(self._begun) >= _OUTSTANDING
 
-    def begin(self, ref: DocumentRef, on_read: Callable[[], None]) -> bool:
+    def has_room(self, *, may_wait: bool) -> bool:
+        """Whether a read that may wait to be used, or one that may not, should be begun now."""
+        with self._lock:
+            return self._has_room(may_wait)
+
+    def _has_room(self, may_wait: bool) -> bool:
+        return not self.is_full and not (may_wait and sum(one.may_wait for one in self._begun.values()) >= _MAY_WAIT)
+
+    def begin(self, ref: DocumentRef, on_read: Callable[[], None], *, may_wait: bool = False) -> bool:
         """Begin to read, if there is room; tell whether it is begun.
 
         What was begun of another state of the document is let go of: nobody will ask for that any more.
@@ -51,16 +63,17 @@ class ReadAhead:
         Args:
             ref: What to read.
             on_read: Called once `read` will answer at once, be it with an error.
+            may_wait: It may be long until it is used; there is less room for such.
 
         """
         with self._lock:
             begun = self._begun.get(ref.document_id)
-            if begun is None and self.is_full:
+            if begun is None and not self._has_room(may_wait):
                 return False
             if begun is None or begun.fingerprint != ref.fingerprint:
                 if begun is not None:
                     begun.future.cancel()
-                begun = _Begun(ref.fingerprint, self._threads.submit(self._connector.read, ref))
+                begun = _Begun(ref.fingerprint, may_wait, self._threads.submit(self._connector.read, ref))
                 self._begun[ref.document_id] = begun
         begun.future.add_done_callback(lambda _: on_read())
         return True

@@ -788,6 +788,24 @@ def test_an_edit_among_very_many_does_not_wait_for_all_long_entries_that_were_re
     assert finished(bench).index("live.md") - n_before < 20
 
 
+def test_a_new_entry_does_not_wait_for_older_ones_that_were_read_ahead_and_wait_themselves(bench: Bench):
+    """They are of a first index, which waits for all that changed at once in the files beside it."""
+    names = [f"{n:03}.md" for n in range(300)]
+    bench.index_all(names)
+    feed = add_feed(bench, 40)
+    feed.before_read = gate = Gate()
+    with bench.running(readers=readers(bench)):
+        assert gate.arrived.wait(10)
+        for name in names:
+            bench.source.write(name, book(name, 5))
+        bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
+        feed.write("new.md")
+        bench.scan(bench.scanner_of(FEED, feed))
+        gate.opened.set()
+        eventually(lambda: "new.md" in finished(bench), within_s=60)
+    assert len(finished(bench)) < 200
+
+
 def test_entries_that_change_while_they_are_read_are_indexed_as_they_ended(bench: Bench):
     """Every entry is edited again and again under a slow server; none may be forgotten, and the rest goes on."""
     feed = add_feed(bench, 20)

@@ -86,6 +86,17 @@ def test_no_more_is_begun_than_is_soon_used(server: RemoteSource, ahead: ReadAhe
     assert not ahead.is_full
 
 
+def test_what_may_wait_to_be_used_leaves_room_for_what_may_not(server: RemoteSource, ahead: ReadAhead):
+    refs = [server.ref(f"{n}.md") for n in range(40)]
+    may_wait = [ref for ref in refs[:30] if ahead.begin(ref, lambda: None, may_wait=True)]
+    assert 1 < len(may_wait) < 30
+    assert not ahead.has_room(may_wait=True)
+    assert ahead.has_room(may_wait=False)
+    assert ahead.begin(refs[-1], lambda: None)
+    ahead.let_go(may_wait[0])
+    assert ahead.has_room(may_wait=True)
+
+
 def test_reads_of_states_that_passed_do_not_fill_it_up(server: RemoteSource, ahead: ReadAhead):
     """Entries are edited while a slow server is asked for them; only their newest state is wanted then."""
     for n in range(40):
