@@ -496,6 +496,32 @@ def test_a_table_that_does_not_say_means_no_polling():
     assert needs_polling("", "/srv") is False
 
 
+def test_a_watch_over_a_server_that_is_away_is_left_behind(world, monkeypatch, tmp_path):
+    """Else one source would keep the daemon from ending, and all others from a new config."""
+    table = tmp_path / "mountinfo"
+    table.write_text(f"1 0 0:1 / {world.root} rw - nfs4 server:/docs rw\n")
+    monkeypatch.setattr(watch, "_MOUNT_TABLE", table)
+    is_away, hangs, is_back = threading.Event(), threading.Event(), threading.Event()
+
+    def scandir(_: str) -> Iterator[os.DirEntry[str]]:
+        if is_away.is_set():
+            hangs.set()
+            is_back.wait()
+        yield from ()
+
+    monkeypatch.setattr(watch, "_scandir", scandir)
+    polling = watch.FilesWatch(world.root, RULES, RealClock(), world.hints, poll_interval_s=0.05)
+    try:
+        is_away.set()
+        assert hangs.wait(PATIENCE_S)
+        closing = threading.Thread(target=polling.close, daemon=True)
+        closing.start()
+        closing.join(PATIENCE_S)
+        assert not closing.is_alive()
+    finally:
+        is_back.set()
+
+
 def test_a_network_file_system_is_polled(world, monkeypatch, tmp_path):
     """The kernel sees nothing of what other machines write there."""
     (tmp_path / "mountinfo").write_text("1 1 0:1 / / rw - nfs4 server:/export rw")

@@ -39,6 +39,9 @@ from freshd.ports import Clock
 POLL_INTERVAL_S = 10.0
 """Between two looks at a network file system; each costs a stat per file."""
 
+_STOP_S = 2.0
+"""For the threads of a watch to end: one that looks at a file server which is away does not."""
+
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
 
 _SETTLED: tuple[type[FileSystemEvent], ...] = (
@@ -162,8 +165,14 @@ class FilesWatch(FileSystemEventHandler):
         return None
 
     def close(self) -> None:
-        """Stop; no hint is given after this returns; idempotent."""
+        """Stop; no hint is given after this returns, and what hangs in a look is left behind; idempotent."""
         self._is_closing = True
+        # In a thread of its own, as watchdog waits for its threads without end.
+        ending = threading.Thread(target=self._end, name="watch-end", daemon=True)
+        ending.start()
+        ending.join(_STOP_S)
+
+    def _end(self) -> None:
         if self._observer is not None and self._observer.is_alive():
             self._observer.stop()
             self._observer.join()
