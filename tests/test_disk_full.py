@@ -25,6 +25,7 @@ from freshd.model import ChunkId
 from freshd.ports import StoredPoint
 from freshd.rebuild import Survey
 from tests.daemon.instance import FILES, Instance, eventually
+from tests.kit import forked
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
 
@@ -430,6 +431,15 @@ def test_a_ledger_that_was_left_open_is_looked_at_where_the_systems_temporary_fo
         assert not list(temporary.iterdir())
     assert (seen.damage, len(seen.facts["fact 2"])) == (None, 2**20)
     assert sorted(path.name for path in ledger.parent.iterdir()) == ["ledger.db", "ledger.db-wal"]
+
+
+def test_a_config_that_a_full_disk_does_not_take_leaves_nothing_behind(tmp_path: Path):
+    """Half of it would be in the way of the next try."""
+    with file_system(tmp_path / "full", "size=1m") as full:
+        Ballast(full).take_all()
+        done = forked.run("init", folder=full)
+        assert (done.returncode, "No space left" in done.stderr) == (2, True)
+        assert not (full / "freshd.toml").exists()
 
 
 def test_a_plan_that_finds_no_room_for_a_copy_of_the_ledger_says_where_it_needs_some(tmp_path: Path):

@@ -19,7 +19,12 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the
     path = folder / DEFAULT_CONFIG
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+            try:
+                file.write(TEMPLATE)
+                file.flush()
+            except OSError:
+                path.unlink()  # else the next try would meet half of it
+                raise
     except OSError as error:
         raise ConfigError(f"{printable(str(path))}: {_fault(error)}", hint=_ANOTHER) from error
     talk.print(f"wrote {printable(str(path))}; next: freshd reindex, or freshd run", markup=False, soft_wrap=True)

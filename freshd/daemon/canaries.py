@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,7 +26,7 @@ _FIRST_LOOK_S = 1.0
 """Between two looks whether the source was listed, before its first round."""
 
 _STOP_S = 3.0
-"""A round that is told to end deletes its document first."""
+"""For all of them: a round that is told to end deletes its document first."""
 
 
 class Canaries:
@@ -62,9 +63,10 @@ class Canaries:
     def stop(self) -> None:
         """End; a round under way takes its document away first."""
         self._stopping.set()
+        ends_s = time.monotonic() + _STOP_S
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(_STOP_S)
+                thread.join(max(0.0, ends_s - time.monotonic()))
 
     def _run(self, source: SourceConfig, connector: Writable, document_id: DocumentId) -> None:
         name = SourceName(source.name)
