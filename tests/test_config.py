@@ -325,6 +325,24 @@ def test_size_is_what_its_unit_says(text: str, n_bytes: int):
     assert parse_size(text) == n_bytes
 
 
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        (SOURCE, "max_file_bytes"),
+        ('[[sources]]\nname = "n"\ntype = "feed"\nurl = "https://a.example/"\n', "max_feed_bytes"),
+    ],
+    ids=["files", "feed"],
+)
+def test_sizes_of_sources_are_written_like_all_others(write, source: str, key: str):
+    (read,) = load(write(f'{source}{key} = "7MiB"\n')).sources
+    assert getattr(read.options, key) == 7 * 2**20
+    for wrong in ("many", "7 parsecs"):
+        with pytest.raises(
+            ConfigError, match=rf'{key}: got "{wrong}", expected a size in bytes such as 1048576, "50MiB"'
+        ):
+            load(write(f'{source}{key} = "{wrong}"\n'))
+
+
 # ── connectors ───────────────────────────────────────────────────────────────────────────────────
 
 

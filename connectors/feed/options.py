@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
 from freshd.errors import ConfigError
 from freshd.model import SourceName
@@ -39,7 +39,7 @@ class FeedOptions(BaseModel):
     follow_links: bool = False
     allow_private_hosts: tuple[str, ...] = ()
     ca_file: str | None = Field(default=None, min_length=1)
-    max_feed_bytes: int = Field(default=10 * 1024 * 1024, gt=0)
+    max_feed_bytes: ByteSize = Field(default=ByteSize(10 * 1024 * 1024), gt=0)
     max_entries: int = Field(default=50_000, gt=0)
 
     @field_validator("url")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote_from_bytes
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field
 
 from connectors.files import names, writing
 from connectors.files.folders import identity_of, is_absence, open_beneath, opened_root, root_unavailable
@@ -64,7 +64,7 @@ class FilesOptions(BaseModel):
     path: Annotated[str, Field(min_length=1)]
     include: Annotated[list[_Glob], Field(min_length=1)] = _DEFAULT_INCLUDE
     exclude: list[_Glob] = []
-    max_file_bytes: Annotated[int, Field(gt=0)] = 50 * _MIB
+    max_file_bytes: Annotated[ByteSize, Field(gt=0)] = ByteSize(50 * _MIB)
     media_types: dict[_Glob, str] = {}
     watch: bool = True
 

@@ -31,6 +31,8 @@ _EXPECTED_BY_TYPE = {
     "dict_type": "a table",
     "model_type": "a table",
     "model_attributes_type": "a table",
+    "byte_size": values.A_SIZE,
+    "byte_size_unit": values.A_SIZE,
 }
 
 

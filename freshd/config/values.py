@@ -31,6 +31,7 @@ _DURATION = re.compile(
     r"(?:(?P<days>[0-9]{1,8})d)?(?:(?P<hours>[0-9]{1,8})h)?(?:(?P<minutes>[0-9]{1,8})m(?!s))?"
     r"(?:(?P<seconds>[0-9]{1,8})s)?(?:(?P<milliseconds>[0-9]{1,8})ms)?"
 )
+A_SIZE = 'a size in bytes such as 1048576, "50MiB" or "1GB"'
 _SIZE = re.compile(r"([0-9]{1,18}) ?([kKMGT]i?)?B?")
 _SIZE_FACTOR = {"": 1} | {
     prefix + binary: (1_024 if binary else 1_000) ** power
@@ -110,7 +111,7 @@ def parse_size(value: object) -> int:
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         size = int(match[1]) * _SIZE_FACTOR[match[2] or ""]
     if not 0 <= size <= _MAX_BYTES:
-        raise expected('a size in bytes such as 1048576, "50MiB" or "1GB"')
+        raise expected(A_SIZE)
     return size
 
 
