@@ -38,6 +38,9 @@ _SILENCE_S = 45.0
 _LONGEST_TARGET = 60_000
 """Characters of an address; the daemon takes 64 KiB of it and the headers."""
 
+_MOST_NAMED, _MOST_NAMED_BYTES = 1_000, 48_000
+"""Documents in one order; the daemon takes 64 KiB."""
+
 _STARTING_S = 3.0
 """Twice what a daemon takes to begin on 10,000 documents: a script may start it and ask at once."""
 
@@ -116,8 +119,18 @@ class Client:
     def forget(
         self, documents: Sequence[str], *, undo: bool, on_progress: Callable[[int, int], None] = lambda *_: None
     ) -> ForgetReport:
-        """Have documents forgotten, or let in again; `on_progress` hears documents done and in all."""
-        return cast(ForgetReport, self._job("/forget", {"documents": list(documents), "undo": undo}, on_progress))
+        """Have documents forgotten, or let in again; `on_progress` hears those done, and in all, of one order."""
+        parts = [
+            cast(ForgetReport, self._job("/forget", {"documents": named, "undo": undo}, on_progress))
+            for named in _orders(documents)
+        ]
+        return {
+            "documents": sum(part["documents"] for part in parts),
+            "points": sum(part["points"] for part in parts),
+            "vectors": sum(part["vectors"] for part in parts),
+            "unknown": [name for part in parts for name in part["unknown"]],
+            "readmitted": [name for part in parts for name in part["readmitted"]],
+        }
 
     def prune(self, source: str, on_progress: Callable[[int, int], None]) -> PruneReport:
         """Have what is left of a source taken out that left the config; `on_progress` as above."""
@@ -264,6 +277,21 @@ def demand(state: StateDirectory, purpose: str) -> Client:
         what = f"no daemon runs over this state directory, and only one can be {purpose}"
         raise FreshdError(what, hint="freshd run")
     return daemon
+
+
+def _orders(names: Sequence[str]) -> Iterator[list[str]]:
+    """Cut names into what one order may name."""
+    order: list[str] = []
+    n_bytes = 0
+    for name in names:
+        size = len(json.dumps(name)) + 2
+        if order and (len(order) == _MOST_NAMED or n_bytes + size > _MOST_NAMED_BYTES):
+            yield order
+            order, n_bytes = [], 0
+        order.append(name)
+        n_bytes += size
+    if order:
+        yield order
 
 
 def _target(path: str, params: Mapping[str, Any]) -> str:

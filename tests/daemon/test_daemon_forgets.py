@@ -176,3 +176,17 @@ def test_what_a_killed_process_left_in_the_files_is_gone_after_the_next_start(da
     daemon.start()
     eventually(lambda: daemon.events("forgotten_expunged"))
     assert raw(daemon, "Nightingale") == raw(daemon, "doomed.md") == []
+
+
+def test_any_number_of_documents_is_forgotten_by_one_command(daemon: Instance):
+    """The daemon takes a thousand in one order, and 64 KiB."""
+    daemon.write("last.md", "# Last\n\nThe lastofmany.\n")
+    eventually(lambda: daemon.places("lastofmany"))
+    names = [f"handbook/nobody-{'x' * 40}-{n}.md" for n in range(1_100)]
+    done = daemon.command("forget", "--yes", "--json", *names, "handbook/last.md")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["documents"], report["unknown"]) == (1, names)
+    assert not daemon.places("lastofmany")
+    undone = daemon.command("forget", "--undo", "--json", *names, "handbook/last.md")
+    assert json.loads(undone.stdout)["readmitted"] == [*names, "handbook/last.md"]
