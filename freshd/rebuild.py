@@ -39,8 +39,7 @@ _SAMPLE = 16
 _SAME_DIRECTION = 0.99
 """Least cosine of two vectors of one text by one model, on whatever processors."""
 
-_DOCUMENTS_AT_ONCE = 500
-_TOMBSTONES_AT_ONCE = 10_000
+_DOCUMENTS_AT_ONCE, _TOMBSTONES_AT_ONCE = 500, 10_000
 _SHA256_HEX = 64
 
 _SCRATCH = """

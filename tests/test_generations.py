@@ -769,7 +769,7 @@ def test_a_scheduler_fills_it_in_while_nothing_else_is_due_and_reads_from_afar_a
             begun: list[str] = []
             connector = whole.targets[1].connector
             begin = connector.begin
-            connector.begin = lambda ref, on_read: (begun.append(ref.document_id), begin(ref, on_read))
+            connector.begin = lambda ref, on_read, **how: begun.append(ref.document_id) or begin(ref, on_read, **how)
             scheduler = whole.scheduler(Observer(), lambda: None)
             scheduler.start()
             try:
