@@ -231,6 +231,13 @@ def test_a_document_is_one_whatever_the_case_of_its_ending_and_only_what_is_name
     assert ids(files(root, exclude=["*.md", "Notes/", "Draft/"])) == ["B.MD", "C.Md"]
 
 
+@pytest.mark.parametrize("glob", ["[!A-Z]*.md", "[^[:upper:]]*.md", "/[!A-Z]*.md", "**/[!A-Z]*.m[!D]"])
+def test_what_a_glob_takes_as_it_stands_it_takes_where_case_does_not_count_as_well(root, glob):
+    """A name that must not begin with a capital letter is none that must begin with no letter."""
+    grow(root, "a.md", "1.md", "B.md")
+    assert {"1.md", "a.md"} <= {*ids(files(root, include=[glob]))}
+
+
 def test_deeper_and_later_ignore_files_override_and_the_config_overrides_all(root):
     grow(root, "a.md", "b.md", "sub/a.md", "sub/b.md", "sub/c.md", "out/a.md", "hidden/a.md")
     (root / ".gitignore").write_text("b.md\nout/\nhidden/\n# a comment\n")

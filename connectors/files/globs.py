@@ -55,8 +55,9 @@ class Glob:
     ending: str | None = None
 
     def in_any_case(self) -> "Glob":
-        """Give the one that matches the same names in whatever case their letters are."""
-        return replace(self, expression=f"(?i:{self.expression})")
+        """Give the one that matches the same names, and those that differ from them in the case of letters alone."""
+        # Not in any case alone: `[!A-Z]*` would not match what it matches as it stands.
+        return replace(self, expression=f"(?:{self.expression}|(?i:{self.expression}))")
 
 
 class Globs:
