@@ -14,9 +14,12 @@ from freshd.ports import Applied
 
 _OF_WINDOW = (
     "source = ?1 AND durable_at >= ?2 AND is_backfill = 0 AND searchable_at >= changed_at"
-    " AND document_id NOT IN (SELECT value FROM json_each(?3))"
+    " AND (?3 = '[]' OR document_id NOT IN (SELECT value FROM json_each(?3)))"
 )
-"""Searchable before it changed: the clock was set back in between, and nobody knows the lag."""
+"""Searchable before it changed: the clock was set back in between, and nobody knows the lag.
+
+Only where something is left out is anything read beside the index: for 300,000 changes that takes three times as long.
+"""
 
 _MOST_LAGS = 2_000
 """Percentiles are those of the newest so many: twenty lie beyond the 99th, and every status reads them all."""

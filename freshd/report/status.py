@@ -163,7 +163,7 @@ def _measure(
 ) -> _Measured:
     name, history = state.name, SqliteHistory(database)
     late = SqliteSources(database).late(name, now)
-    own = history.canaries(name) | {source.canary_path or ""}
+    own = history.canaries(name) | ({source.canary_path} if source.canary_path else set())
 
     def tried(window: timedelta) -> Tried:
         return history.tried(name, now - window, without=own).with_late(late)
