@@ -471,7 +471,14 @@ def test_the_daemon_makes_a_backup_while_it_goes_on_and_that_is_put_back_by_the_
     assert daemon.command("verify").returncode == 0
 
 
-def test_the_commands_that_restore_a_backup_come_to_an_end_although_a_document_cannot_be_read(tmp_path: Path):
+# In place of the program that moves the state directory: it tells as well who still works there.
+MOVE = """#!/bin/sh
+kill -0 {pid} 2>/dev/null && echo "the former daemon still works there"
+exec /bin/mv "$@"
+"""
+
+
+def test_the_commands_that_restore_a_backup_come_to_an_end_and_begin_where_nobody_works_any_more(tmp_path: Path):
     """As they stand in deploy/README.md; the daemon that they end and the one that they begin are real."""
     (block,) = re.findall(r"^## Restoring it\n.*?^```sh\n(.*?)^```", DEPLOY, re.DOTALL | re.MULTILINE)
     with instance(tmp_path) as one:
@@ -481,8 +488,11 @@ def test_the_commands_that_restore_a_backup_come_to_an_end_although_a_document_c
         one.settled()
         assert one.command("backup", "copy").returncode == 0
         assert one.process is not None
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "mv").write_text(MOVE.format(pid=one.process.pid))
+        (tmp_path / "bin" / "mv").chmod(0o755)
         script = block.replace("PID_OF_FRESHD", str(one.process.pid)).replace("backups/2026-11-27", "copy")
-        path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        path = {"PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
         with (tmp_path / "shown").open("wb") as shown:
             run = subprocess.Popen(
                 ["bash", "-c", script], cwd=tmp_path, env=os.environ | path, stdout=shown, start_new_session=True
@@ -493,7 +503,9 @@ def test_the_commands_that_restore_a_backup_come_to_an_end_although_a_document_c
                 os.killpg(run.pid, signal.SIGTERM)  # the daemon is of its group; so is what hangs
                 run.wait()
                 eventually(lambda: one.state.read_daemon() is None)
-        assert "1 point checked" in (tmp_path / "shown").read_text()
+        shown_text = (tmp_path / "shown").read_text()
+        assert "1 point checked" in shown_text
+        assert "still works there" not in shown_text
 
 
 def test_only_who_may_order_may_have_a_backup_made_and_only_into_an_absolute_place(daemon: Instance, tmp_path: Path):
