@@ -28,7 +28,7 @@ from freshd.ledger import seal
 from freshd.ledger.database import SCHEMA_VERSION, Database
 from freshd.ledger.history import SqliteHistory
 from freshd.state import StateDirectory
-from tests.daemon.instance import Instance, eventually, instance
+from tests.daemon.instance import FILES, Instance, eventually, instance
 from tests.kit import forked
 from tests.kit.home import Home, files
 from tests.qdrant_standin import Standin, serving
@@ -471,6 +471,8 @@ def test_the_daemon_makes_a_backup_while_it_goes_on_and_that_is_put_back_by_the_
     assert daemon.command("verify").returncode == 0
 
 
+AWAY = '[[sources]]\nname = "away"\ntype = "files"\npath = "away"\n'
+
 # In place of the program that moves the state directory: it tells as well who still works there.
 MOVE = """#!/bin/sh
 kill -0 {pid} 2>/dev/null && echo "the former daemon still works there"
@@ -478,10 +480,13 @@ exec /bin/mv "$@"
 """
 
 
-def test_the_commands_that_restore_a_backup_come_to_an_end_and_begin_where_nobody_works_any_more(tmp_path: Path):
+@pytest.mark.parametrize("sources", [FILES, FILES + AWAY], ids=["an unreadable document", "a source that is away"])
+def test_the_commands_that_restore_a_backup_come_to_an_end_and_begin_where_nobody_works_any_more(
+    sources: str, tmp_path: Path
+):
     """As they stand in deploy/README.md; the daemon that they end and the one that they begin are real."""
     (block,) = re.findall(r"^## Restoring it\n.*?^```sh\n(.*?)^```", DEPLOY, re.DOTALL | re.MULTILINE)
-    with instance(tmp_path) as one:
+    with instance(tmp_path, sources) as one:
         one.write("0.md", "# Part 0\n\nA text about number 0.\n")
         one.write("broken.pdf", "no PDF")
         one.start()
@@ -492,6 +497,7 @@ def test_the_commands_that_restore_a_backup_come_to_an_end_and_begin_where_nobod
         (tmp_path / "bin" / "mv").write_text(MOVE.format(pid=one.process.pid))
         (tmp_path / "bin" / "mv").chmod(0o755)
         script = block.replace("PID_OF_FRESHD", str(one.process.pid)).replace("backups/2026-11-27", "copy")
+        script = script.replace("freshd wait --all", "freshd wait --all --timeout 3s")
         path = {"PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
         with (tmp_path / "shown").open("wb") as shown:
             run = subprocess.Popen(
