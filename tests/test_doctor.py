@@ -289,6 +289,18 @@ def test_a_daemon_whose_store_is_down_is_told(root: Path):
     assert found["daemon"]["got"].endswith("store: is gone")
 
 
+def test_what_a_refusal_expected_is_told_once_of_daemon_and_secrets_as_well(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with StateDirectory(root / ".freshd").lock():
+        daemon = wrong(root, status={"store": {"error": "disk: got 3 MiB free, expected 256"}})["daemon"]
+    assert (daemon["got"], daemon["expected"]) == (f"process {os.getpid()}: disk: got 3 MiB free", "256")
+    monkeypatch.setenv("FRESHD_TOKEN", "short")
+    secrets = wrong(root)["secrets"]
+    assert (secrets["got"], secrets["expected"]) == ("FRESHD_TOKEN: got 5 characters", "at least 16")
+    assert secrets["try"]
+
+
 def test_a_clock_that_was_never_set_is_told():
     (finding,) = machine.clock(datetime(1970, 1, 2, tzinfo=UTC))
     assert (finding.verdict, finding.got) == ("error", "1970-01-02 00:00:00 UTC")

@@ -12,7 +12,7 @@ from pathlib import Path
 from freshd.clock import SystemClock
 from freshd.config import Config, load, load_secrets
 from freshd.doctor import machine, reached, remembered
-from freshd.doctor.findings import Finding, Verdict, broken, looked_at, refused
+from freshd.doctor.findings import Finding, Verdict, looked_at, refused
 from freshd.errors import ConfigError, FreshdError
 from freshd.redaction import printable
 from freshd.shapes import DoctorReport, StatusReport
@@ -50,7 +50,7 @@ def _under(config: Config, ask: Callable[[StateDirectory], StatusReport | None])
     try:
         secrets = load_secrets()
     except FreshdError as error:
-        return [broken("secrets", str(error), "secrets that can be used", error.hint)]
+        return [refused("secrets", error, "secrets that can be used")]
     findings = looked_at("state directory", lambda: remembered.directory(state))
     findings += looked_at("disk", lambda: machine.disk(config))
     findings += looked_at("daemon", lambda: remembered.daemon(state, lambda: ask(state)))

@@ -65,7 +65,7 @@ def daemon(state: StateDirectory, ask: Callable[[], StatusReport | None]) -> Ite
         idle = "none runs" if worker is None else f"none; process {worker or 'unknown'} works in the state directory"
         yield Finding("daemon", idle)
     elif (error := status["store"]["error"]) is not None:
-        yield broken("daemon", f"process {worker}: {error}", "a store and a model that answer", "freshd status")
+        yield refused("daemon", f"process {worker}: {error}", "a store and a model that answer", "freshd status")
     else:
         yield Finding("daemon", f"process {worker} answers")
 
