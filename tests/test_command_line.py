@@ -407,6 +407,11 @@ def test_whoever_breaks_off_at_a_question_is_told_that_nothing_was_changed(
     assert shown.splitlines()[-1] == "interrupted; nothing was changed"
 
 
+def test_a_question_that_is_ended_by_the_system_ends_with_the_code_for_that(indexed: Instance):
+    code, shown = asked(indexed, "ledger", "rebuild", answered=lambda process, _: process.send_signal(signal.SIGTERM))
+    assert (code, shown.splitlines()[-1]) == (143, "interrupted; nothing was changed")
+
+
 # Progress
 
 

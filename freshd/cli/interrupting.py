@@ -29,9 +29,11 @@ def agreed(question: str) -> bool:
     """Ask a person at the terminal, before anything is changed; Ctrl-C and Ctrl-D end the command with 130."""
     try:
         return typer.confirm(question, err=True)
-    except typer.Abort:
+    except typer.Abort as abort:
         talk.print("\ninterrupted; nothing was changed")
-        raise typer.Exit(128 + signal.SIGINT) from None
+        cause = abort.__context__  # Ctrl-D, Ctrl-C, or what `interruptible` makes of SIGTERM
+        number = cause.args[0] if isinstance(cause, KeyboardInterrupt) and cause.args else signal.SIGINT
+        raise typer.Exit(128 + number) from None
 
 
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
