@@ -334,13 +334,15 @@ def test_size_is_what_its_unit_says(text: str, n_bytes: int):
     ids=["files", "feed"],
 )
 def test_sizes_of_sources_are_written_like_all_others(write, source: str, key: str):
-    (read,) = load(write(f'{source}{key} = "7MiB"\n')).sources
-    assert getattr(read.options, key) == 7 * 2**20
-    for wrong in ("many", "7 parsecs"):
-        with pytest.raises(
-            ConfigError, match=rf'{key}: got "{wrong}", expected a size in bytes such as 1048576, "50MiB"'
-        ):
-            load(write(f'{source}{key} = "{wrong}"\n'))
+    for text in ("7MiB", "7 Mi"):
+        (read,) = load(write(f'{source}{key} = "{text}"\n')).sources
+        assert getattr(read.options, key) == 7 * 2**20
+    # Of some of these pydantic would take what they begin with.
+    for wrong in ('"many"', '"7 parsecs"', '"50,000,000"', '"50 MiB or so"', "true", "5.5"):
+        expected = f'{key}: got {wrong}, expected a size in bytes such as 1048576, "50MiB"'
+        with pytest.raises(ConfigError, match=re.escape(expected)) as refused:
+            load(write(f"{source}{key} = {wrong}\n"))
+        assert len(str(refused.value).splitlines()) == 1
 
 
 # ── connectors ───────────────────────────────────────────────────────────────────────────────────

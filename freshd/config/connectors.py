@@ -6,10 +6,12 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ByteSize, ValidationError
+from pydantic_core import PydanticCustomError
 
 from freshd.config.report import Fault, Place, faults_of, got_but_expected
 from freshd.config.schema import SourceConfig, SourceKeys, SourceTable
+from freshd.config.values import parse_size
 from freshd.model import Coverage
 from freshd.redaction import printable, without_url_secrets
 
@@ -96,11 +98,25 @@ def _load(entry: ConnectorEntry, name: str, raw: dict[str, Any], place: Place) -
 
 
 def _validate(model: type[BaseModel], raw: dict[str, Any], place: Place) -> tuple[BaseModel | None, tuple[Fault, ...]]:
+    sizes, faults = _sizes(model, raw)
     try:
-        return model.model_validate(raw), ()
+        options = model.model_validate({**raw, **sizes})
     except ValidationError as error:
-        faults = faults_of(error, raw, {(): {*model.model_fields, *SourceKeys.model_fields}})
-        return None, tuple(Fault((*place, *fault.place), fault.message) for fault in faults)
+        options = None
+        faults += faults_of(error, raw, {(): {*model.model_fields, *SourceKeys.model_fields}})
+    return options, tuple(Fault((*place, *fault.place), fault.message) for fault in faults)
+
+
+def _sizes(model: type[BaseModel], raw: Mapping[str, Any]) -> tuple[dict[str, int], list[Fault]]:
+    """Read sizes as everywhere in the config, and say which are none: of "50,000,000" pydantic would take the 50."""
+    sizes: dict[str, int] = {}
+    faults: list[Fault] = []
+    for key in (key for key, field in model.model_fields.items() if field.annotation is ByteSize and key in raw):
+        try:
+            sizes[key] = parse_size(raw[key])
+        except PydanticCustomError as error:
+            faults.append(Fault((key,), got_but_expected(raw[key], error.message())))
+    return sizes, faults
 
 
 def _unknown_type(name: str, types: ConnectorTypes) -> str:
