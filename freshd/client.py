@@ -119,11 +119,27 @@ class Client:
     def forget(
         self, documents: Sequence[str], *, undo: bool, on_progress: Callable[[int, int], None] = lambda *_: None
     ) -> ForgetReport:
-        """Have documents forgotten, or let in again; `on_progress` hears those done, and in all, of one order."""
-        parts = [
-            cast(ForgetReport, self._job("/forget", {"documents": named, "undo": undo}, on_progress))
-            for named in _orders(documents)
-        ]
+        """Have documents forgotten, or let in again; `on_progress` hears those done, and in all, of one order.
+
+        Raises:
+            FreshdError: An order was refused, which the rest of them end with, and the message says how many are done;
+                or one failed, which has noted all that it names, so that the others were given nevertheless.
+
+        """
+        parts: list[ForgetReport] = []
+        failed, n_done = None, 0
+        for named in _orders(documents):
+            try:
+                order = {"documents": named, "undo": undo}
+                parts.append(cast(ForgetReport, self._job("/forget", order, on_progress)))
+            except FreshdError as error:
+                if not isinstance(error, JobFailed) or error.exit_code == ConfigError.exit_code:
+                    error.args = (f"{error}; the first {n_done:,} that were named are done",) if n_done else error.args
+                    raise
+                failed = failed or error
+            n_done += len(named)
+        if failed is not None:
+            raise failed
         return {
             "documents": sum(part["documents"] for part in parts),
             "points": sum(part["points"] for part in parts),

@@ -190,3 +190,27 @@ def test_any_number_of_documents_is_forgotten_by_one_command(daemon: Instance):
     assert not daemon.places("lastofmany")
     undone = daemon.command("forget", "--undo", "--json", *names, "handbook/last.md")
     assert json.loads(undone.stdout)["readmitted"] == [*names, "handbook/last.md"]
+
+
+def test_a_command_that_names_very_many_and_one_that_is_refused_says_how_many_are_forgotten(daemon: Instance):
+    """They go in several orders; of a single one nothing would have been done."""
+    daemon.write("first.md", "# First\n\nThe firstofmany.\n")
+    daemon.write("folder/inside.md", "# Inside\n\nThe insider.\n")
+    eventually(lambda: daemon.places("firstofmany") and daemon.places("insider"))
+    names = [f"handbook/nobody-{n}.md" for n in range(1_100)]
+    done = daemon.command("forget", "--yes", "handbook/first.md", *names, "handbook/folder")
+    assert (done.returncode, daemon.places("firstofmany")) == (2, set())
+    assert "1 of them lie below it; the first 1,000 that were named are done\n" in done.stderr
+    assert daemon.places("insider")
+
+
+def test_of_very_many_documents_all_are_out_of_search_although_forgetting_the_first_of_them_failed(daemon: Instance):
+    """As where the store is down: what was named later would be found until somebody named it again."""
+    assert daemon.stop() == 0
+    daemon.write("last.md", "# Last\n\nThe verylast.\n")
+    daemon.start(FRESHD_FAULTS="after_forget_intent:raise")
+    eventually(lambda: daemon.places("verylast"))
+    names = [f"handbook/nothing-{n}.md" for n in range(1_100)]
+    done = daemon.command("forget", "--yes", *names, "handbook/last.md")
+    assert (done.returncode, daemon.places("verylast")) == (1, set())
+    assert "injected by a fail point" in done.stderr
