@@ -437,13 +437,15 @@ def test_a_folder_whose_files_say_nothing_usable_is_refused_by_name(folder, name
         open_embedder(str(folder), folder, folder)
 
 
-@pytest.mark.parametrize("locked", [".", "model.onnx", "tokenizer.json", "1_Pooling"])
+@pytest.mark.parametrize("locked", [".", "model.onnx", "tokenizer.json", "tokenizer_config.json", "1_Pooling"])
 def test_a_folder_that_may_not_be_read_says_so_and_to_whom_it_should_be_open(folder, locked):
     with TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         model = Path(shutil.copytree(folder, Path(place, "model")))
+        for path in (model, *model.rglob("*")):
+            path.chmod(0o755)
         (model / locked).chmod(0)
-        with nobody(), pytest.raises(EmbedderUnavailable, match="Permission denied") as refused:
+        with nobody(), pytest.raises((ConfigError, EmbedderUnavailable), match=f"denied: '{model / locked}") as refused:
             _ = open_embedder(str(model), Path(place), Path(place)).identity
     assert "readable for the user that runs freshd" in refused.value.hint
 

@@ -21,6 +21,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 _MAX_BELIEVABLE_TOKENS = 2**20
 """A tokenizer without a limit of its own writes 10³⁰ into its config."""
 
+_MAKE_READABLE = "make the model's files readable for the user that runs freshd"
+
 
 class Pooling(StrEnum):
     """How the vectors of a text's tokens become one."""
@@ -77,8 +79,7 @@ def or_unavailable(model: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "make the model's files readable for the user that runs freshd"
-        raise EmbedderUnavailable(f"embedding.model: {model}: {error}", hint=hint) from error
+        raise EmbedderUnavailable(f"embedding.model: {model}: {error}", hint=_MAKE_READABLE) from error
 
 
 def sha256_of(path: Path) -> Digest:
@@ -99,7 +100,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"embedding.model: {path}: {error}", hint="copy the model's files again") from error
+        hint = _MAKE_READABLE if isinstance(error, PermissionError) else "copy the model's files again"
+        raise ConfigError(f"embedding.model: {path}: {error}", hint=hint) from error
     if not isinstance(content, dict):
         raise ConfigError(f"embedding.model: {path}: got {type(content).__name__}, expected a JSON object")
     return content
