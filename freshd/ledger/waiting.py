@@ -9,19 +9,23 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, zip_longest
-from operator import itemgetter
+from itertools import zip_longest
 
 from freshd.ledger import rows
 from freshd.ledger.database import Database, to_us
 from freshd.model import DocumentId, Pending, SourceName
 
-_PENDING = (
-    "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc)"
-    " WHERE p.source = :source AND p.is_held = 0 AND p.due_at <= :now AND {where}"
-    " AND p.seq NOT IN (SELECT value FROM json_each(:skip)) ORDER BY {order} LIMIT :limit"
+_FIRST = (
+    "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc) WHERE p.seq IN ("
+    "SELECT of_one.seq FROM json_each(:sources) AS at_work CROSS JOIN pending AS of_one ON of_one.seq IN ("
+    "SELECT seq FROM pending WHERE source = at_work.value AND is_held = 0 AND due_at <= :now AND {where}"
+    " AND seq NOT IN (SELECT value FROM json_each(:skip)) ORDER BY {order} LIMIT :of_each)"
+    " ORDER BY {order} LIMIT :in_all) ORDER BY {order}"
 )
-"""Of one source: between those of another, of which a million may be put off, it would have to be searched for."""
+"""Of each source by itself: between those of another, of which a million may be put off, it would be searched for.
+
+In one statement: there may be hundreds of sources, with thousands of changes to be left out.
+"""
 
 _AT_WORK = (
     "SELECT DISTINCT source FROM pending_counts WHERE NOT is_held AND n > 0"
@@ -66,15 +70,15 @@ class PendingChanges:
         skip: Collection[int] = (),
     ) -> list[Pending]:
         """Read what is due: first by deadline, then backfill in the order it was found."""
-        at_work, skipped = self._at_work(now, sources), [*skip, *self._spared(now)]
+        values = self._values(now, sources, skip)
 
-        def first(where: str, *order: str) -> list[sqlite3.Row]:
-            of_each = self._of_each(at_work, now, skipped, where, ", ".join(order), limit)
-            return sorted(chain(*of_each), key=itemgetter(*order))
+        def first(where: str, order: str, n: int) -> list[sqlite3.Row]:
+            sql = _FIRST.format(where=where, order=order)
+            return self._database.read(sql, {**values, "of_each": n, "in_all": n})
 
-        found = first("deadline IS NOT NULL", "deadline", "seq")[:limit]
+        found = first("deadline IS NOT NULL", "deadline, seq", limit)
         if not urgent and len(found) < limit:
-            found += first("deadline IS NULL", "seq")[: limit - len(found)]
+            found += first("deadline IS NULL", "seq", limit - len(found))
         return [rows.pending(row) for row in found]
 
     def latest(
@@ -93,21 +97,20 @@ class PendingChanges:
 
         """
         where = "is_quarantined = 0 AND is_doubted = 0 AND target_us IS NOT NULL AND kind != 'deleted'"
-        at_work, skipped = self._at_work(now, sources), [*skip, *self._spared(now)]
-        of_each = self._of_each(at_work, now, skipped, where, "changed_at DESC", limit)
-        return [rows.pending(row) for place in zip_longest(*of_each) for row in place if row is not None]
+        values = {**self._values(now, sources, skip), "of_each": limit, "in_all": -1}
+        of_each: dict[str, list[sqlite3.Row]] = {}
+        for row in self._database.read(_FIRST.format(where=where, order="changed_at DESC"), values):
+            of_each.setdefault(row["source"], []).append(row)
+        return [rows.pending(row) for place in zip_longest(*of_each.values()) for row in place if row is not None]
+
+    def _values(self, now: datetime, sources: Sequence[SourceName] | None, skip: Collection[int]) -> dict[str, object]:
+        at_work, spared = self._at_work(now, sources), self._spared(now)
+        return {"now": to_us(now), "sources": json.dumps(at_work), "skip": json.dumps([*skip, *spared])}
 
     def _at_work(self, now: datetime, sources: Sequence[SourceName] | None) -> list[SourceName]:
         """Give those of some sources, or of all for None, of which something is pending, and which answer."""
         values = {"now": to_us(now), "sources": None if sources is None else json.dumps(sources)}
         return [SourceName(row["source"]) for row in self._database.read(_AT_WORK, values)]
-
-    def _of_each(
-        self, sources: Sequence[SourceName], now: datetime, skip: Collection[int], where: str, order: str, limit: int
-    ) -> list[list[sqlite3.Row]]:
-        values = {"now": to_us(now), "skip": json.dumps([*skip]), "limit": limit}
-        sql = _PENDING.format(where=where, order=order)
-        return [self._database.read(sql, {**values, "source": source}) for source in sources]
 
     def spare(self, being_written: Callable[[], Iterable[tuple[SourceName, str]]], longest: timedelta) -> None:
         """From now on give out no change of a document that somebody is still writing.

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.history import SqliteHistory
 from freshd.ledger.sources import SqliteSources
-from freshd.model import DocumentId, Pending
+from freshd.model import DocumentId, Pending, SourceName
 from tests.ledger.books import LATER, MINUTE, NOON, OTHER, SOURCE, Books, applied, change
 
 A = DocumentId("a")
@@ -45,11 +46,9 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
 }
 
 
-@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_an_answer_costs_the_same_however_many_documents_there_are(
-    books: Books, monkeypatch: pytest.MonkeyPatch, question: Callable[[Database], object]
-):
-    """Counted in steps of SQLite's machine."""
+@pytest.fixture
+def count_steps(books: Books, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Database], object]], int]:
+    """Counts the steps of SQLite's machine that a question takes, once it was asked before."""
     connect, steps = sqlite3.connect, 0
 
     def step() -> None:
@@ -61,7 +60,7 @@ def test_an_answer_costs_the_same_however_many_documents_there_are(
         connection.set_progress_handler(step, 1)
         return connection
 
-    def asked() -> int:
+    def asked(question: Callable[[Database], object]) -> int:
         nonlocal steps
         monkeypatch.setattr("freshd.ledger.database.sqlite3.connect", counted)
         with closing(Database(books.path)) as database:
@@ -71,6 +70,13 @@ def test_an_answer_costs_the_same_however_many_documents_there_are(
         monkeypatch.undo()
         return steps
 
+    return asked
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_an_answer_costs_the_same_however_many_documents_there_are(
+    books: Books, count_steps: Callable[[Callable[[Database], object]], int], question: Callable[[Database], object]
+):
     for number, name in enumerate(("a", "folder/one", "folder/two")):
         books.index(name, number)
     books.index("a", 99, source=OTHER)
@@ -78,37 +84,42 @@ def test_an_answer_costs_the_same_however_many_documents_there_are(
     for first, last in ((0, 5), (5, 500)):
         books.ledger.record([change(f"{n:04}") for n in range(first, last)], MINUTE)
         books.ledger.record([change(f"x{n:04}") for n in range(first, last)], None)
-        seen.append(asked())
+        seen.append(count_steps(question))
     assert 0 < seen[1] <= seen[0]
 
 
 def test_a_source_that_never_had_a_canary_pays_nothing_for_telling_them_apart(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    books: Books, count_steps: Callable[[Callable[[Database], object]], int]
 ):
     """What is read beside the index for each change of a month takes three times as long."""
-    connect, steps = sqlite3.connect, 0
-
-    def step() -> None:
-        nonlocal steps
-        steps += 1
-
-    def counted(*arguments: Any, **how: Any) -> sqlite3.Connection:
-        connection = connect(*arguments, **how)
-        connection.set_progress_handler(step, 1)
-        return connection
-
-    def asked(canaries: list[str]) -> int:
-        nonlocal steps
-        history = SqliteHistory(database)
-        history.tried(SOURCE, NOON - MINUTE, without=canaries)  # opens the connection
-        steps = 0
-        history.tried(SOURCE, NOON - MINUTE, without=canaries)
-        return steps
-
     for number in range(50):
         books.ledger.record([change(f"{number}")], MINUTE)
         books.ledger.commit([applied(books.pending(f"{number}"), number)])
-    monkeypatch.setattr("freshd.ledger.database.sqlite3.connect", counted)
-    with closing(Database(books.path)) as database:
-        assert SqliteHistory(database).tried(SOURCE, NOON - MINUTE).total == 50
-        assert asked([]) < asked(["canary.md"]) - 2 * 50
+
+    def tried(*canaries: str) -> Callable[[Database], object]:
+        return lambda database: SqliteHistory(database).tried(SOURCE, NOON - MINUTE, without=canaries)
+
+    assert SqliteHistory(books.database).tried(SOURCE, NOON - MINUTE).total == 50
+    assert count_steps(tried()) < count_steps(tried("canary.md")) - 2 * 50
+
+
+@pytest.mark.parametrize("target", [MINUTE, None], ids=["edits", "a first index"])
+def test_what_goes_next_of_many_feeds_costs_in_proportion_to_them(
+    books: Books, count_steps: Callable[[Callable[[Database], object]], int], target: timedelta | None
+):
+    """Of each some entries are being read, and left out."""
+    seen = []
+    for first, last in ((0, 10), (10, 100)):
+        for n in range(first, last):
+            books.ledger.record([change(f"{m}", source=SourceName(f"feed{n}")) for m in range(4)], target)
+        being_read = range(1, 4 * last, 2)
+
+        def question(database: Database, last: int = last, skip: range = being_read) -> None:
+            ledger = SqliteLedger(database)
+            assert len(ledger.take(NOON, 5, skip=skip)) == 5
+            if target is not None:
+                feeds = [SourceName(f"feed{n}") for n in range(last)]
+                assert len(ledger.latest(NOON, 8, sources=feeds, skip=skip)) == 2 * last
+
+        seen.append(count_steps(question))
+    assert seen[1] < 15 * seen[0]
