@@ -49,6 +49,12 @@ def forget(tx: sqlite3.Connection, doc: int) -> None:
         " digest = NULL, recipe = NULL, label = NULL, absent_since = NULL WHERE doc = ?",
         (doc,),
     )
+    tx.execute(  # of a row that only says that it is behind, see `_leave_behind`, nothing is left to be said
+        "DELETE FROM documents_beside WHERE doc = ?1 AND digest = ''"
+        " AND NOT EXISTS (SELECT 1 FROM chunks_beside WHERE doc = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM unknown_beside WHERE doc = ?1)",
+        (doc,),
+    )
     drop_names(tx, doc)
 
 
@@ -273,10 +279,11 @@ def _is_as_held(tx: sqlite3.Connection, row: sqlite3.Row, item: Applied) -> bool
 def _leave_behind(tx: sqlite3.Connection, doc: int) -> None:
     """Have a document be behind in the generation beside, where its digest does not tell; see `beside`.
 
-    What is under way for it there was planned for another version.
+    What is under way for it there was planned for another version, also where it came and went meanwhile.
     """
     tx.execute(
-        "INSERT INTO documents_beside SELECT ?, 1, '', '', '' FROM meta WHERE key = 'generation.beside'"
+        "INSERT INTO documents_beside SELECT doc, version + 1, '', '', '' FROM documents"
+        " WHERE doc = ? AND EXISTS (SELECT 1 FROM meta WHERE key = 'generation.beside')"
         " ON CONFLICT (doc) DO UPDATE SET version = version + 1, digest = ''",
         (doc,),
     )

@@ -99,6 +99,21 @@ def test_a_document_that_was_left_behind_before_it_stood_beside_does_not_count_a
     assert books.generations.progress()[:2] == (1, 2)
 
 
+def test_a_document_that_came_and_went_beside_a_generation_that_is_only_kept_leaves_no_name(books: Books):
+    """Where many come and go, such names would grow for as long as it is kept, and every look would walk them."""
+    books.generations.adopt(made("old"))
+    books.generations.begin(made("new"))
+    books.generations.retire(NOON)
+    books.index("a", 1)
+    planned = beside(books, "a").version
+    books.ledger.record([change("a", DELETED)], MINUTE)
+    books.ledger.commit([applied(books.pending("a"))])
+    assert list(books.ledger.known(SOURCE)) == []
+    books.index("a", 1)
+    assert not began(books, "a", planned, 11), "what was planned of the former one"
+    assert books.names_behind() == ["a"]
+
+
 def test_what_is_behind_is_told_with_all_that_filling_needs(books: Books):
     seen = DocumentRef(A, "1", NOON, "inode 7", is_racy=True)
     books.ledger.record([replace(change("a"), ref=seen)], None)
