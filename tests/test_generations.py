@@ -478,14 +478,14 @@ def test_a_store_beside_that_is_down_while_entries_are_read_ahead_leaves_room_fo
         world.reindex(FIRST, extra=news)
         with world.whole(SECOND, extra=news) as whole:
             generations, connector = whole.generations, whole.targets[1].connector
-            whole.news.on_ready = lambda: None
+            whole.news.on_ready, refs = lambda: None, known(whole)
             with mock.patch.object(EdgeStore, "upsert", side_effect=StoreUnavailable("it is down")):
                 while generations.advance(lambda: None):
                     pass
             assert generations.filling().error == "it is down"
-            assert not connector.is_full
+            assert not any(map(connector.is_begun, refs))
             eventually(lambda: not (generations.advance(lambda: None) or generations.is_under_way), 30)
-            assert not connector.is_full
+            assert not any(map(connector.is_begun, refs))
             assert world.dump(whole) == world.scratch(SECOND, extra=news)
 
 
@@ -769,7 +769,7 @@ def test_a_scheduler_fills_it_in_while_nothing_else_is_due_and_reads_from_afar_a
             begun: list[str] = []
             connector = whole.targets[1].connector
             begin = connector.begin
-            connector.begin = lambda ref, on_read, **how: begun.append(ref.document_id) or begin(ref, on_read, **how)
+            connector.begin = lambda ref, *rest, **how: begun.append(ref.document_id) or begin(ref, *rest, **how)
             scheduler = whole.scheduler(Observer(), lambda: None)
             scheduler.start()
             try:

@@ -737,7 +737,7 @@ def test_of_a_server_that_is_away_one_entry_fails_and_all_are_indexed_once_it_is
     with bench.running(readers=readers(bench)) as indexer:
         eventually(lambda: bench.outcomes)
         feed.before_read = lambda _: None
-        assert eventually(lambda: not bench.connectors[FEED].is_full)
+        assert eventually(lambda: bench.connectors[FEED].has_room(may_wait=True))
         assert [outcome.kind for outcome, _ in bench.outcomes] == [OutcomeKind.FAILED]
         bench.clock.advance(timedelta(seconds=11))
         indexer.wake()
