@@ -25,7 +25,8 @@ def open_scratch(folder: Path, table: str) -> sqlite3.Connection:
         os.close(descriptor)
         try:
             scratch = sqlite3.connect(name)
-            scratch.execute("PRAGMA journal_mode = OFF")  # nobody goes on with it after a crash
+            scratch.execute("PRAGMA journal_mode = OFF")  # nobody goes on with it after a crash,
+            scratch.execute("PRAGMA synchronous = OFF")  # of the machine neither
             scratch.execute("PRAGMA locking_mode = EXCLUSIVE")
             scratch.execute(table)
         finally:
