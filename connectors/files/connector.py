@@ -52,7 +52,7 @@ class FilesOptions(BaseModel):
         path: Root of the tree; relative to the config file, `~` is the home directory.
         include: Globs as in `.gitignore`, but that `*.md` takes README.MD as well; a file is a document if
             the last one that matches it, or else the nearest folder above it that one matches, is not negated.
-        exclude: Globs as in `.gitignore`, stronger than every ignore file.
+        exclude: Globs like those, stronger than every ignore file.
         max_file_bytes: Larger files are refused.
         media_types: Glob → media type of the files it matches; the last that matches holds.
         watch: Whether to be told of changes by the kernel between scans.
@@ -81,7 +81,7 @@ class FilesConnector:
         self._clock = context.clock
         # Not resolved: what the operator named is what people see, and what a later mount may replace.
         self._root = Path(os.path.abspath(context.base / os.path.expanduser(options.path)))
-        self._rules = Rules(parse_lines(options.include, any_case=True), parse_lines(options.exclude))
+        self._rules = Rules(parse_lines(options.include, any_case=True), parse_lines(options.exclude, any_case=True))
         self._media_types = [(parse_lines([glob], any_case=True), kind) for glob, kind in options.media_types.items()]
         self._ignore_files = IgnoreFiles()
         self._watch: FilesWatch | None = None

@@ -31,7 +31,8 @@ CREATE TABLE sources (
     last_scan_at INTEGER, last_complete_scan_at INTEGER, cursor TEXT,
     last_error TEXT, failing_since INTEGER, scan_us INTEGER,
     documents INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0,
-    removed_at INTEGER, wants_everything INTEGER NOT NULL DEFAULT 0, away_until INTEGER
+    removed_at INTEGER, wants_everything INTEGER NOT NULL DEFAULT 0,
+    away_until INTEGER, away_seq INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE documents (
     doc INTEGER PRIMARY KEY,

@@ -186,13 +186,14 @@ class SqliteLedger(PendingChanges):
             tx.executemany("UPDATE pending SET due_at = ? WHERE seq = ?", due)
 
     def put_off_source(self, asked: Pending, error: str, until: datetime) -> None:
-        """Leave all changes of a source alone until an instant, or until a further one of it is seen.
+        """Leave all changes of a source alone until an instant; what is recorded from now on is tried at once.
 
         It is the source that is put off: a million changes of it that wait are neither written nor looked at.
         """
         values = (to_us(until), asked.change.source)
         with self._database.write() as tx:
-            tx.execute("UPDATE sources SET away_until = ? WHERE name = ?", values)
+            last = "(SELECT seq FROM sqlite_sequence WHERE name = 'pending')"
+            tx.execute(f"UPDATE sources SET away_until = ?, away_seq = {last} WHERE name = ?", values)
             tx.execute("UPDATE pending SET error = ? WHERE seq = ? AND NOT is_quarantined", (error, asked.seq))
 
     def drop(self, pending: Pending) -> None:

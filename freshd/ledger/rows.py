@@ -38,8 +38,8 @@ AMONG = among(16)
 
 
 DUE = (
-    "NOT pending.is_held AND pending.due_at <= :now"
-    " AND pending.source NOT IN (SELECT name FROM sources WHERE away_until > :now)"
+    "NOT pending.is_held AND pending.due_at <= :now AND pending.seq >"
+    " coalesce((SELECT away_seq FROM sources WHERE name = pending.source AND away_until > :now), 0)"
 )
 """What of `pending` somebody works on now, or would if there were time."""
 

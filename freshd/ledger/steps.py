@@ -79,11 +79,7 @@ def record(tx: sqlite3.Connection, change: Change, target: timedelta | None, hel
     if is_forgotten(tx, change.source, change.document_id):
         return
     ref = rows.ref_columns(change.ref)
-    tx.execute(
-        "INSERT INTO sources (name) VALUES (?)"
-        " ON CONFLICT DO UPDATE SET away_until = NULL WHERE away_until IS NOT NULL",  # it answers: it showed this
-        (change.source,),
-    )
+    tx.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (change.source,))
     tx.execute(
         "INSERT INTO documents (source, document_id, fingerprint, identity, is_racy, version)"
         f" VALUES (:source, :document_id, :fingerprint, :identity, :is_racy, {_FIRST_VERSION})"

@@ -18,8 +18,9 @@ from freshd.model import DocumentId, Pending, SourceName
 _FIRST = (
     "SELECT p.*, d.document_id FROM pending p JOIN documents d USING (doc) WHERE p.seq IN ("
     "SELECT of_one.seq FROM json_each(:sources) AS at_work CROSS JOIN pending AS of_one ON of_one.seq IN ("
-    "SELECT seq FROM pending WHERE source = at_work.value AND is_held = 0 AND due_at <= :now AND {where}"
-    " AND seq NOT IN (SELECT value FROM json_each(:skip)) ORDER BY {order} LIMIT :of_each)"
+    "SELECT seq FROM pending WHERE source = at_work.value ->> 0 AND seq > at_work.value ->> 1"
+    " AND is_held = 0 AND due_at <= :now AND {where} AND seq NOT IN (SELECT value FROM json_each(:skip))"
+    " ORDER BY {order} LIMIT :of_each)"
     " ORDER BY {order} LIMIT :in_all) ORDER BY {order}"
 )
 """Of each source by itself: between those of another, of which a million may be put off, it would be searched for.
@@ -28,9 +29,10 @@ In one statement: there may be hundreds of sources, with thousands of changes to
 """
 
 _AT_WORK = (
-    "SELECT DISTINCT source FROM pending_counts WHERE NOT is_held AND n > 0"
+    "SELECT DISTINCT source,"
+    " coalesce((SELECT away_seq FROM sources WHERE name = source AND away_until > :now), 0) AS seq"
+    " FROM pending_counts WHERE NOT is_held AND n > 0"
     " AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))"
-    " AND source NOT IN (SELECT name FROM sources WHERE away_until > :now)"
 )
 
 
@@ -107,10 +109,13 @@ class PendingChanges:
         at_work, spared = self._at_work(now, sources), self._spared(now)
         return {"now": to_us(now), "sources": json.dumps(at_work), "skip": json.dumps([*skip, *spared])}
 
-    def _at_work(self, now: datetime, sources: Sequence[SourceName] | None) -> list[SourceName]:
-        """Give those of some sources, or of all for None, of which something is pending, and which answer."""
+    def _at_work(self, now: datetime, sources: Sequence[SourceName] | None) -> list[tuple[str, int]]:
+        """Give those of some sources, or of all for None, of which something is pending, and since which recording.
+
+        Of one that did not answer lately, what was recorded since: that it was seen is a sign of life.
+        """
         values = {"now": to_us(now), "sources": None if sources is None else json.dumps(sources)}
-        return [SourceName(row["source"]) for row in self._database.read(_AT_WORK, values)]
+        return [(row["source"], row["seq"]) for row in self._database.read(_AT_WORK, values)]
 
     def spare(self, being_written: Callable[[], Iterable[tuple[SourceName, str]]], longest: timedelta) -> None:
         """From now on give out no change of a document that somebody is still writing.

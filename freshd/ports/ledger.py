@@ -198,9 +198,9 @@ class Ledger(Protocol):
         ...
 
     def put_off_source(self, asked: Pending, error: str, until: datetime) -> None:
-        """Leave all changes of a source alone until an instant at least: it does not answer as a whole.
+        """Leave all changes of a source alone until an instant: it does not answer as a whole.
 
-        No attempt of any of them: nothing is known to be wrong with them.
+        No attempt of any of them: nothing is known to be wrong with them. What is recorded from now on is not meant.
 
         Args:
             asked: The change for which it was found out.

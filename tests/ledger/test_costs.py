@@ -13,17 +13,10 @@ from freshd.ledger.documents import SqliteLedger
 from freshd.ledger.forgetting import SqliteForgetting
 from freshd.ledger.history import SqliteHistory
 from freshd.ledger.sources import SqliteSources
-from freshd.model import DocumentId, Pending, SourceName
+from freshd.model import DocumentId, SourceName
 from tests.ledger.books import LATER, MINUTE, NOON, OTHER, SOURCE, Books, applied, change
 
 A = DocumentId("a")
-
-
-def away(ledger: SqliteLedger) -> list[Pending]:
-    """Put a source off; it is another one's turn, though all of the first came before."""
-    asked = ledger.take(LATER, 1, sources=[SOURCE])
-    ledger.put_off_source(asked[0], "unmounted", NOON + MINUTE)
-    return ledger.take(NOON, 1)
 
 
 QUESTIONS: dict[str, Callable[[Database], object]] = {
@@ -37,7 +30,6 @@ QUESTIONS: dict[str, Callable[[Database], object]] = {
     "which deletions wait": lambda database: SqliteLedger(database).leaving(SOURCE, NOON),
     "what goes next": lambda database: SqliteLedger(database).take(NOON, 1, sources=[SOURCE]),
     "what goes next of any source": lambda database: SqliteLedger(database).take(NOON, 1),
-    "that a source does not answer, and what goes next": lambda database: away(SqliteLedger(database)),
     "how many wait, and how many there are": lambda database: SqliteSources(database).state(SOURCE),
     "whether a document is known": lambda database: SqliteForgetting(database).is_known(SOURCE, A),
     "whether one is that nobody knows": lambda database: SqliteForgetting(database).is_known(SOURCE, DocumentId("zz")),
@@ -86,6 +78,26 @@ def test_an_answer_costs_the_same_however_many_documents_there_are(
         books.ledger.record([change(f"x{n:04}") for n in range(first, last)], None)
         seen.append(count_steps(question))
     assert 0 < seen[1] <= seen[0]
+
+
+def test_a_source_that_does_not_answer_costs_the_same_however_much_of_it_waits(
+    books: Books, count_steps: Callable[[Callable[[Database], object]], int]
+):
+    """Put off in the middle of its first index, it is passed over in one step for what is of another."""
+
+    def away(database: Database) -> None:
+        ledger = SqliteLedger(database)
+        (asked,) = ledger.take(LATER, 1, sources=[SOURCE])
+        ledger.put_off_source(asked, "unmounted", NOON + MINUTE)
+        (found,) = ledger.take(NOON, 1)
+        assert found.change.source == OTHER
+
+    seen = []
+    for first, last in ((0, 5), (5, 500)):
+        books.ledger.record([change(f"{n:04}") for n in range(first, last)], None)
+        books.ledger.record([change(f"{n:04}", source=OTHER) for n in range(first, last)], None)
+        seen.append(count_steps(away))
+    assert seen[1] <= seen[0]
 
 
 def test_a_source_that_never_had_a_canary_pays_nothing_for_telling_them_apart(

@@ -216,12 +216,22 @@ def test_a_source_that_does_not_answer_waits_alone_and_nothing_of_it_failed(book
     assert books.pending("a").attempts == 0
 
 
-def test_a_change_that_is_seen_shows_that_its_source_answers_again(books: Books):
+def test_what_is_seen_of_a_source_after_it_did_not_answer_is_tried_at_once_and_alone(books: Books):
+    """It may list what it cannot read: a deletion would wait for a million changes that fail."""
     books.ledger.record([change("a"), change("b", source=OTHER)], MINUTE)
+    books.index("gone", 1)
     for source, name in ((SOURCE, "a"), (OTHER, "b")):
         books.ledger.put_off_source(books.pending(name, source), "unmounted", NOON + MINUTE)
-    books.ledger.record([change("c")], MINUTE)
-    assert books.taken(NOON) == ["a", "c"]
+    books.ledger.record([change("c"), change("gone", DELETED)], MINUTE)
+    books.ledger.record([change("d")], None)
+    assert books.taken(NOON) == ["c", "gone", "d"]
+    assert not books.ledger.is_through(SOURCE, 9, due_by=NOON)
+    assert books.proofs.in_hand_among([(SOURCE, DocumentId("a")), (SOURCE, DocumentId("c"))], NOON) == {
+        (SOURCE, DocumentId("c"))
+    }
+    books.ledger.put_off_source(books.pending("c"), "unmounted", NOON + MINUTE)
+    assert books.taken(NOON) == []
+    assert books.taken(NOON + MINUTE) == ["a", "b", "c", "gone", "d"]
 
 
 def test_a_source_that_does_not_answer_is_asked_at_once_when_somebody_asks(books: Books):
