@@ -24,9 +24,10 @@ from freshd.cli.progress import ProgressTalk
 from freshd.http.problems import problem
 from freshd.redaction import printable
 from freshd.search import MAX_PATH_CHARACTERS, MAX_QUERY_BYTES
-from tests.daemon.instance import FILES, Instance, instance
+from tests.daemon.instance import FILES, Instance, eventually, instance
 from tests.kit import forked
 from tests.kit.forked import Forked
+from tests.torture.program import state_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -383,6 +384,8 @@ def asked(one: Instance, *arguments: str, answered: Callable[[Forked, int], obje
         while piece := os.read(ours, 4_096):
             had, shown = shown, shown + piece
             if b"[y/N]:" in shown and b"[y/N]:" not in had:
+                # A signal between the question and the read that waits for its answer is heard with the next one only.
+                eventually(lambda: state_of(process.pid) == "S")
                 answered(process, ours)
     except OSError:  # the other end is closed
         pass
