@@ -14,6 +14,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from freshd.errors import ConfigError, FreshdError, StoreUnavailable
+from freshd.portions import portions
 from freshd.redaction import printable
 from freshd.shapes import (
     BackupReport,
@@ -128,7 +129,7 @@ class Client:
         """
         parts: list[ForgetReport] = []
         failed, n_done = None, 0
-        for named in _orders(documents):
+        for named in portions(documents, lambda name: len(json.dumps(name)) + 2, _MOST_NAMED, _MOST_NAMED_BYTES):
             try:
                 order = {"documents": named, "undo": undo}
                 parts.append(cast(ForgetReport, self._job("/forget", order, on_progress)))
@@ -293,21 +294,6 @@ def demand(state: StateDirectory, purpose: str) -> Client:
         what = f"no daemon runs over this state directory, and only one can be {purpose}"
         raise FreshdError(what, hint="freshd run")
     return daemon
-
-
-def _orders(names: Sequence[str]) -> Iterator[list[str]]:
-    """Cut names into what one order may name."""
-    order: list[str] = []
-    n_bytes = 0
-    for name in names:
-        size = len(json.dumps(name)) + 2
-        if order and (len(order) == _MOST_NAMED or n_bytes + size > _MOST_NAMED_BYTES):
-            yield order
-            order, n_bytes = [], 0
-        order.append(name)
-        n_bytes += size
-    if order:
-        yield order
 
 
 def _target(path: str, params: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from freshd.children import Child, ChildFailed, Starter
 from freshd.children.frames import pack
 from freshd.errors import CollectionMismatch, StoreError, StoreUnavailable
 from freshd.model import ChunkId, Match, Point, Relabel, SearchFilter, SparseVector, Vector
+from freshd.portions import portions
 from freshd.ports import StoredPoint
 from freshd.stores import intake
 from freshd.stores.pause import Pause
@@ -107,7 +108,7 @@ class EdgeStore:
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points whole, in portions between which a search may come."""
         packed = [pack(point) for point in intake.admit(points, self._dimension)]
-        for portion in intake.portions(packed, len, FRAME_POINTS, FRAME_BYTES):
+        for portion in portions(packed, len, FRAME_POINTS, FRAME_BYTES):
             self._call("upsert", portion)
             faults.hit("mid_upsert")
 

@@ -9,9 +9,9 @@ Both stores admit exactly the same points, so that either can take the other's p
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from freshd.model import ChunkId, Point, Relabel, SearchFilter, SparseVector, Vector
 from freshd.payload import DOCUMENT_ID_KEY, KEYWORD_KEYS
@@ -26,7 +26,6 @@ Condition = tuple[str, Literal["any", "prefix"], Any]
 Label = tuple[list[str], dict[str, Any], str | None]
 """Ids, plain payload, and key under which it is set."""
 
-_T = TypeVar("_T")
 _MAX_DEPTH = 64
 _FLOAT_BYTES = 4
 _TERMS = 1 << 32
@@ -182,21 +181,6 @@ def check_limit(limit: int) -> None:
     """Raise ValueError unless it is positive: a page of none would read as the end."""
     if limit < 1:
         raise ValueError(f"limit: got {limit}, expected at least 1")
-
-
-def portions(items: Iterable[_T], size_of: Callable[[_T], int], at_most: int, max_bytes: int) -> Iterator[list[_T]]:
-    """Cut items into runs that fit one call each, in number and in bytes; a single large item travels alone."""
-    run: list[_T] = []
-    run_bytes = 0
-    for item in items:
-        item_bytes = size_of(item)
-        if run and (len(run) == at_most or run_bytes + item_bytes > max_bytes):
-            yield run
-            run, run_bytes = [], 0
-        run.append(item)
-        run_bytes += item_bytes
-    if run:
-        yield run
 
 
 def in_runs(items: Iterable[ChunkId], at_most: int) -> list[list[str]]:

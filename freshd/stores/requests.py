@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from freshd.errors import StoreUnavailable
-from freshd.stores import intake
+from freshd.portions import portions
 
 MOST_ITEMS = 256
 _MOST_BYTES = 8 << 20
@@ -41,7 +41,7 @@ class Portions:
         """
         rest = list(items)
         while rest:
-            portion = next(intake.portions(rest, size_of, MOST_ITEMS, self._most_bytes))
+            portion = next(portions(rest, size_of, MOST_ITEMS, self._most_bytes))
             try:
                 write(portion)
             except TooLarge:
