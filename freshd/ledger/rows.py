@@ -37,10 +37,12 @@ AMONG = among(16)
 """Chunk ids bound as one value, see `pack_ids`."""
 
 
-DUE = (
-    "NOT pending.is_held AND pending.due_at <= :now AND pending.seq >"
-    " coalesce((SELECT away_seq FROM sources WHERE name = pending.source AND away_until > :now), 0)"
-)
+def tried_after(source: str) -> str:
+    """Say in SQL after which recording the changes of a source are tried: where it is put off, those since then."""
+    return f"coalesce((SELECT away_seq FROM sources WHERE name = {source} AND away_until > :now), 0)"
+
+
+DUE = f"NOT pending.is_held AND pending.due_at <= :now AND pending.seq > {tried_after('pending.source')}"
 """What of `pending` somebody works on now, or would if there were time."""
 
 

@@ -29,8 +29,7 @@ In one statement: there may be hundreds of sources, with thousands of changes to
 """
 
 _AT_WORK = (
-    "SELECT DISTINCT source,"
-    " coalesce((SELECT away_seq FROM sources WHERE name = source AND away_until > :now), 0) AS seq"
+    f"SELECT DISTINCT source, {rows.tried_after('source')} AS seq"
     " FROM pending_counts WHERE NOT is_held AND n > 0"
     " AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))"
 )
