@@ -26,6 +26,7 @@ from freshd.ports import StoredPoint
 from freshd.rebuild import Survey
 from tests.daemon.instance import FILES, Instance, eventually
 from tests.kit import forked
+from tests.kit.forked import Forked
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not running as root")
 
@@ -152,13 +153,19 @@ def test_a_disk_that_is_full_at_the_start_leaves_freshd_up_and_waiting(instance:
     assert "SIGBUS" not in instance.log_text()
 
 
-def test_a_disk_without_a_single_free_byte_at_the_start_is_waited_for(instance: Instance, tmp_path: Path):
+def launched_without_room(instance: Instance, root: Path) -> tuple[Forked, Ballast]:
+    """A daemon that has an index and waits for a disk without a single free byte."""
     indexed(instance)
-    ballast = Ballast(tmp_path / ".freshd")
+    ballast = Ballast(root / ".freshd")
     ballast.fill_to(100)
     ballast.take_all()
     process = instance.launch()
     eventually(lambda: "0 MiB free" in instance.log_text())
+    return process, ballast
+
+
+def test_a_disk_without_a_single_free_byte_at_the_start_is_waited_for(instance: Instance, tmp_path: Path):
+    process, ballast = launched_without_room(instance, tmp_path)
     assert process.poll() is None
     ballast.give_back()
     instance.record = eventually(instance.state.read_daemon)
@@ -287,12 +294,7 @@ def test_a_bad_config_that_is_read_twice_while_there_is_no_room_falls_back_on_th
     instance: Instance, tmp_path: Path
 ):
     """Whoever sees nothing come of a signal sends another one."""
-    indexed(instance)
-    ballast = Ballast(tmp_path / ".freshd")
-    ballast.fill_to(100)
-    ballast.take_all()
-    process = instance.launch()
-    eventually(lambda: "0 MiB free" in instance.log_text())
+    process, ballast = launched_without_room(instance, tmp_path)
     instance.configure(FILES, f'{SETTINGS}[embedding]\nmodel = "no-such-model"\n')
     for n in (1, 2):
         instance.signal(signal.SIGHUP)

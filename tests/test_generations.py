@@ -913,15 +913,21 @@ def test_a_store_that_died_keeps_no_other_from_being_closed(world: World):
     assert [store.child_pid for store in stores] == [None, None]
 
 
+def kept_store(whole: Whole) -> tuple[EdgeStore, int]:
+    """The store of a generation that is only kept, and the process that owns it."""
+    _, kept = whole.generations.stores()
+    assert isinstance(kept, EdgeStore)
+    assert kept.child_pid is not None
+    return kept, kept.child_pid
+
+
 def test_a_store_that_is_only_kept_and_died_keeps_nobody_from_ending(world: World):
     world.reindex(FIRST)
     world.reindex(SECOND)
     with world.whole(SECOND) as whole:
-        _, kept = whole.generations.stores()
-        assert isinstance(kept, EdgeStore)
-        assert kept.child_pid is not None
+        kept, pid = kept_store(whole)
         kept.remove([ChunkId("00000000-0000-0000-0000-000000000007")])
-        os.kill(kept.child_pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     assert kept.child_pid is None
 
 
@@ -930,10 +936,7 @@ def test_a_store_that_is_only_kept_is_opened_once_for_all_that_is_taken_out_of_i
     world.reindex(FIRST)
     world.reindex(SECOND)
     with world.whole(SECOND) as whole:
-        _, kept = whole.generations.stores()
-        assert isinstance(kept, EdgeStore)
-        pid = kept.child_pid
-        assert pid is not None
+        kept, pid = kept_store(whole)
         whole.generations.advance(lambda: None)
         assert whole.generations.stores()[1] is kept
         assert kept.child_pid == pid
