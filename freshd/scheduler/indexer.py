@@ -37,7 +37,7 @@ _URGENT_CHUNKS = 64
 """New chunks in an urgent batch: about a second of embedding, beside some 30 ms for intent, flush and commit."""
 
 _LONG_S = 1.0
-"""An urgent batch that takes longer is one large document, and what is urgent as well does not wait for it."""
+"""An urgent batch that takes longer is a large document, or the machine is slow; others have their turns then."""
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
@@ -253,29 +253,27 @@ class Indexer:
             return False
 
         self._urgent.set()  # there may be more
-        long_s, seen = self._clock.monotonic() + _LONG_S, batch
+        alone_until_s, seen = self._clock.monotonic() + _LONG_S, batch
 
         def between() -> None:
-            nonlocal seen
-            if is_nested or self._clock.monotonic() <= long_s:
+            nonlocal alone_until_s, seen
+            if is_nested or (began_s := self._clock.monotonic()) <= alone_until_s:
                 self._end_if_late()
                 return
-            in_hand = self._pipeline.in_hand
-            if in_hand != seen:
+            if seen != (seen := self._pipeline.in_hand):
                 self._urgent.set()  # what of this batch was left unplanned
-                seen = in_hand
-            self._let_through()
+            self._let_one_through()
+            now_s = self._clock.monotonic()
+            alone_until_s = now_s + min(now_s - began_s, _LONG_S)  # neither waits for all of the other
 
         self._apply(batch, between, max_chunks=_URGENT_CHUNKS)
         return True
 
     def _apply_backfill(self) -> bool:
         batch = self._take(is_urgent=False)
-        if not batch:
-            return False
-
-        self._apply(batch, self._let_through)
-        return True
+        if batch:
+            self._apply(batch, self._let_through)
+        return bool(batch)
 
     def _do_errands(self) -> None:
         """Do the work of others, who see for themselves how long it takes."""
@@ -284,12 +282,14 @@ class Indexer:
         self.pulse.beat()
 
     def _let_through(self, *, is_nested: bool = True) -> None:
-        """Do what is urgent, in the middle of a batch of something else."""
+        """Do all that is urgent, in the middle of a batch of what is not."""
+        while self._let_one_through(is_nested=is_nested):
+            pass
+
+    def _let_one_through(self, *, is_nested: bool = True) -> bool:
         self._end_if_late()
         self._do_errands()
-        while self._urgent.is_set() and self._stopping_since_s is None:
-            if not self._apply_urgent(is_nested=is_nested):
-                return
+        return self._urgent.is_set() and self._stopping_since_s is None and self._apply_urgent(is_nested=is_nested)
 
     def _go_on_beside(self) -> bool:
         if self._beside is None or self._trouble is not None:

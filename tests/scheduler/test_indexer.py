@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -175,6 +176,33 @@ def test_what_should_be_searchable_first_does_not_starve_while_newer_edits_come(
     with bench.running():
         eventually(lambda: len(bench.outcomes) == len(names))
     assert finished(bench).index("000.md") < 10
+
+
+def test_what_should_be_searchable_first_does_not_starve_where_embedding_is_slow(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """Each full batch takes so long there that others are let in before it is through."""
+    monkeypatch.setattr(indexer_room, "_LONG_S", 60.0)
+    names = [f"{n:03}.md" for n in range(300)]
+    bench.index_all(names)
+    edit(bench, "000.md")
+    bench.clock.advance(timedelta(seconds=1))
+    for name in names[1:]:
+        bench.source.write(name, f"# Later\n\n{name}\n")
+    bench.scanner.look(dict.fromkeys(names[1:], bench.clock.now()))
+    embed = bench.embedder.embed_passages
+
+    def embed_ever_slower(texts: Sequence[str]) -> Iterator[tuple[int, Vector]]:
+        """From the second batch on: the first one, of what changed last, is small."""
+        monkeypatch.setattr(indexer_room, "_LONG_S", 0.1)
+        for embedded in embed(texts):
+            time.sleep(0.003)
+            yield embedded
+
+    monkeypatch.setattr(bench.embedder, "embed_passages", embed_ever_slower)
+    with bench.running():
+        eventually(lambda: len(bench.outcomes) == len(names))
+    assert finished(bench).index("000.md") < 200
 
 
 def test_a_deletion_whose_time_is_over_does_not_wait_for_all_that_changed_after_it(bench: Bench):
