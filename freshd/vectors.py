@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from freshd import quota
 from freshd.errors import StateUnusable
 from freshd.model import Digest, Vector
 from freshd.ports import Clock
@@ -169,7 +170,7 @@ class SqliteVectorCache:
             if abs(now - row.used_at) >= TOUCH_AFTER_S:  # also what a clock since set back put into the future
                 stale.append(row.seq)
         if damaged or stale:
-            with _unless_hindered(), self._transaction():
+            with _unless_hindered(self._path), self._transaction():
                 self._delete([(row.seq, len(row.vector)) for row in damaged])
                 self._database.executemany("UPDATE vectors SET used_at = ? WHERE seq = ?", ((now, s) for s in stale))
         return found
@@ -177,7 +178,7 @@ class SqliteVectorCache:
     # Writing
 
     def _put(self, embedder: bytes, rows: list[tuple[bytes, bytes]]) -> None:
-        with _unless_hindered():
+        with _unless_hindered(self._path):
             with self._transaction():
                 known = _rows(self._database, embedder, [digest for digest, _ in rows])
                 self._delete([(row.seq, len(row.vector)) for row in known])
@@ -332,12 +333,12 @@ def _rows(database: sqlite3.Connection, embedder: bytes, keys: list[bytes]) -> I
 
 
 @contextmanager
-def _unless_hindered() -> Iterator[None]:
+def _unless_hindered(path: Path) -> Iterator[None]:
     """Forget what there is no disk for, and what another program keeps locked: others, who cannot do without, tell."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        if _code(error) not in _HINDERED:
+        if _code(error) not in _HINDERED and not quota.is_reason(error, path.parent):
             raise
 
 

@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from freshd import quota
 from freshd.errors import StateError, StateInUse, StateUnusable
 
 DENIED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
@@ -77,6 +78,11 @@ def unusable(path: Path, reason: object) -> StateError:
         return LedgerDiskFull(
             f"ledger {path}: got {reason}; expected a disk that takes it",
             hint=f"free some disk space: df {path.parent}   (tells how much there is)",
+        )
+    if quota.is_reason(reason, path.parent):
+        return LedgerDiskFull(
+            f"ledger {path}: got a quota that is used up; expected one that takes it",
+            hint="free some disk space: quota -s   (tells how much this user may have)",
         )
     if code in DISK_FAILED:
         name = getattr(reason, "sqlite_errorname", code)

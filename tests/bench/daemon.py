@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -48,9 +49,17 @@ class Daemon:
         """Ask, and read the whole answer."""
         self._client.get(path).raise_for_status()
 
+    def look_again(self) -> None:
+        """Ask it to look at its sources now; it answers before it is through."""
+        self._client.post("/reindex", json={}).raise_for_status()
+
     def peak_bytes(self) -> int:
-        """Give the most memory that the process ever had, without its children."""
+        """Give the most memory that the process had, without its children: ever, or since `forget_peak`."""
         return peak_bytes(self.pid)
+
+    def forget_peak(self) -> None:
+        """Have the kernel begin to look for the peak anew: `clear_refs` in proc(5)."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def _get(self, path: str, **parameters: str) -> Any:
         return self._client.get(path, params=parameters).raise_for_status().json()
@@ -72,7 +81,8 @@ def started(instance: Instance) -> Iterator[Daemon]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         record = _reached(instance, process)
-        with httpx.Client(base_url=f"http://{record.address}", timeout=_ANSWER_S) as client:
+        by_token = {"authorization": f"Bearer {record.token}"}
+        with httpx.Client(base_url=f"http://{record.address}", headers=by_token, timeout=_ANSWER_S) as client:
             yield Daemon(client, record.pid)
     finally:
         process.terminate()

@@ -36,13 +36,13 @@ def goes_on(one: Instance) -> None:
 
 
 @contextmanager
-def failing(one: Instance, call: str, file: str) -> Iterator[None]:
-    """Have a system call of the running daemon on one of its files fail with EIO, whichever thread makes it."""
+def failing(one: Instance, call: str, file: str | None = None, error: str = "EIO") -> Iterator[None]:
+    """Have system calls of the running daemon fail, whichever thread makes them; on one of its files, or on any."""
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")
     assert one.process is not None
-    log, place = one.root / "trace", one.state.path / file
-    injection = [f"--trace-path={place}", f"--trace={call}", f"--inject={call}:error=EIO"]
+    log, place = one.root / "trace", () if file is None else (f"--trace-path={one.state.path / file}",)
+    injection = [*place, f"--trace={call}", f"--inject={call}:error={error}"]
     attached = ["--follow-forks", f"--output={log}", f"--attach={one.process.pid}"]
     tracer = subprocess.Popen(["strace", *injection, *attached], stderr=subprocess.DEVNULL)
     try:
@@ -81,6 +81,22 @@ def test_a_disk_that_fails_under_the_vector_cache_costs_vectors_and_is_told(one:
     assert "remove it" in failed["hint"]
     assert one.stop() == 0
     goes_on(one)
+
+
+def test_a_quota_that_is_used_up_is_waited_for_like_a_full_disk(one: Instance):
+    """SQLite says of it what it says of a disk that fails."""
+    one.configure(f'{FILES}poll_interval = "1s"\n')
+    one.start()
+    one.settled()
+    with failing(one, "pwrite64,fallocate", error="EDQUOT"):
+        one.write("b.md", "# B\n\nThe secondword.\n")
+        (failed, *_) = eventually(lambda: one.events("source_failed"))
+        assert one.get("/healthz").is_success
+    assert "got a quota that is used up" in failed["error"]
+    assert "quota -s" in failed["hint"]
+    eventually(lambda: one.places("secondword") == {"b.md"}, 30)
+    assert one.events("cache_failed") == one.events("ledger_failed") == []
+    assert one.stop() == 0
 
 
 @pytest.mark.parametrize(
