@@ -1,16 +1,19 @@
 """The vector cache may forget, never lies, and stays within its bound."""
 
+import errno
 import hashlib
 import os
+import resource
 import sqlite3
 import stat
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import settings
@@ -202,6 +205,25 @@ def test_a_full_disk_is_forgetting_not_failing(path, clock, cache):
     pages = cache._database.execute("PRAGMA page_count").fetchone()[0]
     cache._database.execute(f"PRAGMA max_page_count = {pages}")
     cache.put(EMBEDDER, {digest(n): vector(n, 384) for n in range(2, 500)})
+    assert cache.get(EMBEDDER, map(digest, range(500))) == {digest(1): vector(1)}
+
+
+@pytest.mark.parametrize("is_quota", [True, False])
+def test_a_quota_that_is_used_up_is_forgetting_and_any_other_write_that_fails_is_told(
+    path, clock, cache, monkeypatch, is_quota
+):
+    """The limit of a process has a write fail for good; SQLite says of a quota what it says of that."""
+    cache.put(EMBEDDER, {digest(1): vector(1)})
+    if is_quota:
+        used_up = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=used_up))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, limits[1]))
+    try:
+        with nullcontext() if is_quota else pytest.raises(StateUnusable, match="disk I/O error"):
+            cache.put(EMBEDDER, {digest(n): vector(n, 384) for n in range(2, 500)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert cache.get(EMBEDDER, map(digest, range(500))) == {digest(1): vector(1)}
 
 

@@ -1,5 +1,6 @@
 """The file itself: opened, refused, locked, full, damaged, and scrubbed."""
 
+import errno
 import os
 import sqlite3
 import threading
@@ -254,6 +255,32 @@ def test_no_room_no_memory_and_a_lock_are_waited_for_on_the_ledger_as_it_is_open
         fail(books, code)
     books.index("a", 1)
     assert books.database.recall("fact") is None
+
+
+@contextmanager
+def used_up_quota() -> Iterator[None]:
+    """Refuse more disk, as a quota does."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", refuse)
+        yield
+
+
+def test_a_quota_that_is_used_up_is_waited_for_on_the_ledger_as_it_is_open(books: Books):
+    with used_up_quota(), pytest.raises(LedgerDiskFull) as full:
+        fail(books, "SQLITE_IOERR_WRITE")
+    assert str(full.value) == f"ledger {books.path}: got a quota that is used up; expected one that takes it"
+    assert full.value.hint == "free some disk space: quota -s   (tells how much this user may have)"
+    books.index("a", 1)
+    assert books.database.recall("fact") is None
+
+
+def test_a_sync_that_failed_is_not_tried_again_whatever_a_quota_says(books: Books):
+    with used_up_quota(), pytest.raises(LedgerDiskFailed):
+        fail(books, "SQLITE_IOERR_FSYNC")
 
 
 def test_a_mistake_of_freshds_own_is_not_called_a_damaged_ledger(books: Books):
