@@ -26,7 +26,7 @@ def backup(
 ) -> None:
     """Copy ledger, vector cache and embedded index into a folder, while freshd runs or not."""
     check_text("backup", str(directory))
-    report = _backup(load(config, connectors=False), Path.cwd() / directory)
+    report = _backup(load(config, connectors=False), directory.absolute())
     if as_json:
         print_json(report)
         return

@@ -1,7 +1,7 @@
 """What somebody may order the daemon to do: work for a job, each seen through to its end."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -149,6 +149,8 @@ class Orders:
             del tally  # the reporter counts into it all the while
             self._scheduler.wake()
             self._await(lambda: self._is_through(source, seq, progress))
+            with suppress(StoreUnavailable):  # the writer tells of nothing either then
+                self._scheduler.between_batches(lambda: None)  # until it has told of what it applied
 
         return Reindexer(
             scanners=[self._scheduler.scanners[name] for name in tallies],

@@ -289,6 +289,17 @@ def test_reindex_full_reads_everything_again_and_embeds_nothing(daemon: Instance
     assert daemon.embedded() == before
 
 
+def test_reindex_counts_every_document_however_late_the_writer_tells_what_became_of_it(tmp_path: Path):
+    with instance(tmp_path) as one:
+        one.module = "tests.daemon.late"
+        for n in range(40):
+            one.write(f"page{n:02}.md", f"# Page {n}\n\nPage number{n}word of the handbook.\n")
+        one.start()
+        one.settled()
+        (source,) = json.loads(one.command("reindex", "--full", "--json").stdout)["sources"]
+        assert (source["documents"]["unchanged"], source["chunks"]["kept"]) == (40, one.source()["chunks"])
+
+
 def test_wait_returns_once_an_edit_is_searchable(daemon: Instance):
     daemon.write("page05.md", "# Page 5\n\nWaited for number5word here.\n")
     done = daemon.command("wait", "handbook/page05.md", "--json", "--timeout", "30s")
