@@ -231,16 +231,13 @@ class Indexer:
     def _round(self) -> bool:
         """Apply one batch and let marks out; tell whether there was a batch."""
         self.pulse.rest()  # a store opens, a model is fetched and loaded
-        reason = self._cannot_write()
-        if reason is not None:
+        if (reason := self._cannot_write()) is not None:
             raise reason
         self._do_errands()
         has_worked = self._apply_urgent() or self._apply_backfill() or self._go_on_beside()
-        marked = self._marks.release()
-        if marked:
-            self._on_marked(marked)
+        is_marked = self._let_out(self._marks.release)
         if self._trouble is not None and not has_worked:
-            if not marked:
+            if not is_marked:
                 self._marks.probe()
             self._apply((), self._end_if_late)  # of what was broken off nothing may be pending any more
         self._recovered()
@@ -248,8 +245,7 @@ class Indexer:
 
     def _apply_urgent(self, *, is_nested: bool = False) -> bool:
         self._urgent.clear()
-        batch = self._take(is_urgent=True, skip=self._pipeline.in_hand if is_nested else ())
-        if not batch:
+        if not (batch := self._take(is_urgent=True, skip=self._pipeline.in_hand if is_nested else ())):
             return False
 
         self._urgent.set()  # there may be more
@@ -270,10 +266,14 @@ class Indexer:
         return True
 
     def _apply_backfill(self) -> bool:
-        batch = self._take(is_urgent=False)
-        if batch:
+        if batch := self._take(is_urgent=False):
             self._apply(batch, self._let_through)
         return bool(batch)
+
+    def _let_out(self, release: Callable[[], Sequence[SourceName]]) -> bool:
+        if marked := release():
+            self._on_marked(marked)
+        return bool(marked)
 
     def _do_errands(self) -> None:
         """Do the work of others, who see for themselves how long it takes."""
@@ -289,6 +289,7 @@ class Indexer:
     def _let_one_through(self, *, is_nested: bool = True) -> bool:
         self._end_if_late()
         self._do_errands()
+        self._let_out(self._marks.release_in_passing)  # of other sources: they do not wait for all of a book
         return self._urgent.is_set() and self._stopping_since_s is None and self._apply_urgent(is_nested=is_nested)
 
     def _go_on_beside(self) -> bool:
@@ -364,8 +365,7 @@ class Indexer:
 
     def _end_if_late(self) -> None:
         self.pulse.beat()
-        since_s = self._stopping_since_s
-        if since_s is not None and self._clock.monotonic() - since_s > _GRACE_S:
+        if (since_s := self._stopping_since_s) is not None and self._clock.monotonic() - since_s > _GRACE_S:
             raise _Ended
 
     def _failed(self, error: FreshdError) -> None:

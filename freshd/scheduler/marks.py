@@ -26,6 +26,10 @@ class Pings(Protocol):
         ...
 
 
+_IN_PASSING_S = 1.0
+"""In the middle of a batch marks are looked at so often: it costs a question for each of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Mark:
     began_s: float
@@ -54,6 +58,7 @@ class Marks:
         self._began_s = clock.monotonic()
         self._least_seq = 0
         self._proved_s: dict[SourceName, float] = {}
+        self._released_s = self._began_s
         self._lock = threading.Lock()
         self._waiting: dict[SourceName, list[_Mark]] = defaultdict(list)
 
@@ -83,6 +88,10 @@ class Marks:
         """Have the store prove that it is there, where no mark is about to; raises as `release` does."""
         self._store.ping()
 
+    def release_in_passing(self) -> list[SourceName]:
+        """Do as `release` does, unless that was done a moment ago."""
+        return self.release() if self._clock.monotonic() - self._released_s >= _IN_PASSING_S else []
+
     def release(self) -> list[SourceName]:
         """Let out every mark whose changes are through; give the sources whose watermark may have risen.
 
@@ -91,6 +100,7 @@ class Marks:
             CollectionMismatch: It is no longer the collection that was opened.
 
         """
+        self._released_s = self._clock.monotonic()
         with self._lock:
             waiting = [(name, mark) for name, marks in self._waiting.items() for mark in marks]
         through = [(name, mark) for name, mark in waiting if self._ledger.is_through(name, mark.seq)]

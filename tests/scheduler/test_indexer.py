@@ -317,6 +317,33 @@ def test_an_edit_does_not_wait_for_a_book_that_was_saved_before_it(bench: Bench,
     assert bench.store.documents() == {"book.md", "live.md"}
 
 
+@pytest.mark.parametrize("is_edited", [True, False], ids=["edited", "of a first index"])
+def test_another_source_is_not_called_stale_while_a_book_is_embedded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, is_edited: bool
+):
+    """Nothing changed there, as a look that came meanwhile has seen."""
+    monkeypatch.setattr(indexer_room, "_LONG_S", 0.0)
+    bench.connectors[FEED] = MemorySource(bench.clock)
+    scanner = bench.scanner_of(FEED, bench.connectors[FEED])
+    if is_edited:
+        bench.index_all(["book.md"])
+    bench.source.write("book.md", BOOK)
+    bench.scan()
+    embed, seen = bench.embedder.embed_passages, []
+
+    def embed_while_it_is_looked(texts: Sequence[str]) -> Iterator[tuple[int, Vector]]:
+        for n, embedded in enumerate(embed(texts)):
+            if n == 2:
+                bench.marks.put(bench.scan(scanner))
+            yield embedded
+        seen.append(bench.sources.state(FEED).watermark)
+
+    monkeypatch.setattr(bench.embedder, "embed_passages", embed_while_it_is_looked)
+    with bench.running():
+        eventually(lambda: finished(bench) == ["book.md"])
+    assert seen[0] is not None
+
+
 @pytest.mark.parametrize(
     ("books", "long_s"),
     [(["a.md"], 0.0), (["z.md"], 0.0), (["z.md"], 60.0), (["a.md", "b.md"], 0.0), (["y.md", "z.md"], 60.0)],
