@@ -79,8 +79,8 @@ class Pipeline:
         self._stay: dict[tuple[SourceName, DocumentId], datetime] = {}
         # Those under way, each but the first nested in the one before it.
         self._runs: list[_Run] = []
-        # Plans that were left to a run of their own.
-        self._large: dict[tuple[SourceName, DocumentId], Plan] = {}
+        # What was left to a run of its own; not its plan, of which there would be as many as books change at once.
+        self._large: dict[tuple[SourceName, DocumentId], _Left] = {}
         self._writer = Writer(
             recipe=recipe,
             cache=cache,
@@ -96,7 +96,7 @@ class Pipeline:
     def in_hand(self) -> list[Pending]:
         """What a nested run must leave alone: worked on by one under way, or a book, which none could interrupt."""
         taken = chain.from_iterable(run.taken for run in self._runs)
-        return [*taken, *(plan.pending for plan in self._large.values() if _is_book(plan))]
+        return [*taken, *(left.pending for left in self._large.values() if left.is_book)]
 
     def run(
         self,
@@ -125,7 +125,7 @@ class Pipeline:
         if finished := self._writer.finish():
             return finished
         self._stay = {name: until for name, until in self._stay.items() if until > self._clock.now()}
-        self._large = {name: plan for name, plan in self._large.items() if self._ledger.waits(plan.pending)}
+        self._large = {name: left for name, left in self._large.items() if self._ledger.waits(left.pending)}
         run = _Run(batch)
         self._runs.append(run)
         try:
@@ -197,12 +197,12 @@ class Pipeline:
         return change.kind is ChangeKind.DELETED, not is_large, pending.attempts
 
     def _is_left(self, plan: Plan, plans: Sequence[Plan], max_chunks: int) -> bool:
-        """Tell whether a plan is left to a run of its own, and remember it then."""
+        """Tell whether a plan is left to a run of its own, and remember that it was."""
         is_large, is_nested = bool(plans) and len(plan.delta.add) >= max_chunks, len(self._runs) > 1
         is_left = plan.pending.target is not None and (is_large or (is_nested and _is_book(plan)))
         name = plan.change.source, plan.change.document_id
         if is_left:
-            self._large[name] = plan
+            self._large[name] = _Left(plan.pending, plan.change, _is_book(plan))
         else:
             self._large.pop(name, None)
         return is_left
@@ -217,8 +217,9 @@ class Pipeline:
         if change.ref is not None:
             return None
         name = change.source, change.document_id
-        moving = chain(self._large.values(), *(run.plans for run in self._runs))
-        if any((plan.change.source, plan.change.previous_id) == name for plan in moving):
+        under_way = chain.from_iterable(run.plans for run in self._runs)
+        moving = chain((left.change for left in self._large.values()), (plan.change for plan in under_way))
+        if any((one.source, one.previous_id) == name for one in moving):
             return now + _TURN_RETRY
         until = self._stay.get(name)
         if until is not None and until > now:
@@ -336,6 +337,15 @@ class _Run:
 
     taken: Sequence[Pending]
     plans: list[Plan] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is remembered of a plan that was left."""
+
+    pending: Pending
+    change: Change
+    is_book: bool
 
 
 class _NotAsRecorded(Exception):

@@ -1,5 +1,6 @@
 """The one thread that writes: the most urgent first, nothing lost when store, model, disk or server fail."""
 
+import gc
 import sqlite3
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from freshd.errors import EmbedderUnavailable, FreshdError, StoreUnavailable
-from freshd.model import Change, ChangeKind, DocumentId, DocumentRef, OutcomeKind, SourceName, Vector
+from freshd.model import Change, ChangeKind, Chunk, DocumentId, DocumentRef, OutcomeKind, SourceName, Vector
 from freshd.pipeline import MAX_BATCH_CHUNKS
 from freshd.scheduler import ReadAhead, Trouble
 from freshd.scheduler import indexer as indexer_room
@@ -272,6 +273,26 @@ def test_an_edit_is_not_bound_to_one_of_two_books_that_were_left_for_others(benc
     bench.pipeline.run([waiting["a.md"]], between, max_chunks=64)
     (book,) = bench.pipeline.run(bench.ledger.take(bench.clock.now(), 64), max_chunks=64)
     assert book.change.document_id == "y.md"
+
+
+def test_of_books_that_wait_for_their_turn_no_text_is_kept(bench: Bench):
+    """A folder of exports that are all written anew does not fit the memory."""
+    names = [f"{n}.md" for n in range(4)]
+    bench.index_all(names)
+    for name in names:
+        edit(bench, name, f"{BOOK}\n\n{name}\n")
+    first, *others = bench.ledger.take(bench.clock.now(), 64)
+    kept: list[int] = []
+
+    def between() -> None:
+        if not kept:
+            kept.append(_chunks_in_memory())
+            for book in others:
+                assert bench.pipeline.run([book], max_chunks=64) == []
+            kept.append(_chunks_in_memory())
+
+    bench.pipeline.run([first], between, max_chunks=64)
+    assert kept[0] >= MAX_BATCH_CHUNKS > kept[1] - kept[0]
 
 
 def test_a_batch_of_what_failed_before_takes_no_more_than_another(bench: Bench):
@@ -884,6 +905,11 @@ def test_entries_that_change_while_they_are_read_are_indexed_as_they_ended(bench
         eventually(lambda: bench.pending() == {})
     texts = {point.payload["page_content"] for point in bench.store.points.values()}
     assert {f"Last text of {n}." for n in range(20)} <= texts
+
+
+def _chunks_in_memory() -> int:
+    gc.collect()
+    return sum(type(one) is Chunk for one in gc.get_objects())
 
 
 def _added(bench: Bench, names: list[str]) -> list[Change]:
