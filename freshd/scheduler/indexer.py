@@ -45,7 +45,7 @@ _LONGEST_WISH_S = 300.0
 """Of a store that asks to be left alone; an index that is late by more should have been asked for."""
 
 _IDLE_S = 1.0
-"""Changes put off until later are looked for so often."""
+"""Changes put off until later are looked for so often, also in the middle of a batch."""
 
 _LEDGER_HINT = "free some disk space, or end what keeps ledger.db locked; freshd carries on by itself then"
 
@@ -176,7 +176,7 @@ class Indexer:
         self._errands = Errands(self.wake)
         self._stopping_since_s: float | None = None
         self._trouble: Trouble | None = None
-        self._pause_s = 0.0
+        self._pause_s = self._looked_s = 0.0
         self._set_by = timedelta(0)
         self._is_turn_of_latest = self._is_turn_of_read = False
         self.pulse = Pulse("indexer", _PATIENCE_S, clock.monotonic)
@@ -245,6 +245,7 @@ class Indexer:
 
     def _apply_urgent(self, *, is_nested: bool = False) -> bool:
         self._urgent.clear()
+        self._looked_s = self._clock.monotonic()
         if not (batch := self._take(is_urgent=True, skip=self._pipeline.in_hand if is_nested else ())):
             return False
 
@@ -290,7 +291,8 @@ class Indexer:
         self._end_if_late()
         self._do_errands()
         self._let_out(self._marks.release_in_passing)  # of other sources: they do not wait for all of a book
-        return self._urgent.is_set() and self._stopping_since_s is None and self._apply_urgent(is_nested=is_nested)
+        may_be_due = self._urgent.is_set() or self._clock.monotonic() - self._looked_s >= _IDLE_S
+        return may_be_due and self._stopping_since_s is None and self._apply_urgent(is_nested=is_nested)
 
     def _go_on_beside(self) -> bool:
         if self._beside is None or self._trouble is not None:
@@ -346,9 +348,8 @@ class Indexer:
         now = self._clock.now()
         due = self._ledger.take(now, _BATCH_DOCUMENTS, urgent=is_urgent, sources=sources, skip=skip)
         self._is_turn_of_latest = is_urgent and len(due) == _BATCH_DOCUMENTS and not self._is_turn_of_latest
-        if self._is_turn_of_latest:
-            return self._ledger.latest(now, _LATEST_DOCUMENTS, sources=sources, skip=skip) or due
-        return due
+        is_turn = self._is_turn_of_latest
+        return (is_turn and self._ledger.latest(now, _LATEST_DOCUMENTS, sources=sources, skip=skip)) or due
 
     def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
         by_document = self._broken_off | {_document(pending): pending for pending in batch}
@@ -391,8 +392,6 @@ class Indexer:
 
 def _moved(outcome: Outcome, by: timedelta) -> Outcome:
     """Give the outcome as the clock tells it that was set while it came about."""
-    if not by:
-        return outcome
     return replace(outcome, change=replace(outcome.change, changed_at=outcome.change.changed_at + by))
 
 

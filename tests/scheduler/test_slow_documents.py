@@ -1,16 +1,18 @@
 """A document that takes long to parse delays itself: edits go on, and it is applied once its parser is through."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from freshd.errors import DocumentBusy
-from freshd.model import ChangeKind, Document, ParsedDocument
+from freshd.model import Change, ChangeKind, Document, DocumentId, ParsedDocument, Vector
 from freshd.parsers import Parsers
+from freshd.pipeline import MAX_BATCH_CHUNKS
 from freshd.scheduler import indexer as indexer_room
 from tests.scheduler.parts import SOURCE, TARGET, Bench, Gate, eventually
+from tests.scheduler.test_indexer import BOOK
 
 SECONDS = timedelta(seconds=4)
 
@@ -85,6 +87,35 @@ def test_a_first_index_waits_for_it_and_lets_edits_through(bench: Bench, parsers
         assert "slow.md" not in bench.store.documents()
         parsers.slow.clear()
         eventually(lambda: "slow.md" in bench.store.documents())
+
+
+def test_it_does_not_wait_for_a_book_that_is_embedded_when_its_parser_is_through(
+    bench: Bench, parsers: BusyParsers, monkeypatch: pytest.MonkeyPatch
+):
+    """The book is of a first index, and nothing else changes meanwhile."""
+    monkeypatch.setattr(indexer_room, "_IDLE_S", 0.0)
+    bench.index_all(["slow.md"])
+    bench.source.write("book.md", BOOK)
+    parsers.slow.add("slow.md")
+    embed = bench.embedder.embed_passages
+
+    def embed_meanwhile(texts: Sequence[str]) -> Iterator[tuple[int, Vector]]:
+        for n, embedded in enumerate(embed(texts)):
+            if n == 10 and len(texts) > MAX_BATCH_CHUNKS:
+                edit(bench, "slow.md")
+                indexer.wake()
+            elif n == 20:
+                parsers.slow.clear()
+                bench.clock.advance(SECONDS)
+            yield embedded
+
+    monkeypatch.setattr(bench.embedder, "embed_passages", embed_meanwhile)
+    name, now = DocumentId("book.md"), bench.clock.now()
+    with bench.running() as indexer:
+        bench.ledger.record([Change(SOURCE, name, ChangeKind.ADDED, bench.source.ref(name), now, now)], None)
+        indexer.wake()
+        eventually(lambda: len(bench.outcomes) == 2)
+    assert [outcome.change.document_id for outcome, _ in bench.outcomes] == ["slow.md", "book.md"]
 
 
 def test_a_first_index_goes_on_while_the_parser_is_at_something_else(bench: Bench, parsers: BusyParsers):
