@@ -153,7 +153,7 @@ class Indexer:
             on_outcome: Called with every outcome and what it is the outcome of.
             on_trouble: Called when store or model fail, and with None when they are back.
             on_marked: Called with the sources whose watermark may have risen.
-            cannot_write: Asked before each round; an error is a reason to write nothing, such as a disk almost full.
+            cannot_write: Asked before each batch; an error is a reason to write nothing, such as a disk almost full.
             readers: Of the sources whose documents are read ahead in threads of their own.
             beside: Done while nothing is due; None for nothing.
 
@@ -230,9 +230,6 @@ class Indexer:
 
     def _round(self) -> bool:
         """Apply one batch and let marks out; tell whether there was a batch."""
-        self.pulse.rest()  # a store opens, a model is fetched and loaded
-        if (reason := self._cannot_write()) is not None:
-            raise reason
         self._do_errands()
         has_worked = self._apply_urgent() or self._apply_backfill() or self._go_on_beside()
         is_marked = self._let_out(self._marks.release)
@@ -276,9 +273,11 @@ class Indexer:
             self._on_marked(marked)
         return bool(marked)
 
-    def _do_errands(self) -> None:
-        """Do the work of others, who see for themselves how long it takes."""
-        self.pulse.rest()
+    def _do_errands(self, *, is_before_batch: bool = True) -> None:
+        """Do the work of others, who see for themselves how long it takes; before a batch, if it may be written."""
+        self.pulse.rest()  # a store opens, a model is fetched and loaded
+        if is_before_batch and (reason := self._cannot_write()) is not None:
+            raise reason
         self._errands.do()
         self.pulse.beat()
 
@@ -289,9 +288,9 @@ class Indexer:
 
     def _let_one_through(self, *, is_nested: bool = True) -> bool:
         self._end_if_late()
-        self._do_errands()
-        self._let_out(self._marks.release_in_passing)  # of other sources: they do not wait for all of a book
         may_be_due = self._urgent.is_set() or self._clock.monotonic() - self._looked_s >= _IDLE_S
+        self._do_errands(is_before_batch=may_be_due)
+        self._let_out(self._marks.release_in_passing)  # of other sources: they do not wait for all of a book
         return may_be_due and self._stopping_since_s is None and self._apply_urgent(is_nested=is_nested)
 
     def _go_on_beside(self) -> bool:

@@ -591,6 +591,34 @@ def test_nothing_is_written_while_there_is_a_reason_not_to(bench: Bench):
         eventually(lambda: bench.store.documents())
 
 
+def test_a_disk_that_fills_up_in_the_middle_of_a_first_index_is_written_to_no_more(bench: Bench):
+    """The batch at hand lets very many edits through meanwhile; the embedded store dies of a write without room."""
+    edited = [f"edited{n}.md" for n in range(100)]
+    bench.index_all(edited)
+    bench.store.calls.clear()
+    _, gate = begin_backfill(bench)
+    full = StoreUnavailable("disk almost full")
+    with bench.running(cannot_write=lambda: full if "flush" in bench.store.calls else None) as indexer:
+        assert gate.arrived.wait(10)
+        for name in edited:
+            bench.source.write(name, book(name, 5))
+        bench.scanner.look(dict.fromkeys(edited, bench.clock.now()))
+        indexer.wake()
+        gate.opened.set()
+        eventually(lambda: indexer.trouble)
+    assert bench.store.calls.count("flush") == 1
+
+
+def test_whether_anything_may_be_written_is_not_asked_after_each_vector(bench: Bench):
+    """It may take as long as to embed one: a store is opened for it after it failed."""
+    asked: list[None] = []
+    bench.source.write("book.md", BOOK)
+    bench.scan()
+    with bench.running(cannot_write=lambda: asked.append(None)):
+        eventually(lambda: finished(bench) == ["book.md"])
+    assert len(asked) < MAX_BATCH_CHUNKS / 4
+
+
 def test_trouble_that_is_over_is_over_although_nothing_waits(bench: Bench):
     """Nothing to apply and no mark on its way: the next scan may be hours away."""
     reasons: list[FreshdError | None] = [StoreUnavailable("disk almost full")]
