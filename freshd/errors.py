@@ -131,7 +131,7 @@ class DocumentBusy(FreshdError):
     """Parsing and cutting the document goes on aside, or waits for its turn; no fault of the document.
 
     Attributes:
-        is_at_it: It goes on now, rather than waiting.
+        is_at_it: It goes on now or next, rather than waiting.
         previous_id: Of the document that this one is, moved; None where it is none. That one stays until then.
 
     """

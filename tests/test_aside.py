@@ -88,11 +88,23 @@ def test_who_asks_for_a_slow_document_comes_back_for_the_one_answer(aside: Aside
 def test_others_wait_for_their_turn(aside: Aside, slow: Slow):
     with pytest.raises(DocumentBusy) as own:
         ask(aside, slow, "slow")
+    with pytest.raises(DocumentBusy) as following:
+        ask(aside, slow, "next")
     with pytest.raises(DocumentBusy) as other:
         ask(aside, slow, "quick")
-    assert (own.value.is_at_it, other.value.is_at_it) == (True, False)
+    assert [busy.value.is_at_it for busy in (own, following, other)] == [True, True, False]
     slow.gates["slow"].set()
     assert answered(aside, slow, "quick") == "text"
+
+
+def test_who_asked_while_another_was_parsed_is_next_whoever_asks_first_once_it_is_done(aside: Aside, slow: Slow):
+    """A first index asks for one document after the other, an edit comes back now and then."""
+    for name in ("slow", "edited"):
+        with pytest.raises(DocumentBusy):
+            ask(aside, slow, name)
+    slow.gates["slow"].set()
+    assert [answered(aside, slow, name) for name in ("slow", "quick", "edited")] == ["text"] * 3
+    assert slow.done == ["slow", "edited", "quick"]
 
 
 def test_an_answer_is_kept_while_others_are_worked_on(aside: Aside, slow: Slow):
