@@ -20,7 +20,8 @@ from tests.kit.forked import Forked
 
 T = TypeVar("T")
 
-START_S = 30.0
+LONG_S = 60.0
+"""Only what never comes is waited for so long: a machine that is busy stops any process for seconds."""
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """A client that is given none makes one of its own, which takes 20 ms."""
 
@@ -28,7 +29,7 @@ FILES = '[[sources]]\nname = "handbook"\ntype = "files"\npath = "docs"\nfreshnes
 """A scan every 30 s: what is found sooner was found by a hint."""
 
 
-def eventually(question: Callable[[], T], within_s: float = 15.0, every_s: float = 0.03) -> T:
+def eventually(question: Callable[[], T], within_s: float = LONG_S, every_s: float = 0.03) -> T:
     """Ask until the answer is true; give it. The last answer is the failure's message."""
     until = time.monotonic() + within_s
     while not (answer := question()):
@@ -73,7 +74,7 @@ class Instance:
     def start(self, **environment: str) -> "Instance":
         """Start and return once it can be asked."""
         self.launch(**environment)
-        self.record = eventually(self._record, START_S)
+        self.record = eventually(self._record)
         return self
 
     def launch(self, **environment: str) -> Forked:
@@ -93,7 +94,7 @@ class Instance:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def ended(self, within_s: float = 15.0) -> int:
+    def ended(self, within_s: float = LONG_S) -> int:
         """Wait for its end; give its exit code."""
         assert self.process is not None
         return self.process.wait(within_s)
@@ -121,12 +122,15 @@ class Instance:
         """Process ids of its children, the store's among them."""
         assert self.process is not None
         text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        threads = text.parent.parent.glob("*/children")
-        return [int(pid) for file in threads for pid in file.read_text().split()]
+        found: list[int] = []
+        for file in text.parent.parent.glob("*/children"):
+            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+                found += map(int, file.read_text().split())
+        return found
 
     # What it says
 
-    def http(self, timeout_s: float = 20.0) -> httpx.Client:
+    def http(self, timeout_s: float = LONG_S) -> httpx.Client:
         assert self.record is not None
         return httpx.Client(
             base_url=f"http://{self.record.address}",
@@ -140,8 +144,17 @@ class Instance:
         with self.http() as client:
             return client.get(path, params=parameters)
 
+    def answered(self, path: str, **parameters: Any) -> httpx.Response:
+        """Ask, again while one config takes over from another, and expect that it can be answered."""
+
+        def ask() -> httpx.Response | None:
+            answer = self.get(path, **parameters)
+            return None if answer.status_code == 503 and "freshd is starting" in answer.text else answer
+
+        return eventually(ask).raise_for_status()
+
     def status(self) -> dict[str, Any]:
-        answer: dict[str, Any] = self.get("/status").raise_for_status().json()
+        answer: dict[str, Any] = self.answered("/status").json()
         return answer
 
     def sources(self) -> list[dict[str, Any]]:
@@ -153,7 +166,7 @@ class Instance:
         return next(source for source in self.status()["sources"] if source["name"] == name)
 
     def hits(self, query: str, k: int = 20, **parameters: Any) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = self.get("/search", q=query, k=k, **parameters).raise_for_status().json()["hits"]
+        answer: list[dict[str, Any]] = self.answered("/search", q=query, k=k, **parameters).json()["hits"]
         return answer
 
     def places(self, query: str) -> set[str]:
@@ -161,7 +174,7 @@ class Instance:
         return {hit["document_id"] for hit in self.hits(query) if query in hit["text"]}
 
     def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        families = text_string_to_metric_families(self.get("/metrics").raise_for_status().text)
+        families = text_string_to_metric_families(self.answered("/metrics").text)
         return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
     def metric(self, name: str, **labels: str) -> float:
@@ -170,7 +183,7 @@ class Instance:
     def embedded(self) -> float:
         return self.metric("freshd_chunks_total", source="handbook", fate="embedded")
 
-    def settled(self, name: str = "handbook", within_s: float = 30.0) -> dict[str, Any]:
+    def settled(self, name: str = "handbook", within_s: float = LONG_S) -> dict[str, Any]:
         """Wait until a source was listed completely and nothing of it is pending; give its status."""
 
         def look() -> dict[str, Any] | None:

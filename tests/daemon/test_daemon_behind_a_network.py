@@ -38,11 +38,11 @@ class Behind(Instance):
         assert self.get("/healthz").status_code == 200
         assert reason in self.get("/readyz").json()["error"]
         assert self.metric("freshd_store_up") == 0
-        assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < 25
 
     def has_found(self, word: str, document_id: str) -> None:
-        eventually(lambda: self.status()["store"]["error"] is None, 30)
-        eventually(lambda: self.get("/search", q=word).is_success and self.places(word) == {document_id}, 30)
+        eventually(lambda: self.status()["store"]["error"] is None)
+        eventually(lambda: self.get("/search", q=word).is_success and self.places(word) == {document_id})
         eventually(lambda: self.get("/readyz").status_code == 200)
 
     def leaves_points_of_somebody_else_alone(self) -> None:
@@ -65,8 +65,8 @@ class Behind(Instance):
         eventually(lambda: self.source()["pending"])
         began_s = time.monotonic()
         self.signal(signal.SIGTERM)
-        assert self.ended(25) == 0
-        assert time.monotonic() - began_s < 20
+        assert self.ended() == 0
+        assert time.monotonic() - began_s < 28
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_config_read_again_while_a_call_hangs_waits_for_it_instead_of_ending(o
     one.write("b.md", "# B\n\nThe secondword.\n")
     eventually(lambda: one.source()["pending"] == 1)
     one.signal(signal.SIGHUP)
-    eventually(lambda: one.events("config_reloaded"), 10)
+    eventually(lambda: one.events("config_reloaded"))
     assert one.get("/healthz").status_code == 200
     eventually(lambda: len(one.events("daemon_started")) == 2, 60)
     one.proxy.always = None

@@ -52,7 +52,7 @@ def test_neither_a_thousand_connections_nor_a_held_ledger_keep_a_daemon_from_its
             with contextlib.suppress(ConnectionError):  # let go of already, in favour of a newer one
                 connected.sendall(SENT[n % len(SENT)])
         one.write("b.md", "# B\n\nThe secondword.\n")
-        eventually(lambda: one.places("secondword") == {"b.md"}, 10)
+        eventually(lambda: one.places("secondword") == {"b.md"})
         assert one.get("/healthz").status_code == 200
         sockets = [os.readlink(link) for link in Path(f"/proc/{one.process.pid}/fd").iterdir() if link.is_symlink()]
         assert sum(name.startswith("socket:") for name in sockets) < MAX_CONNECTIONS + 30
@@ -75,6 +75,6 @@ def ledger_is_held(one: Instance) -> None:
                 began_s = time.monotonic()
                 assert client.get(path).status_code == 200
                 took_s.append(time.monotonic() - began_s)
-            assert min(took_s) < 0.1, f"{path}: the machine may be busy, yet not each time"
+            assert min(took_s) < 0.5, f"{path}: the machine may be busy, yet not each time"
         other.execute("ROLLBACK")
-    eventually(lambda: one.places("thirdword") == {"c.md"}, 20)
+    eventually(lambda: one.places("thirdword") == {"c.md"})

@@ -29,8 +29,8 @@ def one(tmp_path: Path) -> Iterator[Instance]:
 def goes_on(one: Instance) -> None:
     """Start again; what was written meanwhile is found, and the index is whole."""
     one.start()
-    eventually(lambda: one.get("/readyz").is_success, 30)
-    eventually(lambda: one.places("secondword") == {"b.md"}, 30)
+    eventually(lambda: one.get("/readyz").is_success)
+    eventually(lambda: one.places("secondword") == {"b.md"})
     assert one.command("verify").returncode == 0
     assert one.stop() == 0
 
@@ -63,7 +63,7 @@ def test_a_disk_that_fails_under_the_ledger_ends_the_daemon_which_then_goes_on_f
     one.settled()
     with failing(one, call, "ledger.db-wal"):
         one.write("b.md", "# B\n\nThe secondword.\n")
-        assert one.ended(30) == 1
+        assert one.ended() == 1
     (failed,) = one.events("ledger_failed")
     assert "disk I/O error (SQLITE_IOERR_" in failed["error"]
     assert "dmesg" in failed["hint"]
@@ -94,7 +94,7 @@ def test_a_quota_that_is_used_up_is_waited_for_like_a_full_disk(one: Instance):
         assert one.get("/healthz").is_success
     assert "got a quota that is used up" in failed["error"]
     assert "quota -s" in failed["hint"]
-    eventually(lambda: one.places("secondword") == {"b.md"}, 30)
+    eventually(lambda: one.places("secondword") == {"b.md"})
     assert one.events("cache_failed") == one.events("ledger_failed") == []
     assert one.stop() == 0
 
@@ -113,7 +113,7 @@ def test_a_quota_that_is_used_up_is_waited_for_like_a_full_disk(one: Instance):
 def test_a_thread_that_dies_ends_the_daemon_which_says_which(one: Instance, thread: str, point: str):
     one.configure(f'{FILES}canary_path = "canary.md"\n')
     one.launch(FRESHD_FAULTS=f"{point}:raise")
-    assert one.ended(30) == 1
+    assert one.ended() == 1
     (died,) = one.events("thread_died")
     assert died["thread"] == thread
     assert "injected by a fail point" in str(died)
@@ -205,7 +205,7 @@ def test_a_thread_that_hangs_is_named_and_the_watchdog_hears_no_more(
     """After the minute of the unit, systemd starts freshd again; its /healthz fails as well, if it can be asked."""
     one.module = "tests.daemon.impatient"
     one.launch(FRESHD_FAULTS=f"{point}:hang", NOTIFY_SOCKET=manager.address)
-    eventually(lambda: thread in [event["thread"] for event in one.events("thread_stalled")], 30)
+    eventually(lambda: thread in [event["thread"] for event in one.events("thread_stalled")])
     manager.hears("READY=1")
     manager.heard.clear()
     if thread == "freshd-http":

@@ -28,7 +28,7 @@ def start(one: Instance, **streams: Any) -> None:
         stdin=subprocess.DEVNULL,
         **streams,
     )
-    one.record = eventually(lambda: record_of(one), 30)
+    one.record = eventually(lambda: record_of(one))
 
 
 def record_of(one: Instance) -> Any:
@@ -41,7 +41,7 @@ def record_of(one: Instance) -> Any:
 def keeps_indexing(one: Instance, word: str, n: int = 1) -> None:
     for i in range(n):
         one.write(f"{word}{i}.md", f"# {word}\n\nThe {word}{i:04}.\n")
-    eventually(lambda: one.places(f"{word}{n - 1:04}") == {f"{word}{n - 1}.md"}, 30)
+    eventually(lambda: one.places(f"{word}{n - 1:04}") == {f"{word}{n - 1}.md"})
     one.settled()
 
 
@@ -54,7 +54,7 @@ def test_a_reader_that_stalls_holds_up_neither_work_nor_the_end(one: Instance):
     keeps_indexing(one, "stalled", 60)
     assert one.get("/healthz").status_code == 200
     one.process.terminate()
-    assert one.ended(10) == 0
+    assert one.ended() == 0
     with os.fdopen(read, "rb") as reader:
         assert len(reader.readlines()) < 60
 
@@ -63,7 +63,7 @@ def test_streams_that_the_caller_closed_go_nowhere_and_never_into_a_file_of_ours
     command = f'exec "{sys.executable}" -m freshd run >&- 2>&- <&-'
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     one.process = subprocess.Popen(["sh", "-c", command], cwd=one.root, env=environment)
-    one.record = eventually(lambda: record_of(one), 30)
+    one.record = eventually(lambda: record_of(one))
     assert {os.readlink(f"/proc/{one.process.pid}/fd/{n}") for n in range(3)} == {"/dev/null"}
     keeps_indexing(one, "nowhere", 3)
     one.process.terminate()

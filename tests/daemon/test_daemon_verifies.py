@@ -78,13 +78,13 @@ def test_points_that_another_client_deletes_are_missed_within_a_scan_and_put_bac
     """As many points of its own in their place do not hide the loss, and are left alone."""
     embedded, ours = one.embedded(), points(server)
     remove(server, [record.id for record in ours][:1])
-    eventually(lambda: len(one.events("store_doubted")) == 1, 10)
-    eventually(lambda: whole(one), 20)
+    eventually(lambda: len(one.events("store_doubted")) == 1)
+    eventually(lambda: whole(one))
     for n, record in enumerate(ours):
         put(server, record, n, {"text": f"theirs {n}"})
     remove(server, [record.id for record in ours])
-    eventually(lambda: len(one.events("store_doubted")) == 2, 10)
-    eventually(lambda: whole(one), 20)
+    eventually(lambda: len(one.events("store_doubted")) == 2)
+    eventually(lambda: whole(one))
     assert one.embedded() == embedded
     report = verify(one, repair=True)["result"]
     assert (report["checked"], report["foreign"], report["repaired"], report["examples"]) == (12, 6, 0, [])
@@ -110,7 +110,7 @@ def test_a_collection_that_is_gone_or_another_s_is_an_error_within_a_scan_and_ne
             )
     # A look that has begun may see that points are missing before it is asked whose the collection is.
     says = "somebody-else" if swapped else "gone"
-    eventually(lambda: says in (one.status()["store"]["error"] or ""), 10)
+    eventually(lambda: says in (one.status()["store"]["error"] or ""))
     assert one.source()["documents"] == 6
     assert one.get("/readyz").status_code == 503
     assert one.get("/healthz").status_code == 200
@@ -131,7 +131,7 @@ def test_the_daemon_mends_what_somebody_else_did_while_edits_go_on(one: Instance
     report = mended["result"]
     assert (mended["exit_code"], report["damaged"], report["orphaned"], report["repaired"]) == (0, 2, 1, 3)
     assert one.events("verify_repaired")
-    eventually(lambda: finds(one, "newword", "new.md"), 15)
+    eventually(lambda: finds(one, "newword", "new.md"))
     assert len(points(server)) == 7
     after = one.status()["verify"]
     assert (after["damaged"], after["orphaned"], after["repaired"]) == (0, 0, 0)
@@ -169,18 +169,18 @@ def test_a_shard_that_is_an_older_one_or_emptied_is_filled_again_and_embeds_noth
         (shard,) = one.state.index_dir.glob("*/shard")
         shutil.copytree(shard, tmp_path / "copy")
         one.write("1.md", "# One\n\nThe word1.\n")
-        eventually(lambda: finds(one, "word1", "1.md"), 15)
+        eventually(lambda: finds(one, "word1", "1.md"))
         shutil.rmtree(shard)
         (tmp_path / "copy").rename(shard)
-        eventually(lambda: one.events("store_lost"), 10)
-        eventually(lambda: one.events("store_doubted"), 20)
-        eventually(lambda: finds(one, "word1", "1.md") and one.source()["watermark"], 20)
+        eventually(lambda: one.events("store_lost"))
+        eventually(lambda: one.events("store_doubted"))
+        eventually(lambda: finds(one, "word1", "1.md") and one.source()["watermark"])
         assert verify(one)["exit_code"] == 0
         one.stop()
         empty(shard)
         one.start()
-        eventually(lambda: len(one.events("store_doubted")) == 2, 20)
+        eventually(lambda: len(one.events("store_doubted")) == 2)
         assert one.source()["documents"] == 2
-        eventually(lambda: finds(one, "word0", "0.md") and finds(one, "word1", "1.md"), 20)
+        eventually(lambda: finds(one, "word0", "0.md") and finds(one, "word1", "1.md"))
         assert one.embedded() == 0
         one.stop()
