@@ -254,7 +254,7 @@ class Endpoint:
         self.daemon, self.server = daemon, server
         host, _, port = server.address.rpartition(":")
         self.place = host.strip("[]"), int(port)
-        self.client = httpx.Client(base_url=f"http://{server.address}", timeout=10, trust_env=False)
+        self.client = httpx.Client(base_url=f"http://{server.address}", timeout=60, trust_env=False)
 
     @property
     def tasks(self) -> Collection[object]:
@@ -273,7 +273,7 @@ class Endpoint:
         return self.client.post(target, content=content, headers={**AUTH, **JSON} if headers is None else headers)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.place, timeout=10)
+        return socket.create_connection(self.place, timeout=60)
 
     def raw(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send exactly these bytes; give status, headers and body of the answer."""
@@ -303,7 +303,7 @@ def serving(http_section: HttpSection | None = None, daemon: Daemon | None = Non
         server.stop()
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
     until = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > until:

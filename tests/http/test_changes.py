@@ -76,7 +76,7 @@ def _number(place: str) -> int | str:
 @contextmanager
 def listening(endpoint: Endpoint, query: str = "", **headers: str) -> Iterator[Listener]:
     """Open a stream and read its greeting."""
-    asking = http.client.HTTPConnection(*endpoint.place, timeout=10)
+    asking = http.client.HTTPConnection(*endpoint.place, timeout=60)
     with closing(asking):
         asking.request("GET", f"/changes{query}", headers={**EVENTS, **headers})
         answer = asking.getresponse()
@@ -154,11 +154,11 @@ def test_a_change_is_told_within_a_moment_with_its_number(endpoint: Endpoint):
     with listening(endpoint) as stream:
         greeting = stream.block()
         assert greeting == (1, None, None, (), changes._RETRY_MS)
-        began = time.monotonic()
+        began, kept_alive_s = time.monotonic(), changes.KEEP_ALIVE_S
         endpoint.daemon.apply("news", "2")
         (said,) = stream.events(1)
         assert (said.id, said.event, said.data) == (2, "change", endpoint.daemon.history[1])
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < kept_alive_s, "not only with the next sign of life"
 
 
 @pytest.mark.parametrize(
@@ -278,10 +278,13 @@ def test_one_look_serves_all_streams_and_none_is_taken_for_nobody(endpoint: Endp
         assert eventually(lambda: endpoint.daemon.looks >= looks + 10)
         assert n_pages(endpoint) == pages, "the history is read although nothing changed"
     assert eventually(lambda: not endpoint.tasks)
-    time.sleep(2 * changes.POLL_S)  # the look that was under way
-    looks = endpoint.daemon.looks
-    time.sleep(3 * changes.POLL_S)  # in which somebody who listened would have caused three
-    assert endpoint.daemon.looks == looks
+
+    def is_quiet() -> bool:
+        looks = endpoint.daemon.looks
+        time.sleep(3 * changes.POLL_S)  # in which somebody who listened would have caused three
+        return endpoint.daemon.looks == looks
+
+    assert eventually(is_quiet, 20)  # one look may still have been under way
     with listening(endpoint) as stream:
         endpoint.daemon.apply()
         assert stream.numbers(1) == [1]
@@ -321,7 +324,7 @@ def test_streams_end_when_the_endpoint_stops():
         streams = [stack.enter_context(listening(endpoint)) for _ in range(3)]
         began = time.monotonic()
         endpoint.server.stop()
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 30
         for stream in streams:
             assert stream.block().id == 0
             assert stream.block() is None
