@@ -45,7 +45,7 @@ SOURCE = SourceName("docs")
 TARGET = timedelta(minutes=1)
 
 
-def eventually(question: Callable[[], Any], within_s: float = 10.0) -> Any:
+def eventually(question: Callable[[], Any], within_s: float = 60.0) -> Any:
     """Ask until the answer is true; give it."""
     until = time.monotonic() + within_s
     while not (answer := question()):
@@ -305,4 +305,4 @@ class Gate:
 
     def __call__(self, *_: object) -> None:
         self.arrived.set()
-        assert self.opened.wait(20), "nobody opened the gate"
+        assert self.opened.wait(100), "nobody opened the gate"

@@ -50,11 +50,11 @@ def test_work_comes_in_the_middle_of_a_backfill_of_which_nothing_is_written(benc
     gate = Gate()
     bench.source.before_read = lambda ref: gate() if ref.document_id == "030.md" else None
     with bench.running() as indexer:
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         seen = asked(indexer, lambda: (len(bench.outcomes), bench.store.documents()))
         eventually(lambda: indexer._errands._waiting)
         gate.opened.set()
-        assert seen.result(10) == (0, set())
+        assert seen.result(60) == (0, set())
         eventually(lambda: len(bench.store.documents()) == 60)
 
 
@@ -74,7 +74,7 @@ def test_whoever_waits_when_the_thread_ends_hears_that_it_ended():
         eventually(lambda: errands._waiting)
         errands.close()
         with pytest.raises(StoreUnavailable, match="stopping"):
-            future.result(10)
+            future.result(60)
 
 
 def test_after_the_end_nothing_is_taken_any_more(bench: Bench):
@@ -90,7 +90,7 @@ def test_work_that_has_more_work_done_does_not_wait_for_itself():
     future = pool.submit(errands.have_done, lambda: errands.have_done(lambda: "inner"))
     eventually(lambda: errands._waiting)
     errands.do()
-    assert future.result(10) == "inner"
+    assert future.result(60) == "inner"
     pool.shutdown()
 
 
@@ -106,10 +106,10 @@ def test_whoever_hands_in_one_piece_after_another_holds_up_no_batch():
         first = pool.submit(errands.have_done, piece)
         eventually(lambda: errands._waiting)
         errands.do()
-        assert first.result(10) == "first"
+        assert first.result(60) == "first"
         assert errands._waiting, "for the next time"
         errands.do()
-        assert second[0].result(10) == "second"
+        assert second[0].result(60) == "second"
     finally:
         errands.close()
         pool.shutdown()

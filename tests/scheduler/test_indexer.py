@@ -47,7 +47,7 @@ def edit(bench: Bench, name: str, text: str = "# New\n\nNew text.\n") -> None:
 def edit_meanwhile(bench: Bench, gate: Gate, name: str, n_outcomes: int) -> None:
     """Edit a document while the indexer stands before the gate, and wait until so many are applied."""
     with bench.running() as indexer:
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         edit(bench, name)
         indexer.wake()
         gate.opened.set()
@@ -114,7 +114,7 @@ def test_a_live_edit_of_a_document_in_the_batch_at_hand_wins(bench: Bench):
     gate = Gate()
     bench.source.before_read = lambda ref: gate() if ref.document_id == "010.md" and not gate.opened.is_set() else None
     with bench.running() as indexer:
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         edit(bench, "005.md", "# Edited\n\nThe newest text.\n")
         indexer.wake()
         gate.opened.set()
@@ -393,7 +393,7 @@ def test_edits_that_were_saved_together_with_a_book_do_not_wait_for_it(
     bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
     bench.source.reads.clear()
     with bench.running():
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         assert {*finished(bench)} == {*edits}
         gate.opened.set()
         eventually(lambda: len(bench.outcomes) == len(names))
@@ -404,7 +404,7 @@ def test_an_edit_that_was_saved_together_with_a_book_does_not_wait_for_a_first_i
     bench.index_all(["book.md", "live.md"])
     _, gate = begin_backfill(bench)
     with bench.running() as indexer:
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         edit(bench, "book.md", BOOK)
         edit(bench, "live.md")
         indexer.wake()
@@ -419,7 +419,7 @@ def test_a_chapter_does_not_wait_for_a_book_that_is_being_indexed(bench: Bench):
     bench.index_all(["chapter.md"])
     _, gate = begin_backfill(bench)
     with bench.running() as indexer:
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         edit(bench, "chapter.md", CHAPTER)
         indexer.wake()
         gate.opened.set()
@@ -760,7 +760,7 @@ def test_the_batch_in_hand_is_finished_before_the_end(bench: Bench):
     indexer = bench.indexer()
     thread = threading.Thread(target=indexer.run)
     thread.start()
-    assert gate.arrived.wait(10)
+    assert gate.arrived.wait(60)
     indexer.stop()
     gate.opened.set()
     thread.join(10)
@@ -778,7 +778,7 @@ def test_a_batch_that_takes_too_long_is_given_up_and_stays_pending(bench: Bench)
     indexer = bench.indexer()
     thread = threading.Thread(target=indexer.run)
     thread.start()
-    assert gate.arrived.wait(10)
+    assert gate.arrived.wait(60)
     indexer.stop()
     bench.clock.advance(timedelta(seconds=9))
     gate.opened.set()
@@ -796,7 +796,7 @@ def test_a_server_that_hangs_in_read_holds_up_no_other_source(bench: Bench):
     gate = Gate()
     feed.before_read = gate
     with bench.running(readers=readers(bench)) as indexer:
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         for n in range(5):
             bench.source.write(f"{n}.md")
             bench.scan()
@@ -899,7 +899,7 @@ def test_a_new_entry_does_not_wait_for_older_ones_that_were_read_ahead_and_wait_
     feed = add_feed(bench, 40)
     feed.before_read = gate = Gate()
     with bench.running(readers=readers(bench)):
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         for name in names:
             bench.source.write(name, book(name, 5))
         bench.scanner.look(dict.fromkeys(names, bench.clock.now()))
@@ -949,7 +949,7 @@ def test_a_model_that_takes_long_to_load_is_no_thread_that_hangs(bench: Bench):
     gate = Gate()
     with bench.running(cannot_write=gate) as indexer:
         indexer.pulse.patience_s = 0.0
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         assert not indexer.pulse.is_late
         gate.opened.set()
 
@@ -960,7 +960,7 @@ def test_what_others_have_done_takes_as_long_as_it_takes(bench: Bench):
         asked = threading.Thread(target=indexer.between_batches, args=(gate,))
         asked.start()
         indexer.pulse.patience_s = 0.0
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         assert not indexer.pulse.is_late
         gate.opened.set()
         asked.join()
@@ -972,7 +972,7 @@ def test_a_step_of_a_batch_that_never_ends_is_one(bench: Bench, monkeypatch: pyt
     gate, embed = Gate(), bench.embedder.embed_passages
     monkeypatch.setattr(bench.embedder, "embed_passages", lambda texts: (gate(), embed(texts))[1])
     with bench.running() as indexer:
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         indexer.pulse.patience_s = 0.0
         eventually(lambda: indexer.pulse.is_late)
         indexer.pulse.patience_s = 900.0

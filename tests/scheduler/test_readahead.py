@@ -48,8 +48,8 @@ def test_a_source_nearby_is_not_read_ahead():
 
 def test_what_was_begun_is_read_once(server: RemoteSource, ahead: ReadAhead):
     ref = server.ref("1.md")
-    assert begin(ahead, ref).wait(5)
-    assert begin(ahead, ref).wait(5)
+    assert begin(ahead, ref).wait(60)
+    assert begin(ahead, ref).wait(60)
     assert ahead.read(ref).content == b"# 1.md\n\nText of 1.md.\n"
     assert server.reads == ["1.md"]
 
@@ -69,7 +69,7 @@ def test_an_error_of_a_read_is_raised_where_it_is_wanted_and_then_forgotten(
 
     server.before_read = fail
     ref = server.ref("1.md")
-    assert begin(ahead, ref).wait(5)
+    assert begin(ahead, ref).wait(60)
     with pytest.raises(type(error)):
         ahead.read(ref)
     server.before_read = lambda _: None
@@ -111,7 +111,7 @@ def test_reads_of_states_that_passed_do_not_fill_it_up(server: RemoteSource, ahe
 def test_what_nobody_wants_any_more_does_not_fill_it_up(server: RemoteSource, ahead: ReadAhead):
     refs = [server.ref(f"{n}.md") for n in range(40)]
     for ref in refs:
-        assert begin(ahead, ref).wait(5)
+        assert begin(ahead, ref).wait(60)
         assert ahead.is_read(ref)
         ahead.let_go(ref)
         ahead.let_go(ref)
@@ -121,9 +121,9 @@ def test_what_nobody_wants_any_more_does_not_fill_it_up(server: RemoteSource, ah
 
 def test_a_newer_state_is_read_although_an_older_one_is_let_go_of(server: RemoteSource, ahead: ReadAhead):
     old = server.ref("1.md")
-    assert begin(ahead, old).wait(5)
+    assert begin(ahead, old).wait(60)
     server.write("1.md")
-    assert begin(ahead, server.ref("1.md")).wait(5)
+    assert begin(ahead, server.ref("1.md")).wait(60)
     ahead.let_go(old)
     assert ahead.is_read(server.ref("1.md"))
 
@@ -146,7 +146,7 @@ def test_a_source_that_is_away_is_asked_for_what_was_begun_once_it_is_wanted_aga
         ahead.read(refs[0])
     assert not any(map(ahead.is_begun, refs))
     server.before_read = lambda _: None
-    assert begin(ahead, refs[1]).wait(5)
+    assert begin(ahead, refs[1]).wait(60)
     assert ahead.read(refs[1]).content
 
 
@@ -154,7 +154,7 @@ def test_a_hanging_read_keeps_nobody_from_listing_or_leaving(server: RemoteSourc
     ahead, gate = ReadAhead(server), Gate()
     server.before_read = gate
     begin(ahead, server.ref("1.md"))
-    assert gate.arrived.wait(5)
+    assert gate.arrived.wait(60)
     assert len(list(ahead.list())) == 40
     ahead.close()
     ahead.close()
@@ -164,7 +164,7 @@ def test_a_hanging_read_keeps_nobody_from_listing_or_leaving(server: RemoteSourc
 def test_what_is_begun_after_the_end_hurts_nobody(server: RemoteSource):
     ahead = ReadAhead(server)
     read = begin(ahead, server.ref("1.md"))
-    assert read.wait(5)
+    assert read.wait(60)
     ahead.close()
     assert ahead.read(server.ref("1.md")).content
 

@@ -202,7 +202,7 @@ def test_what_a_batch_at_hand_renames_is_not_deleted_by_another_in_the_middle_of
     gate = Gate()
     bench.source.before_read = lambda ref: gate() if ref.document_id == "new/01.md" else None
     with bench.running() as indexer:
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(60)
         indexer.wake()
         gate.opened.set()
         eventually(lambda: not bench.pending())
