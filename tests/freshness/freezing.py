@@ -23,7 +23,7 @@ from tests.scheduler.parts import eventually
 Freezer = Callable[[Living], Any]
 """Makes the context in which something is frozen; it begins once the thread stands still."""
 
-_ARRIVES_S = 10.0
+_ARRIVES_S = 60.0
 
 
 class _Ice:
@@ -222,8 +222,11 @@ def the_watch_that_reads(one: Living) -> Any:
 @contextmanager
 def the_main_thread(one: Living) -> Iterator[None]:
     one.ticks.clear()
-    yield
-    one.ticks.set()
+    try:
+        assert one.rests.wait(_ARRIVES_S)
+        yield
+    finally:
+        one.ticks.set()
 
 
 def a_verify_on_order(one: Living) -> Any:

