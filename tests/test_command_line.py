@@ -391,7 +391,7 @@ def asked(one: Instance, *arguments: str, answered: Callable[[Forked, int], obje
         pass
     finally:
         os.close(ours)
-    return process.wait(30), shown.decode()
+    return process.wait(60), shown.decode()
 
 
 @pytest.mark.parametrize(

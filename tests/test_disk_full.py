@@ -195,9 +195,9 @@ def test_a_start_that_takes_more_room_than_was_asked_for_before_waits_for_it(ins
     ballast.fill_to(100)
     ballast.leave(9 * 2**20)
     process = instance.launch()
-    eventually(lambda: process.poll() is not None or "disk is full" in instance.log_text(), 30)
+    eventually(lambda: process.poll() is not None or "disk is full" in instance.log_text())
     ballast.give_back()
-    eventually(lambda: process.poll() is not None or instance.state.read_daemon(), 30)
+    eventually(lambda: process.poll() is not None or instance.state.read_daemon())
     assert process.poll() is None
     instance.record = instance.state.read_daemon()
     eventually(lambda: holds(instance, "kettle"))
@@ -304,7 +304,7 @@ def test_a_bad_config_that_is_read_twice_while_there_is_no_room_falls_back_on_th
     assert process.poll() is None
     instance.record = instance.state.read_daemon()
     eventually(lambda: holds(instance, "kettle"))
-    (refused,) = instance.events("config_refused")
+    (refused,) = eventually(lambda: instance.events("config_refused"))
     assert "no-such-model" in refused["error"]
     assert instance.stop() == 0
 

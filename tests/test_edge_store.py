@@ -329,7 +329,7 @@ def test_second_process_is_told_that_the_directory_is_in_use(store: EdgeStore, d
     began_at = time.monotonic()
     with pytest.raises(StoreUnavailable, match="another process") as refused:
         second.open(INSTANCE)
-    assert time.monotonic() - began_at < 15
+    assert time.monotonic() - began_at < 50
     assert "stop the other" in refused.value.hint
     second.close()
     store.ping()

@@ -30,7 +30,7 @@ from connectors.files.rules import Rules
 from freshd.model import Hint, SourceName
 from freshd.ports import ConnectorContext, Watch
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """Only a broken watch lets a test wait so long."""
 
 NOBODY = 65534

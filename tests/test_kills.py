@@ -134,7 +134,7 @@ def test_a_daemon_asked_to_end_in_the_middle_of_a_batch_ends_well_in_time(place:
         os.kill(daemon.pid, signal.SIGTERM)
         os.kill(daemon.pid, signal.SIGCONT)
         assert daemon.ended() == 0
-        assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < 30
     finally:
         daemon.close()
     place.look("ended in the middle of a batch")

@@ -829,7 +829,7 @@ def test_a_reader_does_not_wait_for_a_transaction_that_is_under_way(books: Books
         tx.execute("UPDATE sources SET documents = 99")
         reader = threading.Thread(target=lambda: answers.append(books.state().documents), daemon=True)
         reader.start()
-        reader.join(5)
+        reader.join(60)
         assert answers == [1]
 
 

@@ -274,7 +274,7 @@ def test_a_second_opening_of_a_state_directory_is_told_who_is_there_and_touches_
         began_s = time.monotonic()
         with pytest.raises(StateInUse, match=f"process {os.getpid()}") as refused:
             app(command, standalone_mode=False)
-        assert time.monotonic() - began_s < 1 + LOADING_S
+        assert time.monotonic() - began_s < 30 + LOADING_S
         assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before
     assert refused.value.exit_code == 11
     assert refused.value.hint

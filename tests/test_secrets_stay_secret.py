@@ -124,20 +124,20 @@ def asked_everything(one: Instance) -> bytes:
 
 def test_no_secret_is_shown_where_it_need_not_be(one: Instance, store: Standin):
     one.settled()
-    eventually(lambda: all(one.source(name)["last_error"] for name in ("fails", "moves", "logs-in", "reflects")), 30)
-    eventually(lambda: one.source()["quarantined"] or one.events("document_failed"), 30)
+    eventually(lambda: all(one.source(name)["last_error"] for name in ("fails", "moves", "logs-in", "reflects")))
+    eventually(lambda: one.source()["quarantined"] or one.events("document_failed"))
     one.get("/search", q=f"what is {SECRETS['search-text']}").raise_for_status()
     said = asked_everything(one)
 
     reason = json.dumps({"status": {"error": f"see http://u:{SECRETS['store-reason-url']}@h/?token=x"}})
     store.failures = [Failure(500, body=reason.encode())] * 3
     one.write("b.md", "# B\n\nThe secondword.\n")
-    eventually(lambda: one.events("store_lost"), 20)
+    eventually(lambda: one.events("store_lost"))
     said += asked_everything(one)
-    eventually(lambda: one.places("secondword"), 20)
+    eventually(lambda: one.places("secondword"))
     store.api_key = "another"
     one.write("b.md", "# B\n\nThe thirdword.\n")
-    eventually(lambda: len(one.events("store_lost")) > 1, 20)
+    eventually(lambda: len(one.events("store_lost")) > 1)
     said += asked_everything(one)
 
     good = (one.root / "freshd.toml").read_text()

@@ -69,7 +69,7 @@ def test_a_daemon_over_an_embedded_store_never_loads_the_client_of_a_server_and_
 ):
     daemon = start(one, "run")
     try:
-        eventually(lambda: one.state.read_daemon(), 30.0)
+        eventually(lambda: one.state.read_daemon())
         assert loaded(start(one, "status")) == set()
         assert loaded(start(one, "wait", "--all", "--timeout", "30s")) == set()
     finally:

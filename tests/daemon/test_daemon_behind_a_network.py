@@ -91,7 +91,7 @@ def test_whatever_the_network_does_is_said_waited_out_and_made_good(one: Behind)
         one.goes_on_without_the_store(reason)
         eventually(lambda: one.source()["pending"])  # a file so young that it is looked at again may wait as well
         if reason == "401":
-            assert "FRESHD_QDRANT_API_KEY" in str(one.events("store_lost")[-1])
+            eventually(lambda: "FRESHD_QDRANT_API_KEY" in str(one.events("store_lost")[-1:]))
         one.proxy.always = None
         one.has_found(f"laterword{n}", "b.md")
     one.proxy.always = Fault.DROP_REPLY

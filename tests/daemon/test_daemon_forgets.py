@@ -64,6 +64,7 @@ def test_a_document_is_forgotten_while_everything_runs_and_is_back_once_that_is_
     waited = daemon.command("wait", f"handbook/{SECRET}")
     assert (waited.returncode, "forgotten" in waited.stdout) == (1, True)
     assert raw(daemon, "quartermaine") == []
+    eventually(lambda: "documents_forgotten" in daemon.log_text())
     assert "quartermaine" not in daemon.log_text().rpartition("documents_forgotten")[2]
 
     undone = daemon.command("forget", "--undo", f"handbook/{SECRET}", f"handbook/{SECRET}x")
@@ -83,7 +84,7 @@ def test_a_request_that_makes_no_sense_is_refused(daemon: Instance):
         assert client.post("/forget", json={"documents": ["handbook/"]}).status_code == 422
         assert client.post("/forget", json={"documents": ["a"]}, headers={"authorization": ""}).status_code == 401
         assert client.post("/prune", json={"source": "x"}, headers={"authorization": ""}).status_code == 401
-        job = client.post("/forget?wait=10", json={"documents": ["nowhere"]}).json()
+        job = client.post("/forget?wait=50", json={"documents": ["nowhere"]}).json()
     assert (job["state"], job["exit_code"]) == ("failed", 2)
     assert "expected one of: handbook, wiki" in job["error"]
 

@@ -68,6 +68,8 @@ def test_a_renamed_document_is_found_only_under_its_new_name_and_embedded_no_mor
     (daemon.docs / "page01.md").rename(daemon.docs / "moved01.md")
     eventually(lambda: daemon.places("number1word") == {"moved01.md"})
     assert daemon.embedded() == before
+    # Told once it is durable, a moment after it is found.
+    eventually(lambda: daemon.events("document_indexed")[-1]["document_id"] == "moved01.md")
     assert daemon.events("document_indexed")[-1]["change"] == "moved"
 
 

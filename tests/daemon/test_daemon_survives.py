@@ -219,7 +219,7 @@ def test_waiting_for_everything_waits_for_a_listing_that_began_after_the_questio
         client.post("/reindex", json={"sources": ["news"]}).raise_for_status()
         eventually(lambda: len(server.asked("/feed")) > asked)
         words[:] = ["newword"]
-        report = client.post("/wait?wait=30", json={"timeout_seconds": 30}).json()
+        report = client.post("/wait?wait=50", json={"timeout_seconds": 30}).json()
     assert report["result"] == {"is_done": True, "documents": []}
     assert one.places("newword")
     assert not one.places("oldword")
@@ -233,7 +233,7 @@ def test_a_reindex_counts_what_was_quicker_than_its_scan(one: Instance, server: 
     one.settled("news")
     one.settled()
     with one.http() as client:
-        answer = client.post("/reindex?wait=30", json={"sources": ["news", "handbook"], "full": True}).json()
+        answer = client.post("/reindex?wait=50", json={"sources": ["news", "handbook"], "full": True}).json()
     sources = {source["name"]: source for source in answer["result"]["sources"]}
     assert {name: source["chunks"]["kept"] for name, source in sources.items()} == {"news": 2, "handbook": 1}
     assert {name: source["documents"]["unchanged"] for name, source in sources.items()} == {"news": 2, "handbook": 1}

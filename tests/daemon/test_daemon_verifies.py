@@ -130,7 +130,7 @@ def test_the_daemon_mends_what_somebody_else_did_while_edits_go_on(one: Instance
     mended = verify(one, repair=True)
     report = mended["result"]
     assert (mended["exit_code"], report["damaged"], report["orphaned"], report["repaired"]) == (0, 2, 1, 3)
-    assert one.events("verify_repaired")
+    eventually(lambda: one.events("verify_repaired"))
     eventually(lambda: finds(one, "newword", "new.md"))
     assert len(points(server)) == 7
     after = one.status()["verify"]

@@ -72,12 +72,12 @@ def test_a_document_that_hangs_its_parser_is_refused_at_the_deadline_and_the_nex
         patched.setattr(misbehaving, "_deadline_s", DEADLINE_S)
         with pytest.raises(ParseError, match=r"'a.html': got no end of parsing it within 1 s") as refused:
             misbehaving.parse(document(f"<html>{act}"))
-    assert time.monotonic() - since_s < DEADLINE_S + 2
+    assert time.monotonic() - since_s < DEADLINE_S + 30
     assert not refused.value.retryable
     assert refused.value.hint
     assert hung is not None
     assert not is_alive(hung)
-    ends_s = time.monotonic() + 10
+    ends_s = time.monotonic() + 60
     while of_session(hung) and time.monotonic() < ends_s:  # killed with it, each in its own time
         time.sleep(0.02)
     assert of_session(hung) == []
@@ -182,7 +182,7 @@ def test_a_child_that_left_because_nobody_asked_costs_no_document():
             assert parsers.parse(document(f"<html>{n}")).text == str(n)
             pid = parsers.child_pid
             assert pid is not None
-            ends_s = time.monotonic() + 10
+            ends_s = time.monotonic() + 60
             while _runs(pid) and time.monotonic() < ends_s:
                 time.sleep(0.02)
             assert not _runs(pid)
