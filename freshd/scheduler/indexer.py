@@ -347,8 +347,9 @@ class Indexer:
         now = self._clock.now()
         due = self._ledger.take(now, _BATCH_DOCUMENTS, urgent=is_urgent, sources=sources, skip=skip)
         self._is_turn_of_latest = is_urgent and len(due) == _BATCH_DOCUMENTS and not self._is_turn_of_latest
-        is_turn = self._is_turn_of_latest
-        return (is_turn and self._ledger.latest(now, _LATEST_DOCUMENTS, sources=sources, skip=skip)) or due
+        if self._is_turn_of_latest:
+            return self._ledger.latest(now, _LATEST_DOCUMENTS, sources=sources, skip=skip) or due
+        return due
 
     def _apply(self, batch: Sequence[Pending], between: Callable[[], None], **bounds: int) -> None:
         by_document = self._broken_off | {_document(pending): pending for pending in batch}
@@ -391,7 +392,8 @@ class Indexer:
 
 def _moved(outcome: Outcome, by: timedelta) -> Outcome:
     """Give the outcome as the clock tells it that was set while it came about."""
-    return replace(outcome, change=replace(outcome.change, changed_at=outcome.change.changed_at + by))
+    change = outcome.change
+    return replace(outcome, change=replace(change, changed_at=change.changed_at + by)) if by else outcome
 
 
 def _document(pending: Pending) -> tuple[SourceName, DocumentId]:
