@@ -1,6 +1,5 @@
 """The vector cache may forget, never lies, and stays within its bound."""
 
-import errno
 import hashlib
 import os
 import resource
@@ -9,11 +8,10 @@ import stat
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from unittest.mock import Mock
 
 import pytest
 from hypothesis import settings
@@ -23,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from freshd.errors import StateUnusable
 from freshd.model import Digest, Vector
 from freshd.vectors import SqliteVectorCache, VectorCacheView, row_bytes
+from tests.kit.quota import used_up_quota
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -209,18 +208,13 @@ def test_a_full_disk_is_forgetting_not_failing(path, clock, cache):
 
 
 @pytest.mark.parametrize("is_quota", [True, False])
-def test_a_quota_that_is_used_up_is_forgetting_and_any_other_write_that_fails_is_told(
-    path, clock, cache, monkeypatch, is_quota
-):
+def test_a_quota_that_is_used_up_is_forgetting_and_any_other_write_that_fails_is_told(cache, is_quota):
     """The limit of a process has a write fail for good; SQLite says of a quota what it says of that."""
     cache.put(EMBEDDER, {digest(1): vector(1)})
-    if is_quota:
-        used_up = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-        monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=used_up))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, limits[1]))
     try:
-        with nullcontext() if is_quota else pytest.raises(StateUnusable, match="disk I/O error"):
+        with used_up_quota() if is_quota else pytest.raises(StateUnusable, match="disk I/O error"):
             cache.put(EMBEDDER, {digest(n): vector(n, 384) for n in range(2, 500)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

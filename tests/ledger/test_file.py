@@ -1,6 +1,5 @@
 """The file itself: opened, refused, locked, full, damaged, and scrubbed."""
 
-import errno
 import os
 import sqlite3
 import threading
@@ -15,6 +14,7 @@ import pytest
 from freshd.errors import StateError, StateInUse, StateUnusable
 from freshd.ledger.database import SCHEMA_VERSION, Database, from_us, to_us
 from freshd.ledger.troubles import LedgerDiskFailed, LedgerDiskFull, LedgerLocked, LedgerNotWritable
+from tests.kit.quota import used_up_quota
 from tests.ledger.books import NOON, SOURCE, Books, change
 
 REBUILD = "freshd ledger rebuild   (from the index; or restore a backup)"
@@ -255,18 +255,6 @@ def test_no_room_no_memory_and_a_lock_are_waited_for_on_the_ledger_as_it_is_open
         fail(books, code)
     books.index("a", 1)
     assert books.database.recall("fact") is None
-
-
-@contextmanager
-def used_up_quota() -> Iterator[None]:
-    """Refuse more disk, as a quota does."""
-
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(os, "posix_fallocate", refuse)
-        yield
 
 
 def test_a_quota_that_is_used_up_is_waited_for_on_the_ledger_as_it_is_open(books: Books):
